@@ -1,0 +1,98 @@
+"""Decoded data sets: uint8 arrays mapped into memory, with their digest and their variance.
+
+One canonical order, by the digest of each image and its label: the batches of a run depend on the
+data alone, not on the order in which an archive, TFDS or a download happened to hold them.
+"""
+
+import contextlib
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from vqvae_jax.data.idx import Split, Splits
+
+_FORMAT = 1
+_DESCRIPTION = "description.json"
+
+
+def write(folder: Path, splits: Splits, provenance: dict[str, Any]) -> None:
+    """Stores splits in canonical order with their description, whole or not at all.
+
+    Args:
+        folder: where; what is there is replaced.
+        splits: "train" and "test".
+        provenance: kept in the description.
+    """
+    splits = {name: _canonical(split) for name, split in splits.items()}
+    description = {
+        "format": _FORMAT,
+        "digest": _digest(splits),
+        "variance": _variance(splits["train"].images),
+        **provenance,
+    }
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    draft = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
+    try:
+        for name, split in splits.items():
+            np.save(draft / f"{name}_images.npy", split.images)
+            np.save(draft / f"{name}_labels.npy", split.labels)
+        (draft / _DESCRIPTION).write_text(json.dumps(description, indent=2) + "\n")
+        shutil.rmtree(folder, ignore_errors=True)
+        with contextlib.suppress(OSError):  # another process was first: its copy is as good
+            os.replace(draft, folder)
+    finally:
+        shutil.rmtree(draft, ignore_errors=True)
+
+
+def read(folder: Path) -> tuple[Splits, dict[str, Any]] | None:
+    """The splits and the description that `write` stored; None if missing or damaged.
+
+    The pixels are mapped into memory, and compared with their digest.
+    """
+    try:
+        description = json.loads((folder / _DESCRIPTION).read_text())
+        splits = {
+            name: Split(
+                np.load(folder / f"{name}_images.npy", mmap_mode="r"),
+                np.load(folder / f"{name}_labels.npy"),
+            )
+            for name in ("train", "test")
+        }
+        whole = description["format"] == _FORMAT and description["digest"] == _digest(splits)
+    except (OSError, ValueError, KeyError, TypeError, EOFError):
+        return None
+    return (splits, description) if whole else None
+
+
+def _canonical(split: Split) -> Split:
+    keys = [
+        hashlib.blake2b(image.tobytes() + bytes([label]), digest_size=16).digest()
+        for image, label in zip(split.images, split.labels, strict=True)
+    ]
+    order = sorted(range(len(keys)), key=keys.__getitem__)
+    return Split(np.ascontiguousarray(split.images[order]), split.labels[order])
+
+
+def _digest(splits: Splits) -> str:
+    """SHA-256 over shapes, pixels and labels of both splits."""
+    digest = hashlib.sha256()
+    for name in ("train", "test"):
+        for array in (splits[name].images, splits[name].labels):
+            digest.update(repr((name, array.dtype.str, array.shape)).encode())
+            digest.update(np.ascontiguousarray(array).data)
+    return digest.hexdigest()
+
+
+def _variance(images: np.ndarray) -> float:
+    """The population variance of all pixels of images / 255, exactly rounded: from integer sums."""
+    counts = np.bincount(images.reshape(-1), minlength=256).tolist()
+    total = sum(counts)
+    first = sum(value * count for value, count in enumerate(counts))
+    second = sum(value * value * count for value, count in enumerate(counts))
+    return (second * total - first * first) / (total * total * 255 * 255)

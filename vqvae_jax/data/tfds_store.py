@@ -1,0 +1,148 @@
+"""Data sets as TFDS keeps them, in array_record files, written and read without TensorFlow.
+
+TFDS's own builders decode and write through TensorFlow. This one hands TFDS images that are PNG
+already (PIL encodes them) and takes them back undecoded. The result is an ordinary TFDS data set:
+for mnist, fashion_mnist and kmnist the very one that `tfds.data_source(name)` expects.
+"""
+
+import contextlib
+import io
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tensorflow_datasets as tfds
+from PIL import Image
+from tensorflow_datasets.image_classification import mnist as stock
+
+from vqvae_jax.data.idx import Split, Splits
+from vqvae_jax.errors import DataError
+
+STOCK_BUILDERS = {
+    "mnist": stock.MNIST,
+    "fashion_mnist": stock.FashionMNIST,
+    "kmnist": stock.KMNIST,
+}
+_OWN_VERSION = "1.0.0"
+
+
+def find(name: str, data_dir: Path) -> Path | None:
+    """The folder of the prepared data set `name` under `data_dir`, or None.
+
+    Sets that TFDS wrote in another format than array_record need TensorFlow to be read: they do not
+    count.
+    """
+    for folder in _folders(name, data_dir):
+        if (folder / "dataset_info.json").is_file():
+            info = tfds.builder_from_directory(folder).info
+            if info.file_format == tfds.core.FileFormat.ARRAY_RECORD:
+                return folder
+    return None
+
+
+def read(folder: Path) -> tuple[Splits, dict[str, Any]]:
+    """Decodes a prepared data set.
+
+    Args:
+        folder: as `find` gives it.
+
+    Returns:
+        Its splits, and the provenance that `write` recorded.
+
+    Raises:
+        DataError: the files are damaged, or hold something else than grey images with labels.
+    """
+    try:
+        builder = tfds.builder_from_directory(folder)
+        splits = {}
+        for split in ("train", "test"):
+            source = builder.as_data_source(
+                split=split, decoders={"image": tfds.decode.SkipDecoding()}
+            )
+            examples = source.__getitems__(range(len(source)))
+            images = [_decode(example["image"]) for example in examples]
+            labels = [example["label"] for example in examples]
+            splits[split] = Split(np.stack(images)[..., None], np.array(labels, np.uint8))
+    except Exception as error:  # TFDS, array_record and PIL each raise their own kinds
+        raise DataError(
+            f"the prepared data set in {folder} cannot be read ({type(error).__name__}: {error}); "
+            "delete the folder to have it prepared anew"
+        ) from error
+    recorded = dict(builder.info.metadata or {})
+    return splits, recorded or {"source": f"prepared by TFDS in {folder}", "archives": {}}
+
+
+def write(name: str, splits: Splits, provenance: dict[str, Any], data_dir: Path) -> Path:
+    """Prepares a data set, whole or not at all.
+
+    Args:
+        name: the data set's name.
+        splits: its images and labels.
+        provenance: kept with it: where it is from ("source"), and the digests of its archives
+            ("archives").
+        data_dir: TFDS's data folder.
+
+    Returns:
+        The folder it is in.
+
+    Raises:
+        DataError: it cannot be written.
+    """
+    folder = next(folder for folder in _folders(name, data_dir) if not folder.exists())
+    tfds.disable_progress_bar()
+    try:
+        with contextlib.redirect_stdout(io.StringIO()):
+            builder = _Builder(name, splits, provenance, folder.parent.parent)
+            builder.download_and_prepare(file_format="array_record")
+    except OSError as error:
+        raise DataError(f"{folder} cannot be written: {error.strerror or error}") from error
+    return folder
+
+
+def _folders(name: str, data_dir: Path) -> Iterator[Path]:
+    """Where the set may be: TFDS's own place, else (if another format is there) one beside it."""
+    version = str(STOCK_BUILDERS[name].VERSION) if name in STOCK_BUILDERS else _OWN_VERSION
+    yield data_dir / name / version
+    yield data_dir / "array_record" / name / version
+
+
+def _decode(png: bytes) -> np.ndarray:
+    image = np.asarray(Image.open(io.BytesIO(png)))
+    if image.dtype != np.uint8 or image.ndim != 2:
+        raise ValueError(f"an image is {image.dtype} {image.shape}, not grey")
+    return image
+
+
+class _Builder(tfds.core.GeneratorBasedBuilder, skip_registration=True):  # type: ignore[call-arg]
+    """Writes arrays that are in memory."""
+
+    def __init__(self, name: str, splits: Splits, provenance: dict[str, Any], data_dir: Path):
+        self.name = name
+        self.VERSION = getattr(STOCK_BUILDERS.get(name), "VERSION", tfds.core.Version(_OWN_VERSION))
+        self._splits, self._provenance = splits, provenance
+        super().__init__(data_dir=data_dir, file_format="array_record")
+
+    def _info(self) -> tfds.core.DatasetInfo:
+        train = self._splits["train"]
+        metadata = tfds.core.MetadataDict(self._provenance)
+        return tfds.core.DatasetInfo(
+            builder=self,
+            description=f"{self.name}: grey images with labels, in the form of MNIST.",
+            features=tfds.features.FeaturesDict(
+                {
+                    "image": tfds.features.Image(shape=train.images.shape[1:]),
+                    "label": tfds.features.ClassLabel(num_classes=int(train.labels.max()) + 1),
+                }
+            ),
+            supervised_keys=("image", "label"),
+            metadata=metadata,
+        )
+
+    def _split_generators(self, dl_manager: tfds.download.DownloadManager) -> dict[str, Any]:
+        del dl_manager  # nothing to download
+        return {split: self._generate_examples(arrays) for split, arrays in self._splits.items()}
+
+    def _generate_examples(self, split: Split) -> Iterator[tuple[int, dict[str, Any]]]:
+        for index, (image, label) in enumerate(zip(split.images, split.labels, strict=True)):
+            yield index, {"image": Image.fromarray(image[..., 0]), "label": int(label)}

@@ -1,0 +1,17 @@
+"""What can go wrong with what a user gave, each said in a line: what, where, what is allowed."""
+
+
+class ConfigError(ValueError):
+    """A setting is missing, unknown, of the wrong type or out of its range."""
+
+
+class DataError(ValueError):
+    """A data set cannot be found, or a file of it is not what it must be."""
+
+
+class CheckpointError(ValueError):
+    """A checkpoint is missing, or does not fit what it shall be restored into."""
+
+
+class TrainingError(ArithmeticError):
+    """A run cannot go on: its loss is not finite any more."""

@@ -1,0 +1,123 @@
+"""The three pictures of a run. Each function returns a PNG as bytes."""
+
+import io
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+_COLUMNS = 16
+_MAP_COLUMNS = 4
+
+
+def reconstructions(images: np.ndarray, reconstructed: np.ndarray, title: str) -> bytes:
+    """Originals over reconstructions.
+
+    Args:
+        images: floats [N, H, W, C] in [-0.5, 0.5], C 1 or 3.
+        reconstructed: the same shape; clipped to that range.
+        title: one line.
+    """
+    count, height = images.shape[:2]
+    rows = []
+    for start in range(0, count, _COLUMNS):
+        for source in (images, np.clip(reconstructed, -0.5, 0.5)):
+            tiles = list(source[start : start + _COLUMNS])
+            blank = np.full_like(tiles[0], 0.5)
+            rows.append(np.concatenate(tiles + [blank] * (_COLUMNS - len(tiles)), axis=1))
+    sheet = np.concatenate(rows) + 0.5
+    figure = _figure(10, 10 * sheet.shape[0] / sheet.shape[1] + 0.45)
+    axes = figure.subplots()
+    axes.imshow(sheet.squeeze(), cmap="gray", vmin=0, vmax=1, interpolation="nearest")
+    for edge in range(2 * height, sheet.shape[0], 2 * height):
+        axes.axhline(edge - 0.5, color="tab:orange", linewidth=1)
+    axes.set_title(
+        f"{title}\nin each pair of rows: original above, reconstruction below", fontsize=9
+    )
+    axes.set_axis_off()
+    return _png(figure)
+
+
+def codebook(code_counts: np.ndarray, images: np.ndarray, codes: np.ndarray, title: str) -> bytes:
+    """How often each code is used, most used first, and the code maps of a few images.
+
+    Args:
+        code_counts: int [K], over a whole split.
+        images: floats [N, H, W, C] in [-0.5, 0.5], C 1 or 3.
+        codes: int [N, h, w], the images' codes.
+        title: one line.
+    """
+    order = np.argsort(-code_counts, kind="stable")
+    share = code_counts[order] / max(1, code_counts.sum())
+    rank = np.argsort(order)
+    used = int(np.count_nonzero(code_counts))
+
+    figure = _figure(10, 4.2)
+    bars, maps = figure.subfigures(1, 2, width_ratios=[1.1, 1], squeeze=False)[0]
+    axes = bars.subplots()
+    axes.bar(np.arange(1, len(share) + 1), share, width=1.0)
+    axes.set_yscale("log")
+    axes.set_ylim(bottom=min(share[share > 0], default=1.0) / 2)
+    axes.set_xlim(0, len(share) + 1)
+    axes.set_xlabel(f"code, most used first ({used} of {len(share)} used)")
+    axes.set_ylabel("share of all tokens")
+    axes.set_title(title, fontsize=9)
+
+    lines = 2 * -(-len(images) // _MAP_COLUMNS)
+    grid = maps.subplots(lines, _MAP_COLUMNS, squeeze=False)
+    for index, (image, code_map) in enumerate(zip(images, codes, strict=True)):
+        line, column = divmod(index, _MAP_COLUMNS)
+        grid[2 * line, column].imshow(image.squeeze() + 0.5, cmap="gray", vmin=0, vmax=1)
+        grid[2 * line + 1, column].imshow(rank[code_map], vmin=0, vmax=max(1, used - 1))
+    for axes in grid.flat:
+        axes.set_axis_off()
+    maps.suptitle("images, and below each its code map (dark: often used codes)", fontsize=9)
+    return _png(figure)
+
+
+def training(records: list[dict[str, Any]], num_embeddings: int) -> bytes:
+    """The curves of a run.
+
+    Args:
+        records: the run's log, as in metrics.jsonl.
+        num_embeddings: K, for the scale of the codes.
+    """
+    figure = _figure(10, 3.6)
+    loss, error, codes = figure.subplots(1, 3)
+    for split, style in (("train", {"linewidth": 1}), ("test", {"marker": ".", "linewidth": 1})):
+        lines = [record for record in records if record["split"] == split]
+        steps = [line["step"] for line in lines]
+        for axes, name in ((loss, "loss"), (error, "nmse")):
+            axes.plot(steps, [line[name] for line in lines], label=split, **style)
+        if split == "test":
+            for name in ("perplexity", "codes_used"):
+                label = f"{name.replace('_', ' ')} (test)"
+                codes.plot(steps, [line[name] for line in lines], label=label, **style)
+    for axes, name in ((loss, "loss"), (error, "nmse: mse / data variance")):
+        axes.set_yscale("log")
+        _label(axes, name)
+    codes.set_ylim(0, num_embeddings * 1.02)
+    _label(codes, f"codes, of {num_embeddings}")
+    return _png(figure)
+
+
+def _label(axes: "Axes", title: str) -> None:
+    axes.set_title(title, fontsize=9)
+    axes.set_xlabel("step")
+    axes.grid(alpha=0.3, which="both")
+    axes.legend(fontsize=8)
+
+
+def _figure(width: float, height: float) -> "Figure":
+    from matplotlib.figure import Figure
+
+    return Figure(figsize=(width, height), dpi=110, layout="constrained")
+
+
+def _png(figure: "Figure") -> bytes:
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png")
+    return buffer.getvalue()

@@ -1,0 +1,117 @@
+"""Metrics as sums on the device: added up batch by batch, fetched and averaged once."""
+
+import dataclasses
+import math
+import sys
+from typing import Self
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Int
+
+from vqvae_jax.models import VQVAEOutput
+from vqvae_jax.quantizers import code_counts, perplexity
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class Totals:
+    """Sums over images, so that batches of any size add up.
+
+    Attributes:
+        images: how many images.
+        loss, reconstruction_loss, codebook_loss, commitment_loss: the model's, times the images.
+        quantization_error: mean((z_e(x) - z_q(x))^2), times the images.
+        code_counts: int32 [K], uses of each code.
+    """
+
+    images: Int[Array, ""]
+    loss: Float[Array, ""]
+    reconstruction_loss: Float[Array, ""]
+    codebook_loss: Float[Array, ""]
+    commitment_loss: Float[Array, ""]
+    quantization_error: Float[Array, ""]
+    code_counts: Int[Array, " k"]
+
+    @classmethod
+    def zeros(cls, num_embeddings: int) -> Self:
+        """Nothing counted yet; every leaf a buffer of its own, so that all can be donated."""
+        floats = [jnp.zeros(()) for _ in range(5)]
+        counts = jnp.zeros(num_embeddings, jnp.int32)
+        return cls(jnp.zeros((), jnp.int32), *floats, code_counts=counts)
+
+    @classmethod
+    def of(cls, output: VQVAEOutput, num_embeddings: int) -> Self:
+        """The sums of one batch's output."""
+        images = output.reconstruction.shape[0]
+        quantized = output.quantized
+        return cls(
+            images=jnp.asarray(images, jnp.int32),
+            loss=output.loss * images,
+            reconstruction_loss=output.reconstruction_loss * images,
+            codebook_loss=quantized.codebook_loss * images,
+            commitment_loss=quantized.commitment_loss * images,
+            quantization_error=jnp.mean((output.latents - quantized.values) ** 2) * images,
+            code_counts=code_counts(quantized.indices, num_embeddings),
+        )
+
+    def __add__(self, other: Self) -> Self:
+        return jax.tree.map(jnp.add, self, other)
+
+
+@dataclasses.dataclass(frozen=True)
+class Metrics:
+    """Averages over images, as numbers.
+
+    Attributes:
+        images: how many images were averaged over.
+        loss: reconstruction_loss plus the quantizer's weighted losses.
+        reconstruction_loss: mean squared error / data variance.
+        codebook_loss: unweighted.
+        commitment_loss: unweighted.
+        quantization_error: mean((z_e(x) - z_q(x))^2).
+        mse: mean squared error per pixel, of images in [-0.5, 0.5].
+        nmse: mse / data variance: 1 for a model that answers with the mean.
+        psnr: 10 log10(1 / mse) in dB, of all images together.
+        perplexity: of the codes of all images together, in [1, K].
+        codes_used: how many codes occur at all, in [1, K].
+    """
+
+    images: int
+    loss: float
+    reconstruction_loss: float
+    codebook_loss: float
+    commitment_loss: float
+    quantization_error: float
+    mse: float
+    nmse: float
+    psnr: float
+    perplexity: float
+    codes_used: int
+
+    @classmethod
+    def from_totals(cls, totals: Totals, data_variance: float) -> "Metrics":
+        """Averages sums; fetches them from the device, and so waits for them.
+
+        Args:
+            totals: of at least one image.
+            data_variance: of the training pixels; what the model divides its squared error by.
+        """
+        sums = jax.device_get(totals)
+        images = int(sums.images)
+        nmse = float(sums.reconstruction_loss) / images
+        mse = nmse * data_variance
+        return cls(
+            images=images,
+            loss=float(sums.loss) / images,
+            reconstruction_loss=nmse,
+            codebook_loss=float(sums.codebook_loss) / images,
+            commitment_loss=float(sums.commitment_loss) / images,
+            quantization_error=float(sums.quantization_error) / images,
+            mse=mse,
+            nmse=nmse,
+            psnr=-10.0 * math.log10(max(mse, sys.float_info.min)),
+            perplexity=float(perplexity(sums.code_counts)),
+            codes_used=int(np.count_nonzero(sums.code_counts)),
+        )

@@ -1,0 +1,30 @@
+"""Files that are either as they were or wholly new."""
+
+import os
+import tempfile
+from pathlib import Path
+
+
+def write_atomically(path: Path, content: bytes) -> None:
+    """Replaces a file in one move, after its new content has reached the disk.
+
+    Args:
+        path: the file; its folder exists.
+        content: what it shall hold.
+
+    Raises:
+        OSError: it cannot be written; the old file is still there.
+    """
+    handle, draft = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        umask = os.umask(0)
+        os.umask(umask)
+        os.chmod(draft, 0o666 & ~umask)
+        os.replace(draft, path)
+    except BaseException:
+        os.unlink(draft)
+        raise

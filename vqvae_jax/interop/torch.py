@@ -1,0 +1,73 @@
+"""Weights of the PyTorch model in and out, as NumPy arrays: PyTorch itself is not needed.
+
+The names are those of the PyTorch VQ-VAE whose encoder and decoder are `Sequential`s called convs
+and whose quantizer is vq_layer: encoder.convs.0.weight, vq_layer.embeddings.weight,
+decoder.convs.4.bias, ...
+"""
+
+from collections.abc import Mapping
+
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+
+from vqvae_jax.layers import ConvTranspose
+from vqvae_jax.models import VQVAE
+
+# PyTorch's axes: [out, in, k, k] for a convolution, [in, out, k, k] for a transposed one. Ours: [k,
+# k, in, out].
+_FROM_CONV, _TO_CONV = (2, 3, 1, 0), (3, 2, 0, 1)
+_FROM_TRANSPOSE, _TO_TRANSPOSE = (2, 3, 0, 1), (2, 3, 0, 1)
+
+
+def load_torch_state_dict(model: VQVAE, state_dict: Mapping[str, np.ndarray]) -> None:
+    """Fills a model in place with PyTorch's weights.
+
+    Args:
+        model: the model.
+        state_dict: PyTorch's parameter names and their arrays, exactly those of the model; they are
+            converted to the model's types.
+
+    Raises:
+        ValueError: an entry is missing, is not the model's, or has the wrong shape. The model is as
+            it was.
+    """
+    expected = to_torch_state_dict(model)
+    for name in expected:
+        if name not in state_dict:
+            raise ValueError(f"the state dict has no {name}; it must be {expected[name].shape}")
+    for name in state_dict:
+        if name not in expected:
+            raise ValueError(f"the state dict has {name}, which the model has not")
+    arrays = {name: np.asarray(value) for name, value in state_dict.items()}
+    for name, array in arrays.items():
+        if array.shape != expected[name].shape:
+            raise ValueError(f"{name} has shape {array.shape}; it must be {expected[name].shape}")
+        if not np.issubdtype(array.dtype, np.floating):
+            raise ValueError(f"{name} has type {array.dtype}; it must be floating")
+    for name, (param, axes) in _params(model).items():
+        array = arrays[name] if axes is None else arrays[name].transpose(axes[0])
+        param[...] = jnp.array(array, param[...].dtype)
+
+
+def to_torch_state_dict(model: VQVAE) -> dict[str, np.ndarray]:
+    """The model's weights as PyTorch has them: the inverse of `load_torch_state_dict`."""
+    state_dict = {}
+    for name, (param, axes) in _params(model).items():
+        array = np.array(param[...])
+        state_dict[name] = array if axes is None else np.ascontiguousarray(array.transpose(axes[1]))
+    return state_dict
+
+
+def _params(model: VQVAE) -> dict[str, tuple[nnx.Param, tuple[tuple[int, ...], ...] | None]]:
+    """Each parameter by its PyTorch name, with the axes' orders in and out (None: the same)."""
+    params: dict[str, tuple[nnx.Param, tuple[tuple[int, ...], ...] | None]] = {}
+    for part in ("encoder", "decoder"):
+        for index, layer in enumerate(getattr(model, part).convs):
+            transposed = isinstance(layer, ConvTranspose)
+            axes = (_FROM_TRANSPOSE, _TO_TRANSPOSE) if transposed else (_FROM_CONV, _TO_CONV)
+            prefix = f"{part}.convs.{2 * index}"  # every other entry of the Sequential is a ReLU
+            params[f"{prefix}.weight"] = (layer.kernel, axes)
+            params[f"{prefix}.bias"] = (layer.bias, None)
+    params["vq_layer.embeddings.weight"] = (model.quantizer.embeddings, None)
+    return params

@@ -1,0 +1,116 @@
+"""The VQ-VAE: encoder, quantizer, decoder and their loss."""
+
+import dataclasses
+import math
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+from jaxtyping import Array, Float, Int
+
+from vqvae_jax.models.autoencoder import Decoder, Encoder
+from vqvae_jax.quantizers import Quantized, VectorQuantizer
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class VQVAEOutput:
+    """What a VQVAE returns for images [B, H, W, C].
+
+    Attributes:
+        loss: scalar, reconstruction_loss + quantized.loss.
+        reconstruction: [B, H, W, C], on the scale of the images, not clipped.
+        reconstruction_loss: scalar, the mean squared error divided by the data variance.
+        latents: z_e(x) [B, h, w, D], what the quantizer was given.
+        quantized: the quantizer's output: values, indices and losses.
+    """
+
+    loss: Float[Array, ""]
+    reconstruction: Float[Array, "b h w c"]
+    reconstruction_loss: Float[Array, ""]
+    latents: Float[Array, "b h_latent w_latent d"]
+    quantized: Quantized
+
+
+class VQVAE(nnx.Module):
+    """The vector-quantised autoencoder (van den Oord et al. 2017, arXiv:1711.00937, equation 3).
+
+        loss = mean((decoder(values) - x)^2) / data_variance + quantizer loss
+
+    Args:
+        in_dim: channels of the images, at least 1.
+        embedding_dim: D, numbers in a code, at least 1.
+        num_embeddings: K, codes in the codebook, at least 1.
+        data_variance: variance of the training pixels, finite and above 0.
+        commitment_cost: beta, finite and at least 0.
+        rngs: `params` draws the initial values.
+
+    Raises:
+        ValueError: an argument out of its range.
+    """
+
+    def __init__(
+        self,
+        in_dim: int,
+        embedding_dim: int,
+        num_embeddings: int,
+        data_variance: float,
+        commitment_cost: float = 0.25,
+        *,
+        rngs: nnx.Rngs,
+    ):
+        if in_dim < 1:
+            raise ValueError(f"in_dim is {in_dim}; it must be an integer of at least 1")
+        if not (math.isfinite(data_variance) and data_variance > 0):
+            raise ValueError(
+                f"data_variance is {data_variance}; it must be a finite number above 0"
+            )
+        self.in_dim = in_dim
+        self.data_variance = float(data_variance)
+        self.quantizer = VectorQuantizer(embedding_dim, num_embeddings, commitment_cost, rngs=rngs)
+        self.encoder = Encoder(in_dim, embedding_dim, rngs=rngs)
+        self.decoder = Decoder(in_dim, embedding_dim, rngs=rngs)
+
+    def __call__(self, x: Float[Array, "b h w c"]) -> VQVAEOutput:
+        """Encodes, quantizes and reconstructs images, with the loss.
+
+        Args:
+            x: images [B, H, W, C], floats in [-0.5, 0.5], H and W multiples of 4.
+
+        Returns:
+            A `VQVAEOutput`.
+
+        Raises:
+            ValueError: x has the wrong shape or type.
+        """
+        z = self._latents(x)
+        quantized = self.quantizer(z)
+        reconstruction = self.decoder(quantized.values)
+        reconstruction_loss = jnp.mean((reconstruction - x) ** 2) / self.data_variance
+        return VQVAEOutput(
+            loss=reconstruction_loss + quantized.loss,
+            reconstruction=reconstruction,
+            reconstruction_loss=reconstruction_loss,
+            latents=z,
+            quantized=quantized,
+        )
+
+    def encode(self, x: Float[Array, "b h w c"]) -> Int[Array, "b h_latent w_latent"]:
+        """The codes int32 [B, H / 4, W / 4] of images [B, H, W, C] (floats in [-0.5, 0.5])."""
+        return self.quantizer(self._latents(x)).indices
+
+    def decode(self, codes: Int[Array, "b h_latent w_latent"]) -> Float[Array, "b h w c"]:
+        """The images [B, 4 h, 4 w, C] of integer codes [B, h, w]; NaN around codes of K or more."""
+        return self.decoder(self.quantizer.lookup(codes))
+
+    def _latents(self, x: Float[Array, "b h w c"]) -> Float[Array, "b h_latent w_latent d"]:
+        if not jnp.issubdtype(x.dtype, jnp.floating):
+            raise ValueError(
+                f"images have type {x.dtype}; they must be floats in [-0.5, 0.5]: x / 255 - 0.5"
+            )
+        if x.ndim != 4 or x.shape[3] != self.in_dim or x.shape[1] % 4 or x.shape[2] % 4:
+            raise ValueError(
+                f"images have shape {x.shape}; it must be [B, H, W, {self.in_dim}], "
+                "H and W multiples of 4"
+            )
+        return self.encoder(x)

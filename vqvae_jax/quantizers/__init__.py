@@ -1,0 +1,21 @@
+"""Vector quantisers. Every one takes float [..., D] and returns a `Quantized`."""
+
+from vqvae_jax.quantizers.core import (
+    Quantized,
+    code_counts,
+    lookup,
+    nearest_code,
+    perplexity,
+    straight_through,
+)
+from vqvae_jax.quantizers.vector import VectorQuantizer
+
+__all__ = [
+    "Quantized",
+    "VectorQuantizer",
+    "code_counts",
+    "lookup",
+    "nearest_code",
+    "perplexity",
+    "straight_through",
+]

@@ -1,0 +1,124 @@
+"""Checkpoints: all that decides the future of a run, written whole or not at all (Orbax)."""
+
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self, TypeVar
+
+import jax
+import numpy as np
+import orbax.checkpoint as ocp
+from orbax.checkpoint import checkpoint_managers as policies
+
+from vqvae_jax.errors import CheckpointError
+
+Tree = TypeVar("Tree")
+
+
+class Checkpoints:
+    """The checkpoints of one run, under <workdir>/checkpoints: the latest two and the best.
+
+    Args:
+        workdir: the run's folder.
+    """
+
+    def __init__(self, workdir: Path):
+        latest = policies.LatestN(2)
+        best = policies.BestN(
+            get_metric_fn=_nmse, reverse=True, n=1, keep_checkpoints_without_metrics=False
+        )
+        self._manager = ocp.CheckpointManager(
+            (workdir / "checkpoints").absolute(),
+            item_names=("state", "run"),
+            options=ocp.CheckpointManagerOptions(
+                preservation_policy=policies.AnyPreservationPolicy([latest, best]),
+                best_fn=_nmse,  # without it Orbax forgets the metrics when the process ends
+                best_mode="min",
+                enable_async_checkpointing=False,
+                cleanup_tmp_directories=True,
+            ),
+        )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._manager.close()
+
+    @property
+    def latest(self) -> int | None:
+        """The step of the latest checkpoint, or None."""
+        return self._manager.latest_step()
+
+    @property
+    def best(self) -> int | None:
+        """The step of the checkpoint with the lowest held-out nmse, or None."""
+        return self._manager.best_step()
+
+    def save(self, step: int, state: Any, run: dict[str, Any], nmse: float | None) -> None:
+        """Writes one checkpoint and drops those that are neither among the latest two nor the best.
+
+        Args:
+            step: how many steps are done.
+            state: a pytree of arrays.
+            run: JSON values that describe the run.
+            nmse: the held-out figure at this step; None where there was no evaluation.
+        """
+        self._manager.save(
+            step,
+            args=ocp.args.Composite(
+                state=ocp.args.StandardSave(_named_leaves(jax.device_get(state))),
+                run=ocp.args.JsonSave(run),
+            ),
+            metrics=None if nmse is None else {"nmse": nmse},
+        )
+
+    def run(self, step: int) -> dict[str, Any]:
+        """What `save` was given as `run` at `step`."""
+        return self._manager.restore(step, args=ocp.args.Composite(run=ocp.args.JsonRestore())).run
+
+    def restore(self, step: int, like: Tree) -> Tree:
+        """The state saved at `step`.
+
+        Args:
+            step: one of the checkpoints.
+            like: a pytree of the same structure, shapes and types; or a part of one.
+
+        Returns:
+            A pytree like `like`.
+
+        Raises:
+            CheckpointError: a leaf is missing, or has another shape or type.
+        """
+        saved = self._manager.restore(
+            step, args=ocp.args.Composite(state=ocp.args.StandardRestore())
+        ).state
+        leaves = []
+        for name, leaf in _named_leaves(like).items():
+            if name not in saved:
+                raise CheckpointError(f"checkpoint {step} has no {name}")
+            value = np.asarray(saved[name])
+            if (value.shape, value.dtype) != (leaf.shape, leaf.dtype):
+                raise CheckpointError(
+                    f"checkpoint {step} holds {name} as {value.dtype} {value.shape}, "
+                    f"not {leaf.dtype} {leaf.shape}"
+                )
+            leaves.append(jax.device_put(value))
+        return jax.tree.unflatten(jax.tree.structure(like), leaves)
+
+
+def _nmse(metrics: dict[str, float]) -> float:
+    return metrics["nmse"]
+
+
+def _named_leaves(tree: Any) -> dict[str, Any]:
+    """The leaves of a pytree by their path, such as params.encoder.convs.0.kernel."""
+    paths = jax.tree_util.tree_flatten_with_path(tree)[0]
+    return {
+        jax.tree_util.keystr(path, simple=True, separator=".").removesuffix(".value"): leaf
+        for path, leaf in paths
+    }

@@ -1,0 +1,284 @@
+"""The training run: from a config to a folder with metrics, pictures and checkpoints."""
+
+import collections
+import dataclasses
+import functools
+import json
+import math
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+import optax
+from flax import nnx
+from tqdm import tqdm
+
+from vqvae_jax.data import Dataset, epoch_order, load_dataset, to_floats
+from vqvae_jax.errors import ConfigError, TrainingError
+from vqvae_jax.evaluation import Metrics, Totals, evaluate, evaluate_step, figures
+from vqvae_jax.files import write_atomically
+from vqvae_jax.training.checkpoint import Checkpoints
+from vqvae_jax.training.config import Config, changed_setting
+from vqvae_jax.training.metrics import MetricsLog, Record, epoch_mean
+from vqvae_jax.training.model import build_model
+from vqvae_jax.training.step import TrainState, train_step
+
+# Steps that may be dispatched and not yet done: enough to have the next batches on the device ahead
+# of time. Far more would only hold memory, and stall the collectives where the batch is spread over
+# host devices.
+_MAX_IN_FLIGHT = 8
+_PICTURED_IMAGES = 64
+_PICTURED_CODE_MAPS = 8
+
+
+def train(config: Config, workdir: Path) -> None:
+    """Trains a VQ-VAE, or goes on with the run that `workdir` holds.
+
+    Writes metrics.jsonl, tensorboard/, reconstructions.png, codebook.png, training.png, run.json
+    and checkpoints/ there. A run that was stopped and started again ends with the same parameters,
+    optimiser state and metrics as one that was not.
+
+    Args:
+        config: the run's settings.
+        workdir: its folder; made if missing.
+
+    Raises:
+        ConfigError: the batch does not fit the data, or `workdir` holds a run with other settings.
+        DataError: the data cannot be had.
+        TrainingError: the loss became NaN or infinite.
+        OSError: `workdir` cannot be written.
+    """
+    data = load_dataset(**dataclasses.asdict(config.data))
+    if config.training.batch_size > len(data.train_images):
+        raise ConfigError(
+            f"training.batch_size is {config.training.batch_size}; it must be at most "
+            f"{len(data.train_images)}, the number of training images of {data.name}"
+        )
+    workdir.mkdir(parents=True, exist_ok=True)
+    with Checkpoints(workdir) as checkpoints:
+        run = _Run(config, data, workdir, checkpoints)
+        if run.step < run.last_step:
+            run.train()
+        else:
+            print(
+                f"{workdir}: this run is finished, {run.step} steps are done; "
+                "a higher training.num_epochs or training.max_steps would go on"
+            )
+
+
+class _Run:
+    """A run: what it computes with, and how far it has come."""
+
+    def __init__(self, config: Config, data: Dataset, workdir: Path, checkpoints: Checkpoints):
+        self.config, self.data, self.workdir, self.checkpoints = config, data, workdir, checkpoints
+        self.description = _describe(config, data)
+        settings = config.training
+        self.steps_per_epoch = math.ceil(len(data.train_images) / settings.batch_size)
+        self.last_step = settings.num_epochs * self.steps_per_epoch
+        if settings.max_steps is not None:
+            self.last_step = min(self.last_step, settings.max_steps)
+
+        try:
+            self.graphdef, params = nnx.split(
+                build_model(config, data.train_images.shape[3], data.variance)
+            )
+        except ValueError as error:
+            raise ConfigError(f"{data.name} does not fit the model: {error}") from error
+        optimizer = optax.adam(settings.learning_rate)
+        self.state = TrainState(
+            params, optimizer.init(params), Totals.zeros(config.model.num_embeddings)
+        )
+        self.step = 0
+        if checkpoints.latest is not None:
+            self._resume(checkpoints.latest)
+
+        self.train_step = jax.jit(
+            functools.partial(train_step, self.graphdef, optimizer), donate_argnums=0
+        )
+        self.evaluate_step = jax.jit(
+            functools.partial(evaluate_step, self.graphdef), donate_argnums=1
+        )
+        self.unchecked_losses: collections.deque[jax.Array] = collections.deque()
+
+    def _resume(self, step: int) -> None:
+        saved = self.checkpoints.run(step)
+        changed = changed_setting(Config.from_dict(saved["config"]), self.config)
+        if changed is None and saved["data"]["digest"] != self.data.digest:
+            changed = f"its data came from {saved['data']['source']}, now {self.data.source}"
+        if changed is not None:
+            raise ConfigError(
+                f"{self.workdir} holds a run with other settings: {changed}; "
+                "take the old setting or another --workdir"
+            )
+        self.state = self.checkpoints.restore(step, like=self.state)
+        self.step = step
+
+    def train(self) -> None:
+        """Takes the steps that are left."""
+        write_atomically(
+            self.workdir / "run.json", (json.dumps(self.description, indent=2) + "\n").encode()
+        )
+        print(
+            f"{self.workdir}: {len(self.data.train_images)} images of {self.data.name} "
+            f"from {self.data.source}; steps {self.step} to {self.last_step} "
+            f"on {jax.devices()[0].platform}",
+            flush=True,
+        )
+        bar = tqdm(
+            total=self._images_in(self.last_step),
+            initial=self._images_in(self.step),
+            unit="images",
+            unit_scale=True,
+            dynamic_ncols=True,
+            disable=not sys.stderr.isatty(),
+        )
+        with MetricsLog(self.workdir, self.step) as log, bar:
+            self._train(log, bar)
+
+    def _train(self, log: MetricsLog, bar: "tqdm[Any]") -> None:
+        settings = self.config.training
+        order = self._order()
+        clock = time.perf_counter()
+        while self.step < self.last_step:
+            first = self.step % self.steps_per_epoch * settings.batch_size
+            images = self.data.train_images[order[first : first + settings.batch_size]]
+            self.state, loss = self.train_step(self.state, jax.device_put(images))
+            self.step += 1
+            self.unchecked_losses.append(loss)
+            self._check_losses(leave=_MAX_IN_FLIGHT)
+            bar.update(len(images))
+
+            # What is recorded comes before the checkpoint that says so: a run that resumes writes
+            # it again.
+            epoch_is_over = self.step % self.steps_per_epoch == 0
+            to_be_evaluated = epoch_is_over or self.step == self.last_step
+            nmse = None
+            if to_be_evaluated or self.step % settings.log_every == 0:
+                self._check_losses(leave=0)
+                record = self._log_training(log, time.perf_counter() - clock)
+                bar.set_postfix(loss=f"{record['loss']:.4f}")
+                if bar.disable:
+                    print(
+                        f"step {self.step}/{self.last_step}  loss {record['loss']:.4f}  "
+                        f"{record['images_per_second']:.0f} images/s",
+                        flush=True,
+                    )
+                clock = time.perf_counter()
+            if to_be_evaluated:
+                nmse = self._evaluate(log, bar)
+            if to_be_evaluated or self.step % settings.checkpoint_every == 0:
+                self._check_losses(leave=0)
+                log.flush()
+                self.checkpoints.save(self.step, self.state, self.description, nmse)
+            if to_be_evaluated:
+                clock = time.perf_counter()
+            if epoch_is_over:
+                order = self._order()
+
+    def _order(self) -> np.ndarray:
+        """The order of the images in the epoch that the next step belongs to."""
+        epoch = self.step // self.steps_per_epoch
+        return epoch_order(self.config.training.seed, epoch, len(self.data.train_images))
+
+    def _check_losses(self, leave: int) -> None:
+        """Waits for all steps but the last `leave`; stops the run if a loss is not finite."""
+        while len(self.unchecked_losses) > leave:
+            step = self.step - len(self.unchecked_losses) + 1
+            loss = float(self.unchecked_losses.popleft())
+            if not math.isfinite(loss):
+                raise TrainingError(
+                    f"the loss of step {step} is {loss}; the checkpoints before it are in "
+                    f"{self.workdir / 'checkpoints'}. A lower training.learning_rate may help"
+                )
+
+    def _log_training(self, log: MetricsLog, seconds: float) -> Record:
+        metrics = Metrics.from_totals(self.state.totals, self.data.variance)
+        self.state = dataclasses.replace(
+            self.state, totals=Totals.zeros(self.config.model.num_embeddings)
+        )
+        record = self._record("train", metrics)
+        record["images_per_second"] = round(metrics.images / seconds, 1)
+        log.write(record)
+        return record
+
+    def _evaluate(self, log: MetricsLog, bar: "tqdm[Any]") -> float:
+        """Measures the held-out split, redraws the pictures, and returns its nmse."""
+        num_embeddings = self.config.model.num_embeddings
+        start = time.perf_counter()
+        totals = jax.device_get(
+            evaluate(
+                self.evaluate_step,
+                self.state.params,
+                self.data.test_images,
+                batch_size=self.config.training.batch_size,
+                num_embeddings=num_embeddings,
+            )
+        )
+        metrics = Metrics.from_totals(totals, self.data.variance)
+        if not math.isfinite(metrics.loss):
+            raise TrainingError(f"the held-out loss after step {self.step} is {metrics.loss}")
+        record = self._record("test", metrics)
+        record["images_per_second"] = round(metrics.images / (time.perf_counter() - start), 1)
+        log.write(record)
+
+        epoch = record["epoch"]
+        title = (
+            f"{self.data.name} test split, step {self.step}, epoch {epoch}: nmse {metrics.nmse:.4f}"
+        )
+        self._draw(log.records, totals.code_counts, title)
+        train_loss = epoch_mean(log.records, epoch, "loss")
+        bar.write(
+            f"epoch {epoch}/{self.config.training.num_epochs}  step {self.step}  "
+            f"train loss {train_loss:.4f}  test nmse {metrics.nmse:.4f}  "
+            f"psnr {metrics.psnr:.2f} dB  perplexity {metrics.perplexity:.1f}  "
+            f"codes used {metrics.codes_used}/{num_embeddings}",
+            file=sys.stdout,
+        )
+        sys.stdout.flush()
+        return metrics.nmse
+
+    def _draw(self, records: list[Record], code_counts: np.ndarray, title: str) -> None:
+        model = nnx.merge(self.graphdef, self.state.params)
+        images = to_floats(jax.numpy.asarray(self.data.test_images[:_PICTURED_IMAGES]))
+        output = jax.device_get(model(images))
+        shown = np.asarray(images)
+        pictures = {
+            "reconstructions.png": figures.reconstructions(shown, output.reconstruction, title),
+            "codebook.png": figures.codebook(
+                code_counts,
+                shown[:_PICTURED_CODE_MAPS],
+                output.quantized.indices[:_PICTURED_CODE_MAPS],
+                title,
+            ),
+            "training.png": figures.training(records, self.config.model.num_embeddings),
+        }
+        for name, png in pictures.items():
+            write_atomically(self.workdir / name, png)
+
+    def _record(self, split: str, metrics: Metrics) -> Record:
+        epoch = (self.step - 1) // self.steps_per_epoch + 1
+        return {"step": self.step, "epoch": epoch, "split": split, **dataclasses.asdict(metrics)}
+
+    def _images_in(self, steps: int) -> int:
+        """How many images the first `steps` steps take."""
+        epochs, steps = divmod(steps, self.steps_per_epoch)
+        return epochs * len(self.data.train_images) + steps * self.config.training.batch_size
+
+
+def _describe(config: Config, data: Dataset) -> dict[str, Any]:
+    """What is written to run.json, and kept in every checkpoint."""
+    return {
+        "config": config.to_dict(),
+        "data": {
+            "name": data.name,
+            "source": data.source,
+            "digest": data.digest,
+            "variance": data.variance,
+            "train_images": len(data.train_images),
+            "test_images": len(data.test_images),
+            "image_shape": list(data.train_images.shape[1:]),
+        },
+    }

@@ -1,0 +1,86 @@
+"""The log of a run: metrics.jsonl, one JSON object a line, and the same for TensorBoard."""
+
+import json
+import os
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from vqvae_jax.files import write_atomically
+
+Record = dict[str, Any]
+
+
+class MetricsLog:
+    """Appends records to <workdir>/metrics.jsonl and <workdir>/tensorboard.
+
+    Records of steps past `resume_step`, and a line cut short by a kill, are dropped when the log is
+    opened: the run will write them again.
+
+    Args:
+        workdir: the run's folder; exists.
+        resume_step: the step that the run goes on from.
+
+    Attributes:
+        records: all records so far, oldest first.
+    """
+
+    def __init__(self, workdir: Path, resume_step: int):
+        from tensorboardX import SummaryWriter
+
+        path = workdir / "metrics.jsonl"
+        self.records = [record for record in _whole_lines(path) if record["step"] <= resume_step]
+        write_atomically(path, "".join(_line(record) for record in self.records).encode())
+        self._file = path.open("a")
+        self._tensorboard = SummaryWriter(
+            str(workdir / "tensorboard"), purge_step=resume_step + 1, write_to_disk=True
+        )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._file.close()
+        self._tensorboard.close()
+
+    def write(self, record: Record) -> None:
+        """Appends one record; it holds at least "step" and "split"."""
+        self.records.append(record)
+        self._file.write(_line(record))
+        for name, value in record.items():
+            if name not in ("step", "split", "epoch", "images"):
+                self._tensorboard.add_scalar(f"{record['split']}/{name}", value, record["step"])
+
+    def flush(self) -> None:
+        """Makes what was written so far survive a crash of the machine."""
+        self._file.flush()
+        os.fsync(self._file.fileno())
+        self._tensorboard.flush()
+
+
+def epoch_mean(records: list[Record], epoch: int, name: str) -> float:
+    """The mean over an epoch's images of a training metric, from the lines of that epoch."""
+    lines = [
+        record for record in records if record["split"] == "train" and record["epoch"] == epoch
+    ]
+    images = sum(line["images"] for line in lines)
+    return sum(line[name] * line["images"] for line in lines) / images
+
+
+def _line(record: Record) -> str:
+    return json.dumps(record, allow_nan=False) + "\n"
+
+
+def _whole_lines(path: Path) -> list[Record]:
+    if not path.exists():
+        return []
+    return [
+        json.loads(line)
+        for line in path.read_text().splitlines(keepends=True)
+        if line.endswith("\n")
+    ]
