@@ -44,7 +44,7 @@ def from_archives(name: str, paths: dict[str, Path], source: str) -> tuple[Split
 
 
 def registered_digests(name: str) -> dict[str, str]:
-    """The SHA-256 of each archive of `name` that TFDS has on record; empty for sets unknown to it."""
+    """The SHA-256 of each archive of `name`, as TFDS has it on record; empty if it has none."""
     builder = _stock_builder(name)
     return {archive: builder.url_infos[url].checksum for archive, url in _urls(name).items()}
 

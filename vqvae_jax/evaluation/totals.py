@@ -8,10 +8,9 @@ from typing import Self
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int
 
 from vqvae_jax.models import VQVAEOutput
-from vqvae_jax.quantizers import code_counts, perplexity
+from vqvae_jax.quantizers import Leaf, code_counts, perplexity
 
 
 @jax.tree_util.register_dataclass
@@ -26,20 +25,26 @@ class Totals:
         code_counts: int32 [K], uses of each code.
     """
 
-    images: Int[Array, ""]
-    loss: Float[Array, ""]
-    reconstruction_loss: Float[Array, ""]
-    codebook_loss: Float[Array, ""]
-    commitment_loss: Float[Array, ""]
-    quantization_error: Float[Array, ""]
-    code_counts: Int[Array, " k"]
+    images: Leaf
+    loss: Leaf
+    reconstruction_loss: Leaf
+    codebook_loss: Leaf
+    commitment_loss: Leaf
+    quantization_error: Leaf
+    code_counts: Leaf
 
     @classmethod
     def zeros(cls, num_embeddings: int) -> Self:
         """Nothing counted yet; every leaf a buffer of its own, so that all can be donated."""
-        floats = [jnp.zeros(()) for _ in range(5)]
-        counts = jnp.zeros(num_embeddings, jnp.int32)
-        return cls(jnp.zeros((), jnp.int32), *floats, code_counts=counts)
+        return cls(
+            images=jnp.zeros((), jnp.int32),
+            loss=jnp.zeros(()),
+            reconstruction_loss=jnp.zeros(()),
+            codebook_loss=jnp.zeros(()),
+            commitment_loss=jnp.zeros(()),
+            quantization_error=jnp.zeros(()),
+            code_counts=jnp.zeros(num_embeddings, jnp.int32),
+        )
 
     @classmethod
     def of(cls, output: VQVAEOutput, num_embeddings: int) -> Self:
@@ -112,6 +117,6 @@ class Metrics:
             mse=mse,
             nmse=nmse,
             psnr=-10.0 * math.log10(max(mse, sys.float_info.min)),
-            perplexity=float(perplexity(sums.code_counts)),
+            perplexity=float(perplexity(jnp.asarray(sums.code_counts))),
             codes_used=int(np.count_nonzero(sums.code_counts)),
         )

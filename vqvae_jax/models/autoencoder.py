@@ -1,5 +1,7 @@
 """The encoder and the decoder of the VQ-VAE: three convolutions down by 4, three up by 4."""
 
+from collections.abc import Callable, Iterable
+
 from flax import nnx
 from jaxtyping import Array, Float
 
@@ -55,7 +57,7 @@ class Decoder(nnx.Module):
         return _relu_between(self.convs, z)
 
 
-def _relu_between(layers: nnx.List, x: Array) -> Array:
+def _relu_between(layers: Iterable[Callable[[Array], Array]], x: Array) -> Array:
     """Applies the layers in turn with a ReLU between each two."""
     *hidden, last = layers
     for layer in hidden:

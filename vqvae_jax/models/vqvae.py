@@ -9,7 +9,7 @@ from flax import nnx
 from jaxtyping import Array, Float, Int
 
 from vqvae_jax.models.autoencoder import Decoder, Encoder
-from vqvae_jax.quantizers import Quantized, VectorQuantizer
+from vqvae_jax.quantizers import Leaf, Quantized, VectorQuantizer
 
 
 @jax.tree_util.register_dataclass
@@ -25,10 +25,10 @@ class VQVAEOutput:
         quantized: the quantizer's output: values, indices and losses.
     """
 
-    loss: Float[Array, ""]
-    reconstruction: Float[Array, "b h w c"]
-    reconstruction_loss: Float[Array, ""]
-    latents: Float[Array, "b h_latent w_latent d"]
+    loss: Leaf
+    reconstruction: Leaf
+    reconstruction_loss: Leaf
+    latents: Leaf
     quantized: Quantized
 
 

@@ -1,6 +1,7 @@
 """Vector quantisers. Every one takes float [..., D] and returns a `Quantized`."""
 
 from vqvae_jax.quantizers.core import (
+    Leaf,
     Quantized,
     code_counts,
     lookup,
@@ -11,6 +12,7 @@ from vqvae_jax.quantizers.core import (
 from vqvae_jax.quantizers.vector import VectorQuantizer
 
 __all__ = [
+    "Leaf",
     "Quantized",
     "VectorQuantizer",
     "code_counts",

@@ -6,10 +6,14 @@ stop-gradient.
 """
 
 import dataclasses
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
+
+# A member of an output: an array, or whatever a transformation of pytrees puts in its place.
+Leaf = Any
 
 # The search materialises at most this many distances at a time (64 MiB in float32).
 _MAX_DISTANCES = 2**24
@@ -29,11 +33,11 @@ class Quantized:
         loss: scalar, the two weighted as the quantizer's paper weights them.
     """
 
-    values: Float[Array, "*shape d"]
-    indices: Int[Array, "*shape"]
-    codebook_loss: Float[Array, ""]
-    commitment_loss: Float[Array, ""]
-    loss: Float[Array, ""]
+    values: Leaf
+    indices: Leaf
+    codebook_loss: Leaf
+    commitment_loss: Leaf
+    loss: Leaf
 
 
 def nearest_code(

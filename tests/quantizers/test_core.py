@@ -1,0 +1,90 @@
+"""The pure functions, against NumPy and against their definitions."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from vqvae_jax.quantizers import core
+
+
+@given(
+    shape=st.sampled_from([(1,), (5,), (2, 3), (2, 1, 4)]),
+    num_embeddings=st.integers(1, 9),
+    dim=st.integers(1, 5),
+    seed=st.integers(0, 2**16),
+)
+def test_nearest_code_is_the_nearest(shape, num_embeddings, dim, seed):
+    random = np.random.RandomState(seed)
+    z = random.randn(*shape, dim).astype(np.float32)
+    codebook = random.randn(num_embeddings, dim).astype(np.float32)
+    wide = (z[..., None, :].astype(np.float64) - codebook.astype(np.float64)) ** 2
+    distances = wide.sum(-1)
+    indices = core.nearest_code(jnp.asarray(z), jnp.asarray(codebook))
+    assert indices.dtype == jnp.int32
+    chosen = np.take_along_axis(distances, np.asarray(indices)[..., None], axis=-1)[..., 0]
+    np.testing.assert_allclose(chosen, distances.min(-1), rtol=1e-4, atol=1e-5)
+
+
+def test_first_of_equal_codes_wins():
+    codebook = jnp.array([[2.0, 0.0], [0.0, 1.0], [0.0, 1.0], [1.0, 0.0]])
+    z = jnp.array([[0.0, 1.0], [0.5, 0.5]])
+    np.testing.assert_array_equal(core.nearest_code(z, codebook), [1, 1])
+
+
+@pytest.mark.parametrize("limit", [1, 7 * 3, 7 * 4, 7 * 10])
+def test_search_in_chunks_finds_the_same(monkeypatch, limit):
+    random = np.random.RandomState(0)
+    z = jnp.asarray(random.randn(2, 5, 3).astype(np.float32))
+    codebook = jnp.asarray(random.randn(7, 3).astype(np.float32))
+    whole = core.nearest_code(z, codebook)
+    monkeypatch.setattr(core, "_MAX_DISTANCES", limit)
+    np.testing.assert_array_equal(core.nearest_code(z, codebook), whole)
+
+
+def test_search_holds_a_bounded_number_of_distances():
+    n, k, d = 100_000, 8_192, 4
+    z = jax.ShapeDtypeStruct((n, d), jnp.float32)
+    codebook = jax.ShapeDtypeStruct((k, d), jnp.float32)
+    memory = jax.jit(core.nearest_code).lower(z, codebook).compile().memory_analysis()
+    assert memory.temp_size_in_bytes < 4 * 2**24 * 4  # all distances would be 3.3 GB
+
+
+def test_search_runs_in_float32_for_bfloat16():
+    # In bfloat16 both distances would be 0.
+    codebook = jnp.array([[1.0039], [1.0]], jnp.float32)
+    np.testing.assert_array_equal(core.nearest_code(jnp.ones((1, 1), jnp.bfloat16), codebook), [1])
+
+
+def test_lookup_says_what_is_out_of_range():
+    codebook = jnp.arange(6.0).reshape(3, 2)
+    np.testing.assert_array_equal(
+        core.lookup(codebook, jnp.array([2, -1, 0, 3])),
+        [[4.0, 5.0], [0.0, 0.0], [0.0, 1.0], [np.nan, np.nan]],
+    )
+
+
+def test_straight_through_is_the_code_and_passes_the_gradient():
+    z, codes = jnp.array([0.1, 1e8, -3.0]), jnp.array([0.3, 0.7, 1e-8])
+    np.testing.assert_array_equal(core.straight_through(z, codes), codes)
+    weights = jnp.array([1.0, -2.0, 3.0])
+    to_z, to_codes = jax.grad(
+        lambda z, codes: jnp.sum(weights * core.straight_through(z, codes)), (0, 1)
+    )(z, codes)
+    np.testing.assert_array_equal(to_z, weights)
+    np.testing.assert_array_equal(to_codes, jnp.zeros(3))
+
+
+def test_code_counts_leaves_out_what_is_no_code():
+    indices = jnp.array([[0, 2, 2], [-1, 3, -5]])
+    np.testing.assert_array_equal(core.code_counts(indices, 3), [1, 0, 2])
+
+
+@pytest.mark.parametrize(
+    ("counts", "expected"),
+    [([5, 5, 5, 5], 4.0), ([9, 0, 0], 1.0), ([0, 0], 1.0), ([1, 3], 0.25**-0.25 * 0.75**-0.75)],
+)
+def test_perplexity(counts, expected):
+    np.testing.assert_allclose(core.perplexity(jnp.array(counts)), expected, rtol=1e-6)
