@@ -1,11 +1,13 @@
 """Settings of every test: shapes checked, warnings errors, four host devices."""
 
+import gzip
 import os
 import sys
 from pathlib import Path
 
 import hypothesis
 import jax
+import numpy as np
 import pytest
 from jaxtyping import config as jaxtyping_config
 from jaxtyping import install_import_hook
@@ -19,6 +21,8 @@ hypothesis.settings.register_profile(
     "project", deadline=None, max_examples=30, derandomize=True, database=None
 )
 hypothesis.settings.load_profile("project")
+from vqvae_jax.data.idx import ARCHIVES  # noqa: E402
+
 os.environ["TFDS_DATA_DIR"] = os.devnull  # a test that forgets its data_dir shall fail
 
 
@@ -28,3 +32,26 @@ def unchecked():
     jaxtyping_config.update("jaxtyping_disable", True)
     yield
     jaxtyping_config.update("jaxtyping_disable", False)
+
+
+@pytest.fixture
+def write_archives():
+    return write_small_set
+
+
+def write_small_set(folder, *, train=90, test=20, size=12, classes=10, seed=0):
+    """Writes the four archives of a small data set into a folder."""
+    random = np.random.RandomState(seed)
+    folder.mkdir(parents=True, exist_ok=True)
+    for split, count in (("train", train), ("test", test)):
+        images = random.randint(0, 256, (count, size, size)).astype(np.uint8)
+        labels = np.arange(count, dtype=np.uint8) % classes
+        for name, array in zip(ARCHIVES[split], (images, labels), strict=True):
+            (folder / name).write_bytes(gzip.compress(idx_bytes(array), mtime=0))
+    return folder
+
+
+def idx_bytes(array):
+    """A uint8 array as an IDX file."""
+    sizes = b"".join(size.to_bytes(4, "big") for size in array.shape)
+    return bytes([0, 0, 8, array.ndim]) + sizes + array.tobytes()

@@ -1,4 +1,4 @@
-"""The seed's VQ-VAE in PyTorch, with every term of its loss: the reference for the golden values."""
+"""The seed's VQ-VAE in PyTorch with every term of its loss: the reference for the goldens."""
 
 import torch
 from torch import nn

@@ -1,0 +1,238 @@
+"""Where data comes from, in which order, and what is refused."""
+
+import functools
+import hashlib
+import http.server
+import json
+import logging
+import threading
+import types
+
+import numpy as np
+import pytest
+import tensorflow_datasets as tfds
+
+from vqvae_jax.data import load_dataset, sources, tfds_store
+from vqvae_jax.data.idx import ARCHIVE_NAMES, ARCHIVES, Split, read_archives
+from vqvae_jax.errors import DataError
+
+
+@pytest.fixture(autouse=True)
+def no_network(monkeypatch):
+    monkeypatch.setattr(sources, "_probe", lambda url: "no network in tests")
+
+
+def arrays(dataset):
+    names = ("train_images", "train_labels", "test_images", "test_labels")
+    return {name: np.array(getattr(dataset, name)) for name in names}
+
+
+def assert_same_data(first, second):
+    assert (first.digest, first.variance) == (second.digest, second.variance)
+    for name, array in arrays(first).items():
+        np.testing.assert_array_equal(array, arrays(second)[name])
+
+
+def test_archives_come_back_whole_and_in_one_order(tmp_path, write_archives):
+    folder, root = write_archives(tmp_path / "in"), tmp_path / "data"
+    dataset = load_dataset("tiny", archives=str(folder), data_dir=str(root))
+    assert dataset.name == "tiny"
+    assert dataset.source == f"archives in {folder}"
+    splits = read_archives({name: folder / name for name in ARCHIVE_NAMES}, None)
+    for split in ARCHIVES:
+        given = splits[split]
+        images = getattr(dataset, f"{split}_images")
+        labels = getattr(dataset, f"{split}_labels")
+        assert images.dtype == labels.dtype == np.uint8
+
+        def pairs(images, labels):
+            return sorted(
+                (i.tobytes(), int(label)) for i, label in zip(images, labels, strict=True)
+            )
+
+        assert pairs(images, labels) == pairs(given.images, given.labels)
+    pixels = splits["train"].images / 255
+    np.testing.assert_allclose(dataset.variance, pixels.var(), rtol=1e-12)
+
+    # From the cache; from what TFDS prepared; from another folder by way of the manual one.
+    assert_same_data(load_dataset("tiny", data_dir=str(root)), dataset)
+    for file in (root / "vqvae_jax" / "tiny").iterdir():
+        file.unlink()
+    assert_same_data(load_dataset("tiny", data_dir=str(root)), dataset)
+    manual = tmp_path / "other" / "downloads" / "manual" / "tiny"
+    write_archives(manual)
+    assert_same_data(load_dataset("tiny", data_dir=str(tmp_path / "other")), dataset)
+
+
+def test_order_does_not_depend_on_the_source(tmp_path, write_archives):
+    folder = write_archives(tmp_path / "in")
+    splits = read_archives({name: folder / name for name in ARCHIVE_NAMES}, None)
+    reverse = {name: Split(s.images[::-1], s.labels[::-1]) for name, s in splits.items()}
+    provenance = {"source": "here", "archives": {}}
+    tfds_store.write("tiny", splits, provenance, tmp_path / "a")
+    tfds_store.write("tiny", reverse, provenance, tmp_path / "b")
+    first, second = (load_dataset("tiny", data_dir=str(tmp_path / name)) for name in "ab")
+    assert_same_data(first, second)
+
+
+def test_damaged_cache_is_made_anew(tmp_path, write_archives):
+    folder, root = write_archives(tmp_path / "in"), tmp_path / "data"
+    dataset = load_dataset("tiny", archives=str(folder), data_dir=str(root))
+    whole = arrays(dataset)
+    for name in ("train_images.npy", "test_labels.npy", "description.json"):
+        path = root / "vqvae_jax" / "tiny" / name
+        for damage in (lambda b: b[:-1], lambda b: b[:-1] + bytes([b[-1] ^ 1]), lambda b: b""):
+            good = path.read_bytes()
+            path.write_bytes(damage(good))
+            again = arrays(load_dataset("tiny", data_dir=str(root)))
+            for key, array in whole.items():
+                np.testing.assert_array_equal(again[key], array)
+
+
+def test_two_sets_under_one_name_never_mix(tmp_path, write_archives):
+    first = write_archives(tmp_path / "first")
+    second = write_archives(tmp_path / "second", seed=1)
+    root = str(tmp_path / "data")
+    load_dataset("tiny", archives=str(first), data_dir=root)
+    with pytest.raises(DataError, match=r"is not what tiny under .* was prepared from"):
+        load_dataset("tiny", archives=str(second), data_dir=root)
+    other = load_dataset("other", archives=str(second), data_dir=root)
+    assert other.digest != load_dataset("tiny", data_dir=root).digest
+
+
+@pytest.mark.parametrize("name", ["mnist", "fashion_mnist", "kmnist"])
+def test_known_sets_must_have_the_registered_digests(tmp_path, write_archives, name):
+    folder = write_archives(tmp_path / "in", size=28)
+    with pytest.raises(DataError, match=rf"is not {name}'s: its SHA-256 is .* the registered one"):
+        load_dataset(name, archives=str(folder), data_dir=str(tmp_path / "data"))
+    assert not (tmp_path / "data").exists()
+
+
+def test_registered_digests_are_those_of_the_data_sets():
+    digests = {name: sources.registered_digests(name) for name in tfds_store.STOCK_BUILDERS}
+    assert digests["mnist"]["train-images-idx3-ubyte.gz"].startswith("440fcabf73cc546f")
+    assert len({d["train-images-idx3-ubyte.gz"] for d in digests.values()}) == 3
+    assert sources.registered_digests("tiny") == {}
+
+
+def test_folder_without_archives_is_refused(tmp_path):
+    with pytest.raises(DataError, match=r"data\.archives is .*, which does not hold train-images"):
+        load_dataset("tiny", archives=str(tmp_path), data_dir=str(tmp_path / "data"))
+
+
+def test_broken_archive_is_refused_and_not_replaced_by_the_sample(tmp_path, write_archives):
+    folder = write_archives(tmp_path / "in")
+    (folder / ARCHIVE_NAMES[0]).write_bytes(b"nonsense")
+    with pytest.raises(DataError, match="is not a whole gzip file"):
+        load_dataset("tiny", archives=str(folder), data_dir=str(tmp_path / "data"))
+
+
+def test_sample_stands_in_with_one_loud_warning(tmp_path, caplog):
+    with caplog.at_level(logging.WARNING, "vqvae_jax"):
+        dataset = load_dataset("mnist", data_dir=str(tmp_path))
+    assert len(caplog.records) == 1
+    for words in ("SAMPLE of 5,000", "no network in tests", "--config.data.archives"):
+        assert words in caplog.text
+    assert dataset.name == "mnist_sample"
+    assert dataset.train_images.shape == (4500, 28, 28, 1)
+    assert dataset.test_images.shape == (500, 28, 28, 1)
+    np.testing.assert_array_equal(np.bincount(dataset.train_labels), [450] * 10)
+    np.testing.assert_array_equal(np.bincount(dataset.test_labels), [50] * 10)
+    train = {image.tobytes() for image in dataset.train_images}
+    assert not train & {image.tobytes() for image in dataset.test_images}
+    assert_same_data(load_dataset("mnist", data_dir=str(tmp_path)), dataset)
+
+
+def test_sample_can_be_forbidden(tmp_path):
+    with pytest.raises(DataError, match=r"no network in tests.*--config\.data\.archives"):
+        load_dataset("mnist", data_dir=str(tmp_path), allow_sample=False)
+
+
+def test_only_mnist_has_a_sample(tmp_path):
+    with pytest.raises(DataError, match="nothing is known to serve tiny"):
+        load_dataset("tiny", data_dir=str(tmp_path))
+
+
+def test_written_set_is_an_ordinary_tfds_set(tmp_path, write_archives):
+    folder = write_archives(tmp_path / "in", size=28)
+    splits = read_archives({name: folder / name for name in ARCHIVE_NAMES}, None)
+    tfds_store.write("mnist", splits, {"source": "here", "archives": {}}, tmp_path / "data")
+    source = tfds.data_source("mnist", split="train", data_dir=tmp_path / "data")
+    images = sorted(source[index]["image"].tobytes() for index in range(len(source)))
+    assert images == sorted(image.tobytes() for image in splits["train"].images)
+
+
+def test_set_in_another_format_is_left_alone(tmp_path, write_archives):
+    """TFRecords, which stock TFDS writes, need TensorFlow: ours goes beside them."""
+    folder = write_archives(tmp_path / "in")
+    splits = read_archives({name: folder / name for name in ARCHIVE_NAMES}, None)
+    provenance = {"source": "here", "archives": {}}
+    prepared = tfds_store.write("tiny", splits, provenance, tmp_path)
+    info = json.loads((prepared / "dataset_info.json").read_text())
+    (prepared / "dataset_info.json").write_text(json.dumps(info | {"fileFormat": "tfrecord"}))
+    before = sorted(path.name for path in prepared.iterdir())
+    assert tfds_store.find("tiny", tmp_path) is None
+    beside = tfds_store.write("tiny", splits, provenance, tmp_path)
+    assert tfds_store.find("tiny", tmp_path) == beside != prepared
+    assert sorted(path.name for path in prepared.iterdir()) == before
+
+
+def test_damaged_prepared_set_is_named(tmp_path, write_archives):
+    folder = write_archives(tmp_path / "in")
+    splits = read_archives({name: folder / name for name in ARCHIVE_NAMES}, None)
+    prepared = tfds_store.write("tiny", splits, {"source": "here", "archives": {}}, tmp_path)
+    for path in prepared.glob("*train*"):
+        path.write_bytes(path.read_bytes()[:100])
+    with pytest.raises(DataError, match=r"prepared data set in .* cannot be read.*delete the fold"):
+        load_dataset("tiny", data_dir=str(tmp_path))
+
+
+@pytest.fixture
+def served(tmp_path, write_archives, monkeypatch):
+    """The archives of a set called served, on a server on this machine."""
+    monkeypatch.undo()  # the probe is a real one
+    folder = write_archives(tmp_path / "served")
+
+    class Quiet(http.server.SimpleHTTPRequestHandler):
+        def log_message(self, *arguments):
+            pass
+
+    server = http.server.ThreadingHTTPServer(
+        ("127.0.0.1", 0), functools.partial(Quiet, directory=folder)
+    )
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    url = f"http://127.0.0.1:{server.server_port}/"
+    digests = {
+        url + name: types.SimpleNamespace(
+            checksum=hashlib.sha256((folder / name).read_bytes()).hexdigest()
+        )
+        for name in ARCHIVE_NAMES
+    }
+    builder = types.SimpleNamespace(URL=url, url_infos=digests)
+    monkeypatch.setattr(sources, "_stock_builder", {"served": builder}.get)
+    yield builder
+    server.shutdown()
+    server.server_close()
+    thread.join()
+
+
+def test_download(tmp_path, served):
+    dataset = load_dataset("served", data_dir=str(tmp_path / "data"))
+    assert dataset.source == "download"
+    assert dataset.train_images.shape == (90, 12, 12, 1)
+    assert (tmp_path / "data" / "downloads" / "served").is_dir()
+
+
+def test_download_of_something_else_is_refused(tmp_path, served):
+    next(iter(served.url_infos.values())).checksum = "0" * 64
+    with pytest.raises(DataError, match=r"is not served's: its SHA-256 is"):
+        load_dataset("served", data_dir=str(tmp_path / "data"))
+
+
+def test_host_that_does_not_answer_costs_seconds(monkeypatch):
+    monkeypatch.undo()
+    monkeypatch.setattr(sources, "_PROBE_SECONDS", 0.2)
+    with http.server.socketserver.TCPServer(("127.0.0.1", 0), None) as server:  # never answers
+        reason = sources._probe(f"http://127.0.0.1:{server.server_address[1]}/")
+    assert "timed out" in reason or "no answer within 0.2 s" in reason

@@ -1,0 +1,95 @@
+"""IDX files: read exactly, refused in one line."""
+
+import gzip
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.conftest import idx_bytes
+from vqvae_jax.data.idx import ARCHIVES, read_archives, read_idx
+from vqvae_jax.errors import DataError
+
+IMAGES = np.arange(2 * 3 * 4, dtype=np.uint8).reshape(2, 3, 4)
+GOOD = idx_bytes(IMAGES)
+
+
+def test_reads_what_was_written(tmp_path):
+    path = tmp_path / "images.gz"
+    path.write_bytes(gzip.compress(GOOD))
+    np.testing.assert_array_equal(read_idx(path, axes=3), IMAGES)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (gzip.compress(b"\x00\x00\x09\x03" + GOOD[4:]), r"00 00 09 03, not 00 00 08 03"),
+        (gzip.compress(idx_bytes(IMAGES[0])), r"00 00 08 02, not 00 00 08 03"),
+        (gzip.compress(b""), r"it is empty, not 00 00 08 03"),
+        (gzip.compress(GOOD[:10]), r"does not begin like an IDX file"),
+        (gzip.compress(GOOD[:-1]), r"declares 24 bytes of elements and holds 23"),
+        (gzip.compress(GOOD + b"x"), r"declares 24 bytes of elements and holds more"),
+        (gzip.compress(GOOD)[:-9], r"is not a whole gzip file"),
+        (GOOD, r"is not a whole gzip file"),
+        (
+            gzip.compress(GOOD[:4] + b"\xff" * 12),
+            r"declares \d+ bytes; at most 4294967296 are read",
+        ),
+    ],
+)
+def test_broken_file_is_refused_in_one_line(tmp_path, content, message):
+    path = tmp_path / "images.gz"
+    path.write_bytes(content)
+    with pytest.raises(DataError, match=message) as refusal:
+        read_idx(path, axes=3)
+    assert str(path) in str(refusal.value)
+    assert "\n" not in str(refusal.value)
+
+
+def test_flipped_bit_is_found(tmp_path):
+    content = bytearray(gzip.compress(idx_bytes(np.zeros((9, 9, 9), np.uint8)), compresslevel=0))
+    content[200] ^= 1
+    path = tmp_path / "images.gz"
+    path.write_bytes(content)
+    with pytest.raises(DataError, match="is not a whole gzip file"):
+        read_idx(path, axes=3)
+
+
+@given(st.binary(max_size=80))
+def test_nonsense_is_refused(tmp_path_factory, content):
+    path = tmp_path_factory.mktemp("idx") / "images.gz"
+    for body in (content, gzip.compress(content), gzip.compress(GOOD[:4] + content)):
+        path.write_bytes(body)
+        try:
+            array = read_idx(path, axes=3)
+        except DataError:
+            continue
+        assert idx_bytes(array) == gzip.decompress(body)
+
+
+def test_missing_file(tmp_path):
+    with pytest.raises(DataError, match="cannot be read: No such file"):
+        read_idx(tmp_path / "nothing.gz", axes=1)
+
+
+def replace(folder, name, array):
+    (folder / name).write_bytes(gzip.compress(idx_bytes(array)))
+
+
+@pytest.mark.parametrize(
+    ("split", "kind", "array", "message"),
+    [
+        ("train", 1, np.zeros(89, np.uint8), "holds 89 labels, but .* holds 90 images"),
+        ("train", 1, np.full(90, 10, np.uint8), "holds the label 10; labels are from 0 to 9"),
+        ("test", 1, np.full(20, 11, np.uint8), "holds the label 11; labels are from 0 to 9"),
+        ("test", 0, np.zeros((20, 12, 8), np.uint8), r"images of \(12, 8\), unlike the training"),
+        ("test", 0, np.zeros((0, 12, 12), np.uint8), "holds no images"),
+    ],
+)
+def test_files_that_do_not_belong_together(tmp_path, write_archives, split, kind, array, message):
+    folder = write_archives(tmp_path)
+    replace(folder, ARCHIVES[split][kind], array)
+    paths = {name: folder / name for names in ARCHIVES.values() for name in names}
+    with pytest.raises(DataError, match=message):
+        read_archives(paths, num_classes=10)

@@ -1,0 +1,244 @@
+"""The program as a user runs it: processes, files, signals."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import orbax.checkpoint as ocp
+import pytest
+from PIL import Image
+
+import vqvae_jax
+from vqvae_jax.data import load_dataset, to_floats
+from vqvae_jax.training.model import load_model
+
+ROOT = Path(__file__).parents[2]
+
+# Runs train.py and dies, by a signal that cannot be caught, at the checkpoint of step {step}:
+# before it is written, or after.
+KILL = """
+import os, signal, sys
+sys.path.insert(0, {root!r})
+from vqvae_jax.training.checkpoint import Checkpoints
+save = Checkpoints.save
+def save_and_die(self, step, *arguments):
+    if step == {step} and {before}:
+        os.kill(os.getpid(), signal.SIGKILL)
+    save(self, step, *arguments)
+    if step == {step}:
+        os.kill(os.getpid(), signal.SIGKILL)
+Checkpoints.save = save_and_die
+import train
+train.main(sys.argv)
+"""
+
+
+@pytest.fixture(scope="module")
+def data_dir(tmp_path_factory):
+    """90 images of 12 x 12: 12 steps of 8 an epoch, the last of them of 2 images."""
+    from tests.conftest import write_small_set
+
+    folder = write_small_set(tmp_path_factory.mktemp("archives"))
+    root = tmp_path_factory.mktemp("data")
+    load_dataset("tiny", archives=str(folder), data_dir=str(root))
+    return root
+
+
+def command(workdir, data_dir, **settings):
+    settings = {
+        "data.name": "tiny",
+        "data.data_dir": data_dir,
+        "training.batch_size": 8,
+        "training.max_steps": 40,
+        "training.log_every": 5,
+        "training.checkpoint_every": 17,
+    } | {name.replace("__", "."): value for name, value in settings.items()}
+    flags = [f"--config.{name}={value}" for name, value in settings.items()]
+    return ["--config", str(ROOT / "configs" / "mnist.py"), "--workdir", str(workdir), *flags]
+
+
+def run(arguments, *, script=None):
+    program = [str(ROOT / "train.py")] if script is None else ["-c", script]
+    return subprocess.run(
+        [sys.executable, *program, *arguments],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+        env={**os.environ, "JAX_PLATFORMS": "cpu"},
+    )
+
+
+def metrics(workdir):
+    records = [json.loads(line) for line in (workdir / "metrics.jsonl").read_text().splitlines()]
+    return [{k: v for k, v in r.items() if k != "images_per_second"} for r in records]
+
+
+def saved_state(workdir, step):
+    with ocp.CheckpointManager(workdir / "checkpoints", item_names=("state", "run")) as manager:
+        restored = manager.restore(step, args=ocp.args.Composite(state=ocp.args.StandardRestore()))
+    return {name: np.asarray(value) for name, value in restored.state.items()}
+
+
+@pytest.fixture(scope="module")
+def whole_run(tmp_path_factory, data_dir):
+    workdir = tmp_path_factory.mktemp("runs") / "whole"
+    result = run(command(workdir, data_dir))
+    assert result.returncode == 0, result.stderr
+    return workdir, result.stdout
+
+
+def test_a_run_leaves_what_it_promises(whole_run, data_dir):
+    workdir, output = whole_run
+    assert "epoch 4/30  step 40" in output
+    records = metrics(workdir)
+    tested = [r for r in records if r["split"] == "test"]
+    trained = [r for r in records if r["split"] == "train"]
+    assert [(r["step"], r["epoch"]) for r in tested] == [(12, 1), (24, 2), (36, 3), (40, 4)]
+    assert [r["step"] for r in trained] == [5, 10, 12, 15, 20, 24, 25, 30, 35, 36, 40]
+    assert [r["images"] for r in trained[:3]] == [40, 40, 10]
+    assert all(r["images"] == 20 for r in tested)
+    promised = {"loss", "reconstruction_loss", "codebook_loss", "commitment_loss", "nmse"}
+    promised |= {"mse", "psnr", "quantization_error", "perplexity", "codes_used"}
+    assert all(promised <= set(r) for r in records)
+    assert tested[-1]["loss"] < tested[0]["loss"]
+    for name in ("reconstructions.png", "codebook.png", "training.png"):
+        Image.open(workdir / name).verify()
+    described = json.loads((workdir / "run.json").read_text())
+    dataset = load_dataset("tiny", data_dir=str(data_dir))
+    assert described["data"]["source"] == dataset.source
+    assert described["data"]["digest"] == dataset.digest
+    assert described["config"]["training"]["batch_size"] == 8
+    assert not list(workdir.glob(".*"))
+
+
+@pytest.mark.parametrize(("step", "before"), [(17, False), (24, True), (36, False)])
+def test_a_killed_run_ends_as_if_it_had_not_been(tmp_path, data_dir, whole_run, step, before):
+    arguments = command(tmp_path / "run", data_dir)
+    killed = run(arguments, script=KILL.format(root=str(ROOT), step=step, before=before))
+    assert killed.returncode == -signal.SIGKILL
+    resumed = run(arguments)
+    assert resumed.returncode == 0, resumed.stderr
+    assert f"steps {17 if before else step} to 40" in resumed.stdout
+    workdir, _ = whole_run
+    assert metrics(tmp_path / "run") == metrics(workdir)
+    ours, expected = saved_state(tmp_path / "run", 40), saved_state(workdir, 40)
+    assert set(ours) == set(expected)
+    assert {name.split(".")[0] for name in ours} == {"params", "opt_state", "totals"}
+    for name, value in expected.items():
+        np.testing.assert_array_equal(ours[name], value, err_msg=name)
+
+
+def test_the_seed_decides_the_run(tmp_path, data_dir, whole_run):
+    result = run(command(tmp_path / "run", data_dir, training__seed=1, training__max_steps=5))
+    assert result.returncode == 0, result.stderr
+    assert metrics(tmp_path / "run")[0]["loss"] != metrics(whole_run[0])[0]["loss"]
+
+
+def test_a_finished_run_says_so_and_goes_on_when_asked(tmp_path, data_dir, whole_run):
+    workdir = tmp_path / "run"
+    assert run(command(workdir, data_dir, training__max_steps=36)).returncode == 0
+    before = (workdir / "metrics.jsonl").read_bytes()
+    again = run(command(workdir, data_dir, training__max_steps=36))
+    assert again.returncode == 0
+    assert "this run is finished, 36 steps are done" in again.stdout
+    assert (workdir / "metrics.jsonl").read_bytes() == before
+    assert run(command(workdir, data_dir)).returncode == 0
+    assert metrics(workdir) == metrics(whole_run[0])
+
+
+def test_changed_settings_are_refused(data_dir, whole_run):
+    workdir, _ = whole_run
+    before = (workdir / "metrics.jsonl").read_bytes()
+    result = run(command(workdir, data_dir, training__learning_rate=0.5, training__max_steps=50))
+    assert result.returncode == 2
+    assert "training.learning_rate was 0.001 and is 0.5" in result.stderr
+    assert (workdir / "metrics.jsonl").read_bytes() == before
+
+
+def test_the_trained_model_can_be_loaded(data_dir, whole_run):
+    workdir, _ = whole_run
+    model = load_model(workdir)
+    images = load_dataset("tiny", data_dir=str(data_dir)).test_images
+    loss = model(to_floats(jnp.asarray(images))).loss
+    best = min((r for r in metrics(workdir) if r["split"] == "test"), key=lambda r: r["nmse"])
+    np.testing.assert_allclose(loss, best["loss"], rtol=1e-4)
+    saved = saved_state(workdir, best["step"])
+    np.testing.assert_array_equal(
+        model.quantizer.embeddings[...], saved["params.quantizer.embeddings"]
+    )
+    assert isinstance(model, vqvae_jax.VQVAE)
+    assert len(jax.tree.leaves(model)) == 13
+
+
+def test_a_loss_that_explodes_stops_the_run(tmp_path, data_dir):
+    result = run(command(tmp_path / "run", data_dir, training__learning_rate=1e30))
+    assert result.returncode == 1
+    assert result.stderr.startswith("train.py: the loss of step 2 is ")
+    assert result.stderr.count("\n") == 1
+    assert not [p for p in (tmp_path / "run" / "checkpoints").iterdir() if p.name.isdigit()]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "message"),
+    [
+        ([], 2, "--config is missing"),
+        (["--config", "configs/none.py"], 2, "configs/none.py"),
+        (["--config", "README.md"], 2, "--config cannot be used"),
+        (["--nonsense=1"], 2, "nonsense"),
+        (["--config", "configs/mnist.py", "stray"], 2, "'stray' is not a flag"),
+        (["--config.training.seed=1"], 2, "config.training.seed"),
+        (
+            ["--config=configs/mnist.py", "--config.training.sead=1"],
+            2,
+            "training.sead is unknown; the settings are",
+        ),
+        (
+            ["--config=configs/mnist.py", "--config.training.batch_size=many"],
+            2,
+            "training.batch_size is 'many'; it must be an integer from 1 to",
+        ),
+        (
+            ["--config=configs/mnist.py", "--config.training.learning_rate=nan"],
+            2,
+            "training.learning_rate is nan; it must be a finite number above 0",
+        ),
+        (
+            ["--config=configs/mnist.py", "--config.data.name=none", "--config.data.data_dir=."],
+            1,
+            "nothing is known to serve none",
+        ),
+        (
+            ["--config=configs/mnist.py", "--config.data.archives=none"],
+            1,
+            "data.archives is none, which does not hold train-images-idx3-ubyte.gz",
+        ),
+    ],
+)
+def test_bad_input_gets_one_line_and_a_status(arguments, status, message):
+    result = run(arguments)
+    assert result.returncode == status
+    assert message in result.stderr
+    assert result.stderr.startswith("train.py: ")
+    assert result.stderr.count("\n") == 1
+    assert result.stdout == ""
+
+
+def test_a_batch_larger_than_the_data_is_refused(tmp_path, data_dir):
+    result = run(command(tmp_path / "run", data_dir, training__batch_size=91))
+    assert result.returncode == 2
+    assert "training.batch_size is 91; it must be at most 90" in result.stderr
+    assert not (tmp_path / "run").exists()
+
+
+def test_help_lists_every_setting():
+    result = run(["--help"])
+    assert result.returncode == 0
+    assert "--config.training.learning_rate: a finite number above 0" in result.stdout

@@ -1,0 +1,49 @@
+"""Metrics over a whole split, against NumPy over the whole split at once."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import nnx
+
+from vqvae_jax import VQVAE
+from vqvae_jax.data import to_floats
+from vqvae_jax.evaluation import Metrics, evaluate, evaluate_step
+
+VARIANCE = 0.08
+
+
+@pytest.mark.parametrize("batch_size", [1, 4, 10, 64])
+def test_metrics_are_those_of_the_whole_split(batch_size):
+    model = VQVAE(1, 4, 16, VARIANCE, rngs=nnx.Rngs(0))
+    images = np.random.RandomState(0).randint(0, 256, (10, 8, 8, 1)).astype(np.uint8)
+    graphdef, params = nnx.split(model)
+    step = jax.jit(functools.partial(evaluate_step, graphdef))
+    totals = evaluate(step, params, images, batch_size=batch_size, num_embeddings=16)
+    metrics = Metrics.from_totals(totals, VARIANCE)
+
+    x = np.asarray(to_floats(jnp.asarray(images)), np.float64)
+    output = model(jnp.asarray(images.astype(np.float32) / 255 - 0.5))
+    codes = np.asarray(output.quantized.indices)
+    counts = np.bincount(codes.ravel(), minlength=16)
+    p = counts[counts > 0] / counts.sum()
+    mse = ((np.asarray(output.reconstruction, np.float64) - x) ** 2).mean()
+    distance = np.asarray(output.latents, np.float64) - np.asarray(output.quantized.values)
+    assert metrics.images == 10
+    assert metrics.codes_used == len(p)
+    np.testing.assert_array_equal(totals.code_counts, counts)
+    expected = {
+        "mse": mse,
+        "nmse": mse / VARIANCE,
+        "reconstruction_loss": mse / VARIANCE,
+        "psnr": -10 * np.log10(mse),
+        "perplexity": np.exp(-(p * np.log(p)).sum()),
+        "quantization_error": (distance**2).mean(),
+        "codebook_loss": (distance**2).mean(),
+        "commitment_loss": (distance**2).mean(),
+        "loss": mse / VARIANCE + 1.25 * (distance**2).mean(),
+    }
+    for name, value in expected.items():
+        np.testing.assert_allclose(getattr(metrics, name), value, rtol=1e-5, err_msg=name)

@@ -1,0 +1,106 @@
+"""Settings: what is allowed, and what is said where something is not."""
+
+import dataclasses
+
+import pytest
+
+from configs.mnist import get_config
+from vqvae_jax.errors import ConfigError
+from vqvae_jax.training.config import Config, changed_setting, rules
+
+
+def mnist(**changes):
+    settings = get_config().to_dict()
+    for path, value in changes.items():
+        section, name = path.split("__")
+        settings[section][name] = value
+    return settings
+
+
+def test_mnist_is_the_seeds_protocol():
+    config = Config.from_dict(mnist())
+    assert dataclasses.asdict(config) == {
+        "data": {"name": "mnist", "archives": None, "data_dir": None, "allow_sample": True},
+        "model": {"embedding_dim": 16, "num_embeddings": 128, "commitment_cost": 0.25},
+        "training": {
+            "batch_size": 128,
+            "learning_rate": 1e-3,
+            "num_epochs": 30,
+            "max_steps": None,
+            "seed": 0,
+            "log_every": 100,
+            "checkpoint_every": 500,
+        },
+    }
+    assert Config.from_dict(config.to_config_dict().to_dict()) == config
+
+
+NAN, INF = float("nan"), float("inf")
+
+
+@pytest.mark.parametrize(
+    ("setting", "values", "allowed"),
+    [
+        ("training__batch_size", [0, -1, 1.5, "128", None, True, NAN], "an integer from 1 to"),
+        ("training__learning_rate", [0, -1e-3, NAN, INF, "1e-3", None, True], "number above 0"),
+        ("training__num_epochs", [0, -1, 0.5, None], "an integer from 1 to"),
+        ("training__max_steps", [0, -1, 1.0, "all"], "an integer from 1 to .* or None"),
+        ("training__seed", [-1, 2**32, 0.0, None], "an integer from 0 to 4294967295"),
+        ("training__log_every", [0, None], "an integer from 1 to"),
+        ("training__checkpoint_every", [0, -5], "an integer from 1 to"),
+        ("model__embedding_dim", [0, -16, 2**20, 16.0], "an integer from 1 to 65536"),
+        ("model__num_embeddings", [0, "128"], "an integer from 1 to"),
+        ("model__commitment_cost", [-0.25, NAN, INF, None], "finite number of at least 0"),
+        ("data__name", ["", "MNIST", "../x", "a/b", None, 3], "lower-case letters"),
+        ("data__archives", ["", 3, "a\0b"], "the path of a folder or None"),
+        ("data__data_dir", ["", 3], "the path of a folder or None"),
+        ("data__allow_sample", [None, 1, "yes"], "True or False"),
+    ],
+)
+def test_wrong_value_is_named_with_what_is_allowed(setting, values, allowed):
+    path = setting.replace("__", r"\.")
+    for value in values:
+        with pytest.raises(ConfigError, match=f"{path} is .*; it must be .*{allowed}") as refusal:
+            Config.from_dict(mnist(**{setting: value}))
+        assert "\n" not in str(refusal.value)
+
+
+def test_every_setting_is_tried_above():
+    (mark,) = test_wrong_value_is_named_with_what_is_allowed.pytestmark
+    assert {case[0].replace("__", ".") for case in mark.args[1]} == set(rules())
+
+
+def test_unknown_and_missing_settings_are_named():
+    with pytest.raises(ConfigError, match=r"training\.learning_rat is unknown; .*learning_rate"):
+        Config.from_dict(mnist(training__learning_rat=1e-3))
+    with pytest.raises(ConfigError, match="model is 3; it must be a group of settings"):
+        Config.from_dict(mnist() | {"model": 3})
+    incomplete = mnist()
+    del incomplete["model"]["embedding_dim"]
+    with pytest.raises(
+        ConfigError, match=r"model\.embedding_dim is missing; it must be an integer"
+    ):
+        Config.from_dict(incomplete)
+    del incomplete["model"]
+    with pytest.raises(ConfigError, match=r"model\.embedding_dim is missing"):
+        Config.from_dict(incomplete)
+
+
+@pytest.mark.parametrize(
+    ("setting", "value", "message"),
+    [
+        ("training__seed", 1, "training.seed was 0 and is 1"),
+        ("training__learning_rate", 2e-3, "training.learning_rate was 0.001 and is 0.002"),
+        ("training__batch_size", 64, "training.batch_size was 128 and is 64"),
+        ("model__num_embeddings", 64, "model.num_embeddings was 128 and is 64"),
+        ("data__name", "kmnist", "data.name was 'mnist' and is 'kmnist'"),
+        ("training__num_epochs", 31, None),
+        ("training__max_steps", 31, None),
+        ("training__log_every", 31, None),
+        ("training__checkpoint_every", 31, None),
+        ("data__archives", "elsewhere", None),
+    ],
+)
+def test_what_decided_the_past_may_not_change(setting, value, message):
+    old, new = Config.from_dict(mnist()), Config.from_dict(mnist(**{setting: value}))
+    assert changed_setting(old, new) == message

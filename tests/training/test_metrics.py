@@ -1,0 +1,61 @@
+"""The log: whole lines, no duplicates, no gaps."""
+
+import json
+
+import pytest
+
+from vqvae_jax.training.metrics import MetricsLog, epoch_mean
+
+
+def record(step, split="train", **values):
+    return {"step": step, "epoch": 1, "split": split, "loss": step / 10, **values}
+
+
+def lines(workdir):
+    return [json.loads(line) for line in (workdir / "metrics.jsonl").read_text().splitlines()]
+
+
+def test_records_are_appended_and_read_back(tmp_path):
+    with MetricsLog(tmp_path, 0) as log:
+        log.write(record(1))
+        log.flush()
+        assert lines(tmp_path) == [record(1)]
+        log.write(record(2, "test"))
+    with MetricsLog(tmp_path, 2) as log:
+        assert log.records == [record(1), record(2, "test")]
+        log.write(record(3))
+    assert lines(tmp_path) == [record(1), record(2, "test"), record(3)]
+
+
+def test_what_comes_after_the_checkpoint_is_dropped(tmp_path):
+    with MetricsLog(tmp_path, 0) as log:
+        for step in (1, 2, 3):
+            log.write(record(step))
+    with (tmp_path / "metrics.jsonl").open("a") as file:
+        file.write('{"step": 4, "lo')  # a kill in the middle of a line
+    with MetricsLog(tmp_path, 2) as log:
+        log.write(record(3, loss=9.0))
+    assert lines(tmp_path) == [record(1), record(2), record(3, loss=9.0)]
+
+
+def test_nan_is_not_json(tmp_path):
+    with MetricsLog(tmp_path, 0) as log, pytest.raises(ValueError, match="JSON"):
+        log.write(record(1, loss=float("nan")))
+
+
+def test_tensorboard_gets_the_same(tmp_path):
+    with MetricsLog(tmp_path, 0) as log:
+        log.write(record(1))
+    (events,) = (tmp_path / "tensorboard").iterdir()
+    assert b"train/loss" in events.read_bytes()
+
+
+def test_epoch_mean_weighs_by_images():
+    records = [
+        record(1, images=100, loss=1.0),
+        record(2, images=300, loss=2.0),
+        record(2, "test", images=50, loss=7.0),
+        {**record(3, images=100, loss=5.0), "epoch": 2},
+    ]
+    assert epoch_mean(records, 1, "loss") == 1.75
+    assert epoch_mean(records, 2, "loss") == 5.0
