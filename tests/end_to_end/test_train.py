@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import jax
@@ -63,6 +64,9 @@ def command(workdir, data_dir, **settings):
     return ["--config", str(ROOT / "configs" / "mnist.py"), "--workdir", str(workdir), *flags]
 
 
+COMPILED = tempfile.TemporaryDirectory()
+
+
 def run(arguments, *, script=None):
     program = [str(ROOT / "train.py")] if script is None else ["-c", script]
     return subprocess.run(
@@ -72,7 +76,12 @@ def run(arguments, *, script=None):
         text=True,
         timeout=300,
         check=False,
-        env={**os.environ, "JAX_PLATFORMS": "cpu"},
+        env={
+            **os.environ,
+            "JAX_PLATFORMS": "cpu",
+            "JAX_COMPILATION_CACHE_DIR": COMPILED.name,  # the processes compile the same programs
+            "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+        },
     )
 
 

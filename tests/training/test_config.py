@@ -8,6 +8,8 @@ from configs.mnist import get_config
 from vqvae_jax.errors import ConfigError
 from vqvae_jax.training.config import Config, changed_setting, rules
 
+pytestmark = pytest.mark.usefixtures("unchecked")  # settings are checked by their own rules
+
 
 def mnist(**changes):
     settings = get_config().to_dict()

@@ -29,7 +29,7 @@ def reconstructions(images: np.ndarray, reconstructed: np.ndarray, title: str) -
             blank = np.full_like(tiles[0], 0.5)
             rows.append(np.concatenate(tiles + [blank] * (_COLUMNS - len(tiles)), axis=1))
     sheet = np.concatenate(rows) + 0.5
-    figure = _figure(10, 10 * sheet.shape[0] / sheet.shape[1] + 0.45)
+    figure = _figure(10.0, 10 * sheet.shape[0] / sheet.shape[1] + 0.45)
     axes = figure.subplots()
     axes.imshow(sheet.squeeze(), cmap="gray", vmin=0, vmax=1, interpolation="nearest")
     for edge in range(2 * height, sheet.shape[0], 2 * height):
@@ -55,7 +55,7 @@ def codebook(code_counts: np.ndarray, images: np.ndarray, codes: np.ndarray, tit
     rank = np.argsort(order)
     used = int(np.count_nonzero(code_counts))
 
-    figure = _figure(10, 4.2)
+    figure = _figure(10.0, 4.2)
     bars, maps = figure.subfigures(1, 2, width_ratios=[1.1, 1], squeeze=False)[0]
     axes = bars.subplots()
     axes.bar(np.arange(1, len(share) + 1), share, width=1.0)
@@ -85,7 +85,7 @@ def training(records: list[dict[str, Any]], num_embeddings: int) -> bytes:
         records: the run's log, as in metrics.jsonl.
         num_embeddings: K, for the scale of the codes.
     """
-    figure = _figure(10, 3.6)
+    figure = _figure(10.0, 3.6)
     loss, error, codes = figure.subplots(1, 3)
     for split, style in (("train", {"linewidth": 1}), ("test", {"marker": ".", "linewidth": 1})):
         lines = [record for record in records if record["split"] == split]

@@ -3,7 +3,6 @@
 import dataclasses
 import math
 import sys
-from typing import Self
 
 import jax
 import jax.numpy as jnp
@@ -34,7 +33,7 @@ class Totals:
     code_counts: Leaf
 
     @classmethod
-    def zeros(cls, num_embeddings: int) -> Self:
+    def zeros(cls, num_embeddings: int) -> "Totals":
         """Nothing counted yet; every leaf a buffer of its own, so that all can be donated."""
         return cls(
             images=jnp.zeros((), jnp.int32),
@@ -47,7 +46,7 @@ class Totals:
         )
 
     @classmethod
-    def of(cls, output: VQVAEOutput, num_embeddings: int) -> Self:
+    def of(cls, output: VQVAEOutput, num_embeddings: int) -> "Totals":
         """The sums of one batch's output."""
         images = output.reconstruction.shape[0]
         quantized = output.quantized
@@ -61,7 +60,7 @@ class Totals:
             code_counts=code_counts(quantized.indices, num_embeddings),
         )
 
-    def __add__(self, other: Self) -> Self:
+    def __add__(self, other: "Totals") -> "Totals":
         return jax.tree.map(jnp.add, self, other)
 
 

@@ -41,6 +41,8 @@ def parse(argv: list[str]) -> tuple[Config, Path]:
             rule_of(override[1])
     try:
         extra = flags.FLAGS(argv)[1:]
+        if not _CONFIG.present:
+            raise ConfigError(f"--config is missing (usage: {USAGE})")
         file = Path(config_flags.get_config_filename(flags.FLAGS["config"]))
         settings = _CONFIG.value.to_dict()
     except flags.IllegalFlagValueError as error:
@@ -49,8 +51,8 @@ def parse(argv: list[str]) -> tuple[Config, Path]:
             raise ConfigError(str(error)) from error
         name, value = override.groups()
         raise ConfigError(f"{name} is {value!r}; it must be {rule_of(name).allowed}") from error
-    except config_flags.UnparsedFlagError as error:
-        raise ConfigError(f"--config is missing (usage: {USAGE})") from error
+    except ConfigError:
+        raise
     except flags.Error as error:
         raise ConfigError(f"{error} (usage: {USAGE})") from error
     except Exception as error:  # a config file is Python: it may raise anything

@@ -4,7 +4,7 @@ import json
 import os
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 from vqvae_jax.files import write_atomically
 
@@ -36,7 +36,7 @@ class MetricsLog:
             str(workdir / "tensorboard"), purge_step=resume_step + 1, write_to_disk=True
         )
 
-    def __enter__(self) -> Self:
+    def __enter__(self) -> "MetricsLog":
         return self
 
     def __exit__(
