@@ -16,9 +16,9 @@ import optax
 from flax import nnx
 from tqdm import tqdm
 
-from vqvae_jax.data import Dataset, epoch_order, load_dataset, to_floats
+from vqvae_jax.data import Dataset, epoch_order, load_dataset
 from vqvae_jax.errors import ConfigError, TrainingError
-from vqvae_jax.evaluation import Metrics, Totals, evaluate, evaluate_step, figures
+from vqvae_jax.evaluation import Metrics, Totals, draw, evaluate, evaluate_step
 from vqvae_jax.files import write_atomically
 from vqvae_jax.training.checkpoint import Checkpoints
 from vqvae_jax.training.config import Config, changed_setting
@@ -30,8 +30,6 @@ from vqvae_jax.training.step import TrainState, train_step
 # of time. Far more would only hold memory, and stall the collectives where the batch is spread over
 # host devices.
 _MAX_IN_FLIGHT = 8
-_PICTURED_IMAGES = 64
-_PICTURED_CODE_MAPS = 8
 
 
 def train(config: Config, workdir: Path) -> None:
@@ -151,30 +149,22 @@ class _Run:
             self._check_losses(leave=_MAX_IN_FLIGHT)
             bar.update(len(images))
 
-            # What is recorded comes before the checkpoint that says so: a run that resumes writes
-            # it again.
             epoch_is_over = self.step % self.steps_per_epoch == 0
-            to_be_evaluated = epoch_is_over or self.step == self.last_step
-            nmse = None
-            if to_be_evaluated or self.step % settings.log_every == 0:
+            to_evaluate = epoch_is_over or self.step == self.last_step
+            to_log = to_evaluate or self.step % settings.log_every == 0
+            to_save = to_evaluate or self.step % settings.checkpoint_every == 0
+            if to_log or to_save:
                 self._check_losses(leave=0)
-                record = self._log_training(log, time.perf_counter() - clock)
-                bar.set_postfix(loss=f"{record['loss']:.4f}")
-                if bar.disable:
-                    print(
-                        f"step {self.step}/{self.last_step}  loss {record['loss']:.4f}  "
-                        f"{record['images_per_second']:.0f} images/s",
-                        flush=True,
-                    )
-                clock = time.perf_counter()
-            if to_be_evaluated:
-                nmse = self._evaluate(log, bar)
-            if to_be_evaluated or self.step % settings.checkpoint_every == 0:
-                self._check_losses(leave=0)
-                log.flush()
-                self.checkpoints.save(self.step, self.state, self.description, nmse)
-            if to_be_evaluated:
-                clock = time.perf_counter()
+                pause = time.perf_counter()
+                # The log before the checkpoint: what a checkpoint does not know of is written anew.
+                if to_log:
+                    self._log_training(log, bar, pause - clock)
+                    clock = pause
+                nmse = self._evaluate(log, bar) if to_evaluate else None
+                if to_save:
+                    log.flush()
+                    self.checkpoints.save(self.step, self.state, self.description, nmse)
+                clock += time.perf_counter() - pause
             if epoch_is_over:
                 order = self._order()
 
@@ -194,15 +184,21 @@ class _Run:
                     f"{self.workdir / 'checkpoints'}. A lower training.learning_rate may help"
                 )
 
-    def _log_training(self, log: MetricsLog, seconds: float) -> Record:
+    def _log_training(self, log: MetricsLog, bar: "tqdm[Any]", seconds: float) -> None:
+        """Writes the metrics of the steps since the last such line, which took `seconds`."""
         metrics = Metrics.from_totals(self.state.totals, self.data.variance)
         self.state = dataclasses.replace(
             self.state, totals=Totals.zeros(self.config.model.num_embeddings)
         )
-        record = self._record("train", metrics)
-        record["images_per_second"] = round(metrics.images / seconds, 1)
+        record = self._record("train", metrics, seconds)
         log.write(record)
-        return record
+        bar.set_postfix(loss=f"{metrics.loss:.4f}")
+        if bar.disable:
+            print(
+                f"step {self.step}/{self.last_step}  loss {metrics.loss:.4f}  "
+                f"{record['images_per_second']:.0f} images/s",
+                flush=True,
+            )
 
     def _evaluate(self, log: MetricsLog, bar: "tqdm[Any]") -> float:
         """Measures the held-out split, redraws the pictures, and returns its nmse."""
@@ -220,15 +216,15 @@ class _Run:
         metrics = Metrics.from_totals(totals, self.data.variance)
         if not math.isfinite(metrics.loss):
             raise TrainingError(f"the held-out loss after step {self.step} is {metrics.loss}")
-        record = self._record("test", metrics)
-        record["images_per_second"] = round(metrics.images / (time.perf_counter() - start), 1)
+        record = self._record("test", metrics, time.perf_counter() - start)
         log.write(record)
 
         epoch = record["epoch"]
         title = (
             f"{self.data.name} test split, step {self.step}, epoch {epoch}: nmse {metrics.nmse:.4f}"
         )
-        self._draw(log.records, totals.code_counts, title)
+        model = nnx.merge(self.graphdef, self.state.params)
+        draw(self.workdir, model, self.data.test_images, totals.code_counts, log.records, title)
         train_loss = epoch_mean(log.records, epoch, "loss")
         bar.write(
             f"epoch {epoch}/{self.config.training.num_epochs}  step {self.step}  "
@@ -240,27 +236,14 @@ class _Run:
         sys.stdout.flush()
         return metrics.nmse
 
-    def _draw(self, records: list[Record], code_counts: np.ndarray, title: str) -> None:
-        model = nnx.merge(self.graphdef, self.state.params)
-        images = to_floats(jax.numpy.asarray(self.data.test_images[:_PICTURED_IMAGES]))
-        output = jax.device_get(model(images))
-        shown = np.asarray(images)
-        pictures = {
-            "reconstructions.png": figures.reconstructions(shown, output.reconstruction, title),
-            "codebook.png": figures.codebook(
-                code_counts,
-                shown[:_PICTURED_CODE_MAPS],
-                output.quantized.indices[:_PICTURED_CODE_MAPS],
-                title,
-            ),
-            "training.png": figures.training(records, self.config.model.num_embeddings),
+    def _record(self, split: str, metrics: Metrics, seconds: float) -> Record:
+        return {
+            "step": self.step,
+            "epoch": (self.step - 1) // self.steps_per_epoch + 1,
+            "split": split,
+            **dataclasses.asdict(metrics),
+            "images_per_second": round(metrics.images / seconds, 1),
         }
-        for name, png in pictures.items():
-            write_atomically(self.workdir / name, png)
-
-    def _record(self, split: str, metrics: Metrics) -> Record:
-        epoch = (self.step - 1) // self.steps_per_epoch + 1
-        return {"step": self.step, "epoch": epoch, "split": split, **dataclasses.asdict(metrics)}
 
     def _images_in(self, steps: int) -> int:
         """How many images the first `steps` steps take."""

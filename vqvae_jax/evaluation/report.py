@@ -1,0 +1,50 @@
+"""The pictures of a run, drawn anew at every evaluation."""
+
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from vqvae_jax.data.batches import to_floats
+from vqvae_jax.evaluation import figures
+from vqvae_jax.files import write_atomically
+from vqvae_jax.models import VQVAE
+
+_IMAGES = 64
+_CODE_MAPS = 8
+
+
+def draw(
+    workdir: Path,
+    model: VQVAE,
+    images: np.ndarray,
+    code_counts: np.ndarray,
+    records: list[dict[str, Any]],
+    title: str,
+) -> None:
+    """Writes reconstructions.png, codebook.png and training.png, each whole or not at all.
+
+    Args:
+        workdir: the run's folder.
+        model: as it is now.
+        images: the held-out split, uint8 [N, H, W, C]; its first images are shown.
+        code_counts: int [K], uses of each code over the split.
+        records: the run's log.
+        title: one line that says what is shown.
+
+    Raises:
+        OSError: a picture cannot be written.
+    """
+    shown = to_floats(jnp.asarray(images[:_IMAGES]))
+    output = jax.device_get(model(shown))
+    originals = np.asarray(shown)
+    codes = output.quantized.indices[:_CODE_MAPS]
+    pictures = {
+        "reconstructions": figures.reconstructions(originals, output.reconstruction, title),
+        "codebook": figures.codebook(code_counts, originals[:_CODE_MAPS], codes, title),
+        "training": figures.training(records, model.quantizer.num_embeddings),
+    }
+    for name, png in pictures.items():
+        write_atomically(workdir / f"{name}.png", png)
