@@ -1,4 +1,4 @@
-"""The seed's VQ-VAE in PyTorch with every term of its loss: the reference for the goldens."""
+"""The VQ-VAE in PyTorch with every term of its loss: the reference for the golden values."""
 
 import torch
 from torch import nn
@@ -6,7 +6,7 @@ from torch.nn import functional as F
 
 
 class Autoencoder(nn.Module):
-    """Holds the layers under the name convs, as the seed's encoder and decoder do."""
+    """Holds the layers under the name convs, so that the parameters have the names that we read."""
 
     def __init__(self, *layers: nn.Module):
         super().__init__()

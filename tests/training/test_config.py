@@ -19,7 +19,7 @@ def mnist(**changes):
     return settings
 
 
-def test_mnist_is_the_seeds_protocol():
+def test_mnist_is_the_reference_protocol():
     config = Config.from_dict(mnist())
     assert dataclasses.asdict(config) == {
         "data": {"name": "mnist", "archives": None, "data_dir": None, "allow_sample": True},
