@@ -7,16 +7,16 @@ from vqvae_jax.errors import CheckpointError, ConfigError, DataError, TrainingEr
 from vqvae_jax.training.flags import help_text, parse
 
 
-def main(argv: list[str]) -> int:
+def main() -> int:
     """Runs the program and returns its exit status: 2 for wrong settings, 1 for other failures."""
     logging.basicConfig(format="%(message)s")
     logging.getLogger("vqvae_jax").setLevel(logging.INFO)
     logging.getLogger("absl").setLevel(logging.ERROR)
-    if {"-h", "--help"} & set(argv):
+    if {"-h", "--help"} & set(sys.argv):
         print(help_text())
         return 0
     try:
-        config, workdir = parse(argv)
+        config, workdir = parse()
         from vqvae_jax.training.loop import (
             train,
         )  # takes seconds: not before the settings are right
@@ -32,4 +32,4 @@ def main(argv: list[str]) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv))
+    sys.exit(main())

@@ -44,7 +44,13 @@ def write_small_set(folder, *, train=90, test=20, size=12, classes=10, seed=0):
     random = np.random.RandomState(seed)
     folder.mkdir(parents=True, exist_ok=True)
     for split, count in (("train", train), ("test", test)):
-        images = random.randint(0, 256, (count, size, size)).astype(np.uint8)
+        rows, columns, centers = (
+            np.arange(size)[:, None],
+            np.arange(size),
+            size * random.rand(count, 2),
+        )
+        distances = [(rows - r) ** 2 + (columns - c) ** 2 for r, c in centers]  # one blob an image
+        images = (255 * np.exp(-np.array(distances) / size)).astype(np.uint8)
         labels = np.arange(count, dtype=np.uint8) % classes
         for name, array in zip(ARCHIVES[split], (images, labels), strict=True):
             (folder / name).write_bytes(gzip.compress(idx_bytes(array), mtime=0))

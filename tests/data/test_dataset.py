@@ -94,7 +94,7 @@ def test_two_sets_under_one_name_never_mix(tmp_path, write_archives):
     second = write_archives(tmp_path / "second", seed=1)
     root = str(tmp_path / "data")
     load_dataset("tiny", archives=str(first), data_dir=root)
-    with pytest.raises(DataError, match=r"is not what tiny under .* was prepared from"):
+    with pytest.raises(DataError, match="is not known to be what tiny was prepared from"):
         load_dataset("tiny", archives=str(second), data_dir=root)
     other = load_dataset("other", archives=str(second), data_dir=root)
     assert other.digest != load_dataset("tiny", data_dir=root).digest
@@ -120,11 +120,41 @@ def test_folder_without_archives_is_refused(tmp_path):
         load_dataset("tiny", archives=str(tmp_path), data_dir=str(tmp_path / "data"))
 
 
-def test_broken_archive_is_refused_and_not_replaced_by_the_sample(tmp_path, write_archives):
+def test_broken_archive_is_refused(tmp_path, write_archives):
     folder = write_archives(tmp_path / "in")
     (folder / ARCHIVE_NAMES[0]).write_bytes(b"nonsense")
     with pytest.raises(DataError, match="is not a whole gzip file"):
         load_dataset("tiny", archives=str(folder), data_dir=str(tmp_path / "data"))
+
+
+def test_wrong_archive_is_not_replaced_by_the_sample(tmp_path, write_archives):
+    write_archives(tmp_path / "downloads" / "manual" / "mnist")
+    with pytest.raises(DataError, match="is not mnist's"):
+        load_dataset("mnist", data_dir=str(tmp_path))
+
+
+def test_name_of_the_sample_is_taken(tmp_path):
+    with pytest.raises(DataError, match="stands for the embedded sample; choose another"):
+        load_dataset("mnist_sample", data_dir=str(tmp_path))
+
+
+def test_archives_beside_a_set_of_unknown_origin_are_refused(tmp_path, write_archives):
+    folder = write_archives(tmp_path / "in")
+    splits = read_archives({name: folder / name for name in ARCHIVE_NAMES}, None)
+    tfds_store.write("tiny", splits, {"source": "unknown"}, tmp_path)
+    with pytest.raises(DataError, match="is not known to be what tiny was prepared from"):
+        load_dataset("tiny", archives=str(folder), data_dir=str(tmp_path))
+
+
+def test_data_folder_without_room_for_a_cache_still_serves(tmp_path, write_archives, caplog):
+    folder = write_archives(tmp_path / "in")
+    splits = read_archives({name: folder / name for name in ARCHIVE_NAMES}, None)
+    tfds_store.write("tiny", splits, {"source": "here", "archives": {}}, tmp_path)
+    (tmp_path / "vqvae_jax").write_text("in the way")
+    dataset = load_dataset("tiny", data_dir=str(tmp_path))
+    assert "tiny is not cached" in caplog.text
+    (tmp_path / "vqvae_jax").unlink()
+    assert_same_data(load_dataset("tiny", data_dir=str(tmp_path)), dataset)
 
 
 def test_sample_stands_in_with_one_loud_warning(tmp_path, caplog):
@@ -177,11 +207,12 @@ def test_set_in_another_format_is_left_alone(tmp_path, write_archives):
     assert sorted(path.name for path in prepared.iterdir()) == before
 
 
-def test_damaged_prepared_set_is_named(tmp_path, write_archives):
+@pytest.mark.parametrize("damaged", ["*train*", "dataset_info.json", "features.json"])
+def test_damaged_prepared_set_is_named(tmp_path, write_archives, damaged):
     folder = write_archives(tmp_path / "in")
     splits = read_archives({name: folder / name for name in ARCHIVE_NAMES}, None)
     prepared = tfds_store.write("tiny", splits, {"source": "here", "archives": {}}, tmp_path)
-    for path in prepared.glob("*train*"):
+    for path in prepared.glob(damaged):
         path.write_bytes(path.read_bytes()[:100])
     with pytest.raises(DataError, match=r"prepared data set in .* cannot be read.*delete the fold"):
         load_dataset("tiny", data_dir=str(tmp_path))

@@ -36,7 +36,7 @@ def save_and_die(self, step, *arguments):
         os.kill(os.getpid(), signal.SIGKILL)
 Checkpoints.save = save_and_die
 import train
-train.main(sys.argv)
+train.main()
 """
 
 
@@ -117,7 +117,8 @@ def test_a_run_leaves_what_it_promises(whole_run, data_dir):
     promised = {"loss", "reconstruction_loss", "codebook_loss", "commitment_loss", "nmse"}
     promised |= {"mse", "psnr", "quantization_error", "perplexity", "codes_used"}
     assert all(promised <= set(r) for r in records)
-    assert tested[-1]["loss"] < tested[0]["loss"]
+    assert tested[-1]["nmse"] < tested[0]["nmse"]
+    assert max(r["codes_used"] for r in tested) > 1
     for name in ("reconstructions.png", "codebook.png", "training.png"):
         Image.open(workdir / name).verify()
     described = json.loads((workdir / "run.json").read_text())
@@ -200,8 +201,9 @@ def test_a_loss_that_explodes_stops_the_run(tmp_path, data_dir):
     [
         ([], 2, "--config is missing"),
         (["--config", "configs/none.py"], 2, "configs/none.py"),
-        (["--config", "README.md"], 2, "--config cannot be used"),
+        (["--config", "README.md"], 2, "(README.md, line "),
         (["--nonsense=1"], 2, "nonsense"),
+        (["--flagfile=none"], 2, "none"),
         (["--config", "configs/mnist.py", "stray"], 2, "'stray' is not a flag"),
         (["--config.training.seed=1"], 2, "config.training.seed"),
         (
@@ -245,6 +247,28 @@ def test_a_batch_larger_than_the_data_is_refused(tmp_path, data_dir):
     assert result.returncode == 2
     assert "training.batch_size is 91; it must be at most 90" in result.stderr
     assert not (tmp_path / "run").exists()
+
+
+def test_images_that_the_model_cannot_take_are_refused(tmp_path):
+    from tests.conftest import write_small_set
+
+    folder = write_small_set(tmp_path / "archives", size=10)
+    arguments = command(tmp_path / "run", tmp_path / "data", data__archives=folder)
+    result = run(arguments)
+    assert result.returncode == 2
+    assert "H and W multiples of 4" in result.stderr.splitlines()[-1]
+    assert "Traceback" not in result.stderr
+    assert not (tmp_path / "run").exists()
+
+
+def test_wrong_value_in_a_config_file_is_named(tmp_path):
+    file = tmp_path / "wrong.py"
+    good = (ROOT / "configs" / "mnist.py").read_text()
+    file.write_text(good.replace("batch_size=128", "batch_size=0"))
+    result = run(["--config", str(file)])
+    assert result.returncode == 2
+    assert result.stderr.startswith("train.py: training.batch_size is 0; it must be an integer")
+    assert result.stderr.count("\n") == 1
 
 
 def test_help_lists_every_setting():

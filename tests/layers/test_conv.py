@@ -89,6 +89,25 @@ def test_second_derivatives():
 
 
 @pytest.mark.parametrize(
+    ("layer", "message"),
+    [
+        (lambda rngs: Conv(0, 5, 3, rngs=rngs), "in_features is 0; it must be an integer of at"),
+        (lambda rngs: Conv(2, -1, 3, rngs=rngs), "out_features is -1"),
+        (lambda rngs: Conv(2, 5, 0, rngs=rngs), "kernel_size is 0"),
+        (lambda rngs: Conv(2, 5, 3, stride=0, rngs=rngs), "stride is 0"),
+        (lambda rngs: ConvTranspose(2, 5, 3, padding=-1, rngs=rngs), "padding is -1"),
+        (
+            lambda rngs: ConvTranspose(2, 5, 3, stride=2, output_padding=2, rngs=rngs),
+            "output_padding is 2; it must be below stride=2",
+        ),
+    ],
+)
+def test_wrong_arguments_are_named(layer, message):
+    with pytest.raises(ValueError, match=message):
+        layer(nnx.Rngs(0))
+
+
+@pytest.mark.parametrize(
     ("layer", "shape"),
     [
         (lambda rngs: Conv(2, 5, 3, stride=2, padding=1, rngs=rngs), (1, 4, 5, 5)),

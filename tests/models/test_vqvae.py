@@ -35,6 +35,14 @@ def test_codes_decode_to_the_reconstruction(model, images):
     np.testing.assert_array_equal(model.decode(codes), model(images).reconstruction)
 
 
+def test_bfloat16_images_are_computed_in_float32(model, images):
+    narrow = images.astype(jnp.bfloat16)
+    output, expected = model(narrow), model(narrow.astype(jnp.float32))
+    assert output.reconstruction.dtype == jnp.float32
+    np.testing.assert_array_equal(output.reconstruction, expected.reconstruction)
+    np.testing.assert_allclose(output.loss, expected.loss, rtol=1e-6)
+
+
 def test_code_out_of_range_is_seen(model):
     assert np.isnan(model.decode(jnp.full((1, 2, 2), 16))).any()
 

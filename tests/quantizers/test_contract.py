@@ -142,6 +142,8 @@ def test_wrong_input_is_named(quantizer):
         quantizer(jnp.zeros((3, DIM), jnp.int32))
     with pytest.raises(ValueError, match=r"mask has shape \(2,\); it must be z's, \(3,\)"):
         quantizer(jnp.zeros((3, DIM)), jnp.ones(2, bool))
+    with pytest.raises(ValueError, match=r"mask has type int32; it must be bool"):
+        quantizer(jnp.zeros((3, DIM)), jnp.ones(3, jnp.int32))
 
 
 @pytest.mark.parametrize(

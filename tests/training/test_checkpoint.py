@@ -33,6 +33,29 @@ def test_nothing_there(tmp_path):
         assert (checkpoints.latest, checkpoints.best) == (None, None)
 
 
+def test_reading_leaves_a_running_save_alone(tmp_path):
+    with Checkpoints(tmp_path) as checkpoints:
+        checkpoints.save(1, state(), {}, 0.5)
+    unfinished = tmp_path / "checkpoints" / "2.orbax-checkpoint-tmp-7"
+    unfinished.mkdir()
+    with Checkpoints(tmp_path, read_only=True) as checkpoints:
+        assert checkpoints.best == 1
+    assert unfinished.is_dir()
+
+
+def test_damaged_checkpoint_is_named(tmp_path):
+    with Checkpoints(tmp_path) as checkpoints:
+        checkpoints.save(1, state(), {"note": 1}, None)
+    for path in (tmp_path / "checkpoints" / "1").rglob("*"):
+        if path.is_file() and path.name in ("metadata", "_METADATA", "manifest.ocdbt"):
+            path.write_bytes(path.read_bytes()[:3])
+    with Checkpoints(tmp_path) as checkpoints:
+        with pytest.raises(CheckpointError, match=r"checkpoint 1 in .* cannot be read"):
+            checkpoints.run(1)
+        with pytest.raises(CheckpointError, match=r"checkpoint 1 in .* cannot be read"):
+            checkpoints.restore(1, like=state())
+
+
 @pytest.mark.parametrize(
     ("like", "message"),
     [

@@ -44,9 +44,13 @@ NAN, INF = float("nan"), float("inf")
     ("setting", "values", "allowed"),
     [
         ("training__batch_size", [0, -1, 1.5, "128", None, True, NAN], "an integer from 1 to"),
-        ("training__learning_rate", [0, -1e-3, NAN, INF, "1e-3", None, True], "number above 0"),
+        (
+            "training__learning_rate",
+            [0, -1e-3, NAN, INF, "1e-3", -(10**400), None, True],
+            "number above 0",
+        ),
         ("training__num_epochs", [0, -1, 0.5, None], "an integer from 1 to"),
-        ("training__max_steps", [0, -1, 1.0, "all"], "an integer from 1 to .* or None"),
+        ("training__max_steps", [0, -1, 1.0, "all"], "an integer from 1 to .*, or not given"),
         ("training__seed", [-1, 2**32, 0.0, None], "an integer from 0 to 4294967295"),
         ("training__log_every", [0, None], "an integer from 1 to"),
         ("training__checkpoint_every", [0, -5], "an integer from 1 to"),
@@ -54,8 +58,8 @@ NAN, INF = float("nan"), float("inf")
         ("model__num_embeddings", [0, "128"], "an integer from 1 to"),
         ("model__commitment_cost", [-0.25, NAN, INF, None], "finite number of at least 0"),
         ("data__name", ["", "MNIST", "../x", "a/b", None, 3], "lower-case letters"),
-        ("data__archives", ["", 3, "a\0b"], "the path of a folder or None"),
-        ("data__data_dir", ["", 3], "the path of a folder or None"),
+        ("data__archives", ["", 3, "a\0b"], "the path of a folder, or not given"),
+        ("data__data_dir", ["", 3], "the path of a folder, or not given"),
         ("data__allow_sample", [None, 1, "yes"], "True or False"),
     ],
 )
@@ -86,6 +90,11 @@ def test_unknown_and_missing_settings_are_named():
     del incomplete["model"]
     with pytest.raises(ConfigError, match=r"model\.embedding_dim is missing"):
         Config.from_dict(incomplete)
+
+
+def test_codebook_larger_than_memory_is_refused():
+    with pytest.raises(ConfigError, match=r"times model\.embedding_dim is .* at most"):
+        Config.from_dict(mnist(model__num_embeddings=2**24, model__embedding_dim=2**16))
 
 
 @pytest.mark.parametrize(

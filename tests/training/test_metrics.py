@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from vqvae_jax.errors import CheckpointError
 from vqvae_jax.training.metrics import MetricsLog, epoch_mean
 
 
@@ -36,6 +37,12 @@ def test_what_comes_after_the_checkpoint_is_dropped(tmp_path):
     with MetricsLog(tmp_path, 2) as log:
         log.write(record(3, loss=9.0))
     assert lines(tmp_path) == [record(1), record(2), record(3, loss=9.0)]
+
+
+def test_line_that_is_not_json_is_named(tmp_path):
+    (tmp_path / "metrics.jsonl").write_text('{"step": 1, "split": "train"}\nnonsense\n')
+    with pytest.raises(CheckpointError, match=r"metrics\.jsonl, line 2, is not JSON"):
+        MetricsLog(tmp_path, 1)
 
 
 def test_nan_is_not_json(tmp_path):

@@ -21,28 +21,32 @@ _FORMAT = 1
 _DESCRIPTION = "description.json"
 
 
-def write(folder: Path, splits: Splits, provenance: dict[str, Any]) -> None:
-    """Stores splits in canonical order with their description, whole or not at all.
+def describe(splits: Splits, provenance: dict[str, Any]) -> tuple[Splits, dict[str, Any]]:
+    """Puts splits in canonical order, and adds their digest and variance to their provenance."""
+    splits = {name: _canonical(split) for name, split in splits.items()}
+    variance = _variance(splits["train"].images)
+    return splits, {"digest": _digest(splits), "variance": variance, **provenance}
+
+
+def write(folder: Path, splits: Splits, description: dict[str, Any]) -> None:
+    """Stores what `describe` gave, whole or not at all.
 
     Args:
         folder: where; what is there is replaced.
         splits: "train" and "test".
-        provenance: kept in the description.
+        description: of the splits.
+
+    Raises:
+        OSError: it cannot be written.
     """
-    splits = {name: _canonical(split) for name, split in splits.items()}
-    description = {
-        "format": _FORMAT,
-        "digest": _digest(splits),
-        "variance": _variance(splits["train"].images),
-        **provenance,
-    }
+    stored = {"format": _FORMAT, "description": description, "checksum": _checksum(description)}
     folder.parent.mkdir(parents=True, exist_ok=True)
     draft = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
     try:
         for name, split in splits.items():
             np.save(draft / f"{name}_images.npy", split.images)
             np.save(draft / f"{name}_labels.npy", split.labels)
-        (draft / _DESCRIPTION).write_text(json.dumps(description, indent=2) + "\n")
+        (draft / _DESCRIPTION).write_text(json.dumps(stored, indent=2) + "\n")
         shutil.rmtree(folder, ignore_errors=True)
         with contextlib.suppress(OSError):  # another process was first: its copy is as good
             os.replace(draft, folder)
@@ -56,7 +60,8 @@ def read(folder: Path) -> tuple[Splits, dict[str, Any]] | None:
     The pixels are mapped into memory, and compared with their digest.
     """
     try:
-        description = json.loads((folder / _DESCRIPTION).read_text())
+        stored = json.loads((folder / _DESCRIPTION).read_text())
+        description = stored["description"]
         splits = {
             name: Split(
                 np.load(folder / f"{name}_images.npy", mmap_mode="r"),
@@ -64,7 +69,11 @@ def read(folder: Path) -> tuple[Splits, dict[str, Any]] | None:
             )
             for name in ("train", "test")
         }
-        whole = description["format"] == _FORMAT and description["digest"] == _digest(splits)
+        whole = (stored["format"], stored["checksum"], description["digest"]) == (
+            _FORMAT,
+            _checksum(description),
+            _digest(splits),
+        )
     except (OSError, ValueError, KeyError, TypeError, EOFError):
         return None
     return (splits, description) if whole else None
@@ -87,6 +96,10 @@ def _digest(splits: Splits) -> str:
             digest.update(repr((name, array.dtype.str, array.shape)).encode())
             digest.update(np.ascontiguousarray(array).data)
     return digest.hexdigest()
+
+
+def _checksum(description: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(description, sort_keys=True).encode()).hexdigest()
 
 
 def _variance(images: np.ndarray) -> float:

@@ -74,6 +74,10 @@ def load_dataset(
     if folder is not None and (missing := idx.missing_archives(folder)):
         raise DataError(f"data.archives is {archives}, which does not hold {', '.join(missing)}")
 
+    if name == _SAMPLE:
+        raise DataError(
+            f"data.name is {name}, which stands for the embedded sample; choose another"
+        )
     dataset = _open(name, root)
     if dataset is not None:
         if folder is not None:
@@ -102,10 +106,13 @@ def _open(name: str, root: Path) -> Dataset | None:
         if prepared is None:
             return None
         _log.info("decoding %s from %s", name, prepared)
-        cache.write(folder, *tfds_store.read(prepared))
-        cached = cache.read(folder)
-        if cached is None:
-            raise DataError(f"{folder} does not read back as it was written")
+        cached = cache.describe(*tfds_store.read(prepared))
+        try:
+            cache.write(folder, *cached)
+        except OSError as error:
+            _log.warning("%s is not cached: %s", name, error)
+        else:
+            cached = cache.read(folder) or cached
     splits, description = cached
     return Dataset(
         name=name,
@@ -123,10 +130,11 @@ def _open(name: str, root: Path) -> Dataset | None:
 def _check_same(dataset: Dataset, folder: Path, root: Path) -> None:
     """Refuses archives that are not those of the set already prepared under the same name."""
     expected = dataset.archives or sources.registered_digests(dataset.name)
-    for archive, digest in expected.items():
-        if idx.file_sha256(folder / archive) != digest:
+    for archive in idx.ARCHIVE_NAMES:
+        if idx.file_sha256(folder / archive) != expected.get(archive):
             raise DataError(
-                f"{folder / archive} is not what {dataset.name} under {root} was prepared from; "
+                f"{folder / archive} is not known to be what {dataset.name} was prepared from "
+                f"(under {root}; cached in {root / 'vqvae_jax' / dataset.name}); "
                 "choose another --config.data.name or --config.data.data_dir"
             )
 
@@ -142,8 +150,9 @@ def _find_archives(name: str, folder: Path | None, root: Path) -> tuple[dict[str
         return sources.download(name, root), "download"
     except DataError as error:
         raise DataError(
-            f"{name} is not prepared under {root}, its archives are not in {manual}, and {error}; "
-            "name a folder that holds its four archives with --config.data.archives=FOLDER"
+            f"{name} is not prepared as array_record under {root}, its archives are not in "
+            f"{manual}, and {error}; name a folder that holds its four archives with "
+            "--config.data.archives=FOLDER"
         ) from error
 
 

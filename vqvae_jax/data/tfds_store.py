@@ -32,10 +32,14 @@ def find(name: str, data_dir: Path) -> Path | None:
 
     Sets that TFDS wrote in another format than array_record need TensorFlow to be read: they do not
     count.
+
+    Raises:
+        DataError: its description is damaged.
     """
     for folder in _folders(name, data_dir):
         if (folder / "dataset_info.json").is_file():
-            info = tfds.builder_from_directory(folder).info
+            with _named(folder):
+                info = tfds.builder_from_directory(folder).info
             if info.file_format == tfds.core.FileFormat.ARRAY_RECORD:
                 return folder
     return None
@@ -53,7 +57,7 @@ def read(folder: Path) -> tuple[Splits, dict[str, Any]]:
     Raises:
         DataError: the files are damaged, or hold something else than grey images with labels.
     """
-    try:
+    with _named(folder):
         builder = tfds.builder_from_directory(folder)
         splits = {}
         for split in ("train", "test"):
@@ -64,13 +68,11 @@ def read(folder: Path) -> tuple[Splits, dict[str, Any]]:
             images = [_decode(example["image"]) for example in examples]
             labels = [example["label"] for example in examples]
             splits[split] = Split(np.stack(images)[..., None], np.array(labels, np.uint8))
-    except Exception as error:  # TFDS, array_record and PIL each raise their own kinds
-        raise DataError(
-            f"the prepared data set in {folder} cannot be read ({type(error).__name__}: {error}); "
-            "delete the folder to have it prepared anew"
-        ) from error
-    recorded = dict(builder.info.metadata or {})
-    return splits, recorded or {"source": f"prepared by TFDS in {folder}", "archives": {}}
+        recorded = builder.info.metadata or {}
+    return splits, {
+        "source": recorded.get("source", f"prepared by TFDS in {folder}"),
+        "archives": recorded.get("archives", {}),
+    }
 
 
 def write(name: str, splits: Splits, provenance: dict[str, Any], data_dir: Path) -> Path:
@@ -89,7 +91,9 @@ def write(name: str, splits: Splits, provenance: dict[str, Any], data_dir: Path)
     Raises:
         DataError: it cannot be written.
     """
-    folder = next(folder for folder in _folders(name, data_dir) if not folder.exists())
+    folder = next((folder for folder in _folders(name, data_dir) if not folder.exists()), None)
+    if folder is None:
+        raise DataError(f"{data_dir} holds an unreadable {name}; delete it or use another data_dir")
     tfds.disable_progress_bar()
     try:
         with contextlib.redirect_stdout(io.StringIO()):
@@ -98,6 +102,18 @@ def write(name: str, splits: Splits, provenance: dict[str, Any], data_dir: Path)
     except OSError as error:
         raise DataError(f"{folder} cannot be written: {error.strerror or error}") from error
     return folder
+
+
+@contextlib.contextmanager
+def _named(folder: Path) -> Iterator[None]:
+    """Turns whatever goes wrong with a prepared data set into an error that names its folder."""
+    try:
+        yield
+    except Exception as error:  # TFDS, protobuf, array_record and PIL each raise their own kinds
+        raise DataError(
+            f"the prepared data set in {folder} cannot be read ({type(error).__name__}: {error}); "
+            "delete the folder to have it prepared anew"
+        ) from error
 
 
 def _folders(name: str, data_dir: Path) -> Iterator[Path]:

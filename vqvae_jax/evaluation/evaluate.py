@@ -11,6 +11,9 @@ from vqvae_jax.data.batches import to_floats
 from vqvae_jax.evaluation.totals import Totals
 from vqvae_jax.models import VQVAE
 
+# Batches that may be dispatched and not yet done.
+_MAX_IN_FLIGHT = 8
+
 EvaluateStep = Callable[[nnx.State, Totals, UInt8[Array, "b h w c"]], Totals]
 
 
@@ -45,4 +48,6 @@ def evaluate(
     totals = Totals.zeros(num_embeddings)
     for start in range(0, len(images), batch_size):
         totals = step(params, totals, jax.device_put(images[start : start + batch_size]))
+        if start // batch_size % _MAX_IN_FLIGHT == 0:
+            jax.block_until_ready(totals)
     return totals

@@ -43,7 +43,7 @@ def load_torch_state_dict(model: VQVAE, state_dict: Mapping[str, np.ndarray]) ->
     for name, array in arrays.items():
         if array.shape != expected[name].shape:
             raise ValueError(f"{name} has shape {array.shape}; it must be {expected[name].shape}")
-        if not np.issubdtype(array.dtype, np.floating):
+        if not jnp.issubdtype(array.dtype, jnp.floating):
             raise ValueError(f"{name} has type {array.dtype}; it must be floating")
     for name, (param, axes) in _params(model).items():
         array = arrays[name] if axes is None else arrays[name].transpose(axes[0])

@@ -144,6 +144,9 @@ class Conv(nnx.Module):
         stride: step of the window, at least 1.
         padding: zeros added on every side, at least 0.
         rngs: `params` draws the initial values.
+
+    Raises:
+        ValueError: an argument out of its range.
     """
 
     def __init__(
@@ -156,13 +159,19 @@ class Conv(nnx.Module):
         padding: int = 0,
         rngs: nnx.Rngs,
     ):
+        _check(stride=(stride, 1), padding=(padding, 0))
         self.stride, self.padding = stride, padding
         shape = (kernel_size, kernel_size, in_features, out_features)
         self.kernel, self.bias = _initial_values(shape, in_features, rngs)
 
     def __call__(self, x: Float[Array, "b h w c_in"]) -> Float[Array, "b h_out w_out c_out"]:
-        """Maps [B, H, W, C_in] to [B, H', W', C_out]; see `conv`."""
-        y = conv(x, self.kernel[...], stride=self.stride, padding=self.padding)
+        """Maps [B, H, W, C_in] to [B, H', W', C_out] in the kernel's type; see `conv`."""
+        y = conv(
+            x.astype(self.kernel[...].dtype),
+            self.kernel[...],
+            stride=self.stride,
+            padding=self.padding,
+        )
         return y + self.bias[...][None, None, None, :]
 
 
@@ -179,6 +188,9 @@ class ConvTranspose(nnx.Module):
         padding: rows and columns cut off on every side, at least 0.
         output_padding: rows and columns added at the bottom and the right, below `stride`.
         rngs: `params` draws the initial values.
+
+    Raises:
+        ValueError: an argument out of its range.
     """
 
     def __init__(
@@ -192,6 +204,9 @@ class ConvTranspose(nnx.Module):
         output_padding: int = 0,
         rngs: nnx.Rngs,
     ):
+        _check(stride=(stride, 1), padding=(padding, 0), output_padding=(output_padding, 0))
+        if output_padding >= stride:
+            raise ValueError(f"output_padding is {output_padding}; it must be below {stride=}")
         self.stride, self.padding, self.output_padding = stride, padding, output_padding
         shape = (kernel_size, kernel_size, in_features, out_features)
         self.kernel, self.bias = _initial_values(shape, out_features, rngs)
@@ -199,7 +214,7 @@ class ConvTranspose(nnx.Module):
     def __call__(self, x: Float[Array, "b h w c_in"]) -> Float[Array, "b h_out w_out c_out"]:
         """Maps [B, H, W, C_in] to [B, H', W', C_out]; see `conv_transpose`."""
         y = conv_transpose(
-            x,
+            x.astype(self.kernel[...].dtype),
             self.kernel[...],
             stride=self.stride,
             padding=self.padding,
@@ -208,10 +223,21 @@ class ConvTranspose(nnx.Module):
         return y + self.bias[...][None, None, None, :]
 
 
+def _check(**arguments: tuple[int, int]) -> None:
+    """Refuses an argument, given with the least it may be, that is not an integer or too small."""
+    for name, (value, least) in arguments.items():
+        if not isinstance(value, int) or value < least:
+            raise ValueError(f"{name} is {value}; it must be an integer of at least {least}")
+
+
 def _initial_values(
     shape: tuple[int, int, int, int], fan_features: int, rngs: nnx.Rngs
 ) -> tuple[nnx.Param, nnx.Param]:
     """Draws a kernel of `shape` and a bias from U(+-1 / sqrt(fan_features k k))."""
+    kernel_size, _, in_features, out_features = shape
+    _check(
+        in_features=(in_features, 1), out_features=(out_features, 1), kernel_size=(kernel_size, 1)
+    )
     bound = (fan_features * shape[0] * shape[1]) ** -0.5
     kernel = jax.random.uniform(rngs.params(), shape, minval=-bound, maxval=bound)
     bias = jax.random.uniform(rngs.params(), shape[-1:], minval=-bound, maxval=bound)

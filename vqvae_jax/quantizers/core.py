@@ -25,8 +25,8 @@ class Quantized:
     """What a quantizer returns for z of shape [..., D].
 
     Attributes:
-        values: [..., D], what the decoder takes. Equal to `lookup(indices)`; carries the gradient
-            estimator.
+        values: [..., D], what the decoder takes: `lookup(indices)`, in the type of z; carries the
+            gradient estimator.
         indices: int32 [...], the chosen codes in [0, K); -1 where masked.
         codebook_loss: scalar, unweighted; its gradient moves the codebook only.
         commitment_loss: scalar, unweighted; its gradient moves the encoder only.

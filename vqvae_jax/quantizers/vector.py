@@ -44,7 +44,7 @@ class VectorQuantizer(nnx.Module):
         rngs: nnx.Rngs,
     ):
         for name, number in (("embedding_dim", embedding_dim), ("num_embeddings", num_embeddings)):
-            if number < 1:
+            if not isinstance(number, int) or number < 1:
                 raise ValueError(f"{name} is {number}; it must be an integer of at least 1")
         if not (math.isfinite(commitment_cost) and commitment_cost >= 0):
             raise ValueError(
@@ -83,6 +83,8 @@ class VectorQuantizer(nnx.Module):
         if mask is not None:
             if mask.shape != z.shape[:-1]:
                 raise ValueError(f"mask has shape {mask.shape}; it must be z's, {z.shape[:-1]}")
+            if mask.dtype != jnp.bool_:
+                raise ValueError(f"mask has type {mask.dtype}; it must be bool")
             z = jnp.where(mask[..., None], z, jnp.zeros((), z.dtype))
 
         indices = nearest_code(z, self.embeddings[...])

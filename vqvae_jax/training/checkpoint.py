@@ -1,5 +1,7 @@
 """Checkpoints: all that decides the future of a run, written whole or not at all (Orbax)."""
 
+import contextlib
+from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import Any, TypeVar
@@ -19,24 +21,32 @@ class Checkpoints:
 
     Args:
         workdir: the run's folder.
+        read_only: leave everything as it is, so that a run may go on there at the same time.
+
+    Raises:
+        CheckpointError: the folder cannot be used.
     """
 
-    def __init__(self, workdir: Path):
+    def __init__(self, workdir: Path, *, read_only: bool = False):
+        self._folder = (workdir / "checkpoints").absolute()
         latest = policies.LatestN(2)
         best = policies.BestN(
             get_metric_fn=_nmse, reverse=True, n=1, keep_checkpoints_without_metrics=False
         )
-        self._manager = ocp.CheckpointManager(
-            (workdir / "checkpoints").absolute(),
-            item_names=("state", "run"),
-            options=ocp.CheckpointManagerOptions(
-                preservation_policy=policies.AnyPreservationPolicy([latest, best]),
-                best_fn=_nmse,  # without it Orbax forgets the metrics when the process ends
-                best_mode="min",
-                enable_async_checkpointing=False,
-                cleanup_tmp_directories=True,
-            ),
-        )
+        with self._named("the checkpoints"):
+            self._manager = ocp.CheckpointManager(
+                self._folder,
+                item_names=("state", "run"),
+                options=ocp.CheckpointManagerOptions(
+                    preservation_policy=policies.AnyPreservationPolicy([latest, best]),
+                    best_fn=_nmse,  # without it Orbax forgets the metrics when the process ends
+                    best_mode="min",
+                    enable_async_checkpointing=False,
+                    cleanup_tmp_directories=not read_only,
+                    create=not read_only,
+                    read_only=read_only,
+                ),
+            )
 
     def __enter__(self) -> "Checkpoints":
         return self
@@ -78,8 +88,14 @@ class Checkpoints:
         )
 
     def run(self, step: int) -> dict[str, Any]:
-        """What `save` was given as `run` at `step`."""
-        return self._manager.restore(step, args=ocp.args.Composite(run=ocp.args.JsonRestore())).run
+        """What `save` was given as `run` at `step`.
+
+        Raises:
+            CheckpointError: it cannot be read.
+        """
+        with self._named(f"checkpoint {step}"):
+            arguments = ocp.args.Composite(run=ocp.args.JsonRestore())
+            return self._manager.restore(step, args=arguments).run
 
     def restore(self, step: int, like: Tree) -> Tree:
         """The state saved at `step`.
@@ -92,11 +108,11 @@ class Checkpoints:
             A pytree like `like`.
 
         Raises:
-            CheckpointError: a leaf is missing, or has another shape or type.
+            CheckpointError: it cannot be read, a leaf is missing, or has another shape or type.
         """
-        saved = self._manager.restore(
-            step, args=ocp.args.Composite(state=ocp.args.StandardRestore())
-        ).state
+        with self._named(f"checkpoint {step}"):
+            arguments = ocp.args.Composite(state=ocp.args.StandardRestore())
+            saved = self._manager.restore(step, args=arguments).state
         leaves = []
         for name, leaf in _named_leaves(like).items():
             if name not in saved:
@@ -109,6 +125,17 @@ class Checkpoints:
                 )
             leaves.append(jax.device_put(value))
         return jax.tree.unflatten(jax.tree.structure(like), leaves)
+
+    @contextlib.contextmanager
+    def _named(self, what: str) -> Iterator[None]:
+        """Turns whatever goes wrong inside Orbax into an error that says where."""
+        try:
+            yield
+        except Exception as error:  # Orbax, tensorstore and json each raise their own kinds
+            reason = str(error).partition("\n")[0]
+            raise CheckpointError(
+                f"{what} in {self._folder} cannot be read ({type(error).__name__}: {reason})"
+            ) from error
 
 
 def _nmse(metrics: dict[str, float]) -> float:

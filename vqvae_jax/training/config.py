@@ -32,13 +32,15 @@ def _integer(low: int, high: int, *, optional: bool = False, changeable: bool = 
             return optional
         return isinstance(value, int) and not isinstance(value, bool) and low <= value <= high
 
-    return _Rule(int, f"an integer from {low} to {high}{' or None' * optional}", check, changeable)
+    return _Rule(
+        int, f"an integer from {low} to {high}{', or not given' * optional}", check, changeable
+    )
 
 
 def _number(allowed: str, check: Callable[[float], bool]) -> _Rule:
     def in_range(value: Any) -> bool:
         is_number = isinstance(value, int | float) and not isinstance(value, bool)
-        return is_number and math.isfinite(value) and check(value)
+        return is_number and abs(value) < math.inf and check(value)
 
     return _Rule(float, allowed, in_range)
 
@@ -47,7 +49,7 @@ def _folder() -> _Rule:
     def check(value: Any) -> bool:
         return value is None or (isinstance(value, str) and value != "" and "\0" not in value)
 
-    return _Rule(str, "the path of a folder or None", check, changeable=True)
+    return _Rule(str, "the path of a folder, or not given", check, changeable=True)
 
 
 class _Section:
@@ -104,6 +106,14 @@ class ModelConfig(_Section):
     commitment_cost: float = _setting(
         _number("a finite number of at least 0", lambda value: value >= 0)
     )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.num_embeddings * self.embedding_dim > 2**30:
+            raise ConfigError(
+                f"model.num_embeddings times model.embedding_dim is "
+                f"{self.num_embeddings * self.embedding_dim}; it must be at most {2**30}"
+            )
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

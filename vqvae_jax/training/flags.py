@@ -1,6 +1,7 @@
 """The command line: --config FILE, --workdir DIR, --config.SECTION.FIELD=VALUE."""
 
 import re
+import sys
 from pathlib import Path
 
 from absl import flags
@@ -13,13 +14,6 @@ USAGE = (
     "python train.py --config configs/mnist.py [--workdir DIR] [--config.SECTION.FIELD=VALUE ...]"
 )
 
-_CONFIG = config_flags.DEFINE_config_file(
-    "config", None, "The experiment, such as configs/mnist.py."
-)
-_WORKDIR = flags.DEFINE_string(
-    "workdir", None, "The run's folder; runs/<name of the config> if not given."
-)
-
 
 def help_text() -> str:
     """The usage, and every setting with what it may be."""
@@ -27,36 +21,41 @@ def help_text() -> str:
     return "\n".join([f"usage: {USAGE}", "", "settings:", *settings])
 
 
-def parse(argv: list[str]) -> tuple[Config, Path]:
-    """The validated config and the run's folder.
-
-    Args:
-        argv: the program's name and its arguments.
+def parse() -> tuple[Config, Path]:
+    """The validated config and the run's folder, from the arguments of the process; once a process.
 
     Raises:
         ConfigError: a flag, the config file or a setting is missing, unknown or out of its range.
     """
-    for argument in argv[1:]:
+    for argument in sys.argv[1:]:
         if override := re.match(r"--?config\.([\w.]*)", argument):
             rule_of(override[1])
     try:
-        extra = flags.FLAGS(argv)[1:]
-        if not _CONFIG.present:
+        config = config_flags.DEFINE_config_file("config")  # looks at the arguments already
+        folder = flags.DEFINE_string("workdir", None, "The run's folder.")
+        extra = flags.FLAGS(sys.argv)[1:]
+        if not config.present:
             raise ConfigError(f"--config is missing (usage: {USAGE})")
         file = Path(config_flags.get_config_filename(flags.FLAGS["config"]))
-        settings = _CONFIG.value.to_dict()
-    except flags.IllegalFlagValueError as error:
-        override = re.search(r"config\.([\w.]+)=(.*?): ", str(error))
-        if override is None:
-            raise ConfigError(str(error)) from error
-        name, value = override.groups()
-        raise ConfigError(f"{name} is {value!r}; it must be {rule_of(name).allowed}") from error
-    except ConfigError:
-        raise
-    except flags.Error as error:
-        raise ConfigError(f"{error} (usage: {USAGE})") from error
+        settings = config.value.to_dict()
     except Exception as error:  # a config file is Python: it may raise anything
-        raise ConfigError(f"--config cannot be used ({type(error).__name__}): {error}") from error
+        raise _explained(error) from error
     if extra:
         raise ConfigError(f"{extra[0]!r} is not a flag (usage: {USAGE})")
-    return Config.from_dict(settings), Path(_WORKDIR.value or Path("runs") / file.stem)
+    workdir = Path(folder.value or Path("runs") / file.stem).expanduser()
+    return Config.from_dict(settings), workdir
+
+
+def _explained(error: Exception) -> ConfigError:
+    """One line for what went wrong between the command line and the config."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, ConfigError):  # ml_collections puts a traceback before its message
+            return ConfigError(str(cause).rpartition("ConfigError: ")[2])
+        cause = cause.__cause__ or cause.__context__
+    message = str(error)
+    if override := re.search(r"config\.([\w.]+)=(.*?): ", message):
+        name, value = override.groups()
+        return ConfigError(f"{name} is {value!r}; it must be {rule_of(name).allowed}")
+    last_line = message.strip().rpartition("\n")[2]
+    return ConfigError(f"{last_line} (usage: {USAGE})")

@@ -20,6 +20,7 @@ from vqvae_jax.data import Dataset, epoch_order, load_dataset
 from vqvae_jax.errors import ConfigError, TrainingError
 from vqvae_jax.evaluation import Metrics, Totals, draw, evaluate, evaluate_step
 from vqvae_jax.files import write_atomically
+from vqvae_jax.models import VQVAE
 from vqvae_jax.training.checkpoint import Checkpoints
 from vqvae_jax.training.config import Config, changed_setting
 from vqvae_jax.training.metrics import MetricsLog, Record, epoch_mean
@@ -27,8 +28,7 @@ from vqvae_jax.training.model import build_model
 from vqvae_jax.training.step import TrainState, train_step
 
 # Steps that may be dispatched and not yet done: enough to have the next batches on the device ahead
-# of time. Far more would only hold memory, and stall the collectives where the batch is spread over
-# host devices.
+# of time. More would only hold memory.
 _MAX_IN_FLIGHT = 8
 
 
@@ -44,8 +44,10 @@ def train(config: Config, workdir: Path) -> None:
         workdir: its folder; made if missing.
 
     Raises:
-        ConfigError: the batch does not fit the data, or `workdir` holds a run with other settings.
+        ConfigError: batch, images and model do not fit, or `workdir` holds a run with other
+            settings.
         DataError: the data cannot be had.
+        CheckpointError: what `workdir` holds cannot be read.
         TrainingError: the loss became NaN or infinite.
         OSError: `workdir` cannot be written.
     """
@@ -55,9 +57,10 @@ def train(config: Config, workdir: Path) -> None:
             f"training.batch_size is {config.training.batch_size}; it must be at most "
             f"{len(data.train_images)}, the number of training images of {data.name}"
         )
+    model = _build_model(config, data)
     workdir.mkdir(parents=True, exist_ok=True)
     with Checkpoints(workdir) as checkpoints:
-        run = _Run(config, data, workdir, checkpoints)
+        run = _Run(config, data, model, workdir, checkpoints)
         if run.step < run.last_step:
             run.train()
         else:
@@ -70,7 +73,14 @@ def train(config: Config, workdir: Path) -> None:
 class _Run:
     """A run: what it computes with, and how far it has come."""
 
-    def __init__(self, config: Config, data: Dataset, workdir: Path, checkpoints: Checkpoints):
+    def __init__(
+        self,
+        config: Config,
+        data: Dataset,
+        model: VQVAE,
+        workdir: Path,
+        checkpoints: Checkpoints,
+    ):
         self.config, self.data, self.workdir, self.checkpoints = config, data, workdir, checkpoints
         self.description = _describe(config, data)
         settings = config.training
@@ -79,12 +89,7 @@ class _Run:
         if settings.max_steps is not None:
             self.last_step = min(self.last_step, settings.max_steps)
 
-        try:
-            self.graphdef, params = nnx.split(
-                build_model(config, data.train_images.shape[3], data.variance)
-            )
-        except ValueError as error:
-            raise ConfigError(f"{data.name} does not fit the model: {error}") from error
+        self.graphdef, params = nnx.split(model)
         optimizer = optax.adam(settings.learning_rate)
         self.state = TrainState(
             params, optimizer.init(params), Totals.zeros(config.model.num_embeddings)
@@ -249,6 +254,19 @@ class _Run:
         """How many images the first `steps` steps take."""
         epochs, steps = divmod(steps, self.steps_per_epoch)
         return epochs * len(self.data.train_images) + steps * self.config.training.batch_size
+
+
+def _build_model(config: Config, data: Dataset) -> VQVAE:
+    """The model, after a look at whether it takes the data's images."""
+    images = jax.ShapeDtypeStruct((1, *data.train_images.shape[1:]), np.float32)
+    try:
+        model = build_model(config, data.train_images.shape[3], data.variance)
+        jax.eval_shape(lambda images: model(images).loss, images)
+    except ValueError as error:
+        raise ConfigError(
+            f"data.name is {data.name}, which the model cannot take: {error}"
+        ) from error
+    return model
 
 
 def _describe(config: Config, data: Dataset) -> dict[str, Any]:

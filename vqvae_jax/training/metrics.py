@@ -6,6 +6,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from vqvae_jax.errors import CheckpointError
 from vqvae_jax.files import write_atomically
 
 Record = dict[str, Any]
@@ -21,6 +22,9 @@ class MetricsLog:
         workdir: the run's folder; exists.
         resume_step: the step that the run goes on from.
 
+    Raises:
+        CheckpointError: a whole line of the log is not JSON.
+
     Attributes:
         records: all records so far, oldest first.
     """
@@ -31,7 +35,7 @@ class MetricsLog:
         path = workdir / "metrics.jsonl"
         self.records = [record for record in _whole_lines(path) if record["step"] <= resume_step]
         write_atomically(path, "".join(_line(record) for record in self.records).encode())
-        self._file = path.open("a")
+        self._file = path.open("a", buffering=1)  # a line at a time
         self._tensorboard = SummaryWriter(
             str(workdir / "tensorboard"), purge_step=resume_step + 1, write_to_disk=True
         )
@@ -79,8 +83,11 @@ def _line(record: Record) -> str:
 def _whole_lines(path: Path) -> list[Record]:
     if not path.exists():
         return []
-    return [
-        json.loads(line)
-        for line in path.read_text().splitlines(keepends=True)
-        if line.endswith("\n")
-    ]
+    records = []
+    for number, line in enumerate(path.read_text().splitlines(keepends=True), start=1):
+        if line.endswith("\n"):
+            try:
+                records.append(json.loads(line))
+            except ValueError as error:
+                raise CheckpointError(f"{path}, line {number}, is not JSON: {error}") from error
+    return records

@@ -40,7 +40,7 @@ def load_model(workdir: str | Path) -> VQVAE:
     folder = Path(workdir)
     if not (folder / "checkpoints").is_dir():
         raise CheckpointError(f"{folder} holds no run")
-    with Checkpoints(folder) as checkpoints:
+    with Checkpoints(folder, read_only=True) as checkpoints:
         if checkpoints.best is None:
             raise CheckpointError(f"{folder} holds no checkpoint with an evaluation yet")
         run = checkpoints.run(checkpoints.best)
