@@ -18,7 +18,7 @@ jax.config.update("jax_numpy_rank_promotion", "raise")
 install_import_hook("vqvae_jax", "beartype.beartype")
 sys.path.insert(0, str(Path(__file__).parent / "golden"))
 hypothesis.settings.register_profile(
-    "project", deadline=None, max_examples=30, derandomize=True, database=None
+    "project", deadline=None, max_examples=20, derandomize=True, database=None
 )
 hypothesis.settings.load_profile("project")
 from vqvae_jax.data.idx import ARCHIVES  # noqa: E402
