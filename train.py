@@ -17,9 +17,8 @@ def main() -> int:
         return 0
     try:
         config, workdir = parse()
-        from vqvae_jax.training.loop import (
-            train,
-        )  # takes seconds: not before the settings are right
+        # This import takes seconds: not before the settings are right.
+        from vqvae_jax.training.loop import train
 
         train(config, workdir)
     except (ConfigError, DataError, CheckpointError, TrainingError, OSError) as error:

@@ -21,6 +21,17 @@ class Case:
     data_variance: float = 0.0949304
     commitment_cost: float = 0.25
 
+    @property
+    def arguments(self) -> tuple[int, int, int, float, float]:
+        """What both constructors take, in their order."""
+        return (
+            self.shape[3],
+            self.embedding_dim,
+            self.num_embeddings,
+            self.data_variance,
+            self.commitment_cost,
+        )
+
 
 CASES = [
     Case("mnist", (4, 28, 28, 1), 16, 128),

@@ -17,13 +17,7 @@ _MIN_MARGIN = 2e-5
 
 
 def golden(case: Case) -> dict[str, np.ndarray]:
-    model = VQVAE(
-        case.shape[3],
-        case.embedding_dim,
-        case.num_embeddings,
-        case.data_variance,
-        case.commitment_cost,
-    )
+    model = VQVAE(*case.arguments)
     shapes = {name: tuple(value.shape) for name, value in model.state_dict().items()}
     weights = {name: torch.tensor(value) for name, value in state_dict(shapes).items()}
     model.load_state_dict(weights)

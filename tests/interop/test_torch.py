@@ -17,14 +17,7 @@ GOLDEN = np.load(Path(__file__).parents[1] / "golden" / "golden.npz")
 
 
 def make_model(case):
-    model = VQVAE(
-        case.shape[3],
-        case.embedding_dim,
-        case.num_embeddings,
-        case.data_variance,
-        case.commitment_cost,
-        rngs=nnx.Rngs(0),
-    )
+    model = VQVAE(*case.arguments, rngs=nnx.Rngs(0))
     current = vqvae_jax.to_torch_state_dict(model)
     weights = state_dict({name: value.shape for name, value in current.items()})
     vqvae_jax.load_torch_state_dict(model, weights)
