@@ -1,7 +1,7 @@
 """Held-out metrics and the pictures of a run."""
 
-from vqvae_jax.evaluation.evaluate import evaluate, evaluate_step
+from vqvae_jax.evaluation.evaluate import Evaluator
 from vqvae_jax.evaluation.report import draw
 from vqvae_jax.evaluation.totals import Metrics, Totals
 
-__all__ = ["Metrics", "Totals", "draw", "evaluate", "evaluate_step"]
+__all__ = ["Evaluator", "Metrics", "Totals", "draw"]

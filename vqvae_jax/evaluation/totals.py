@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+import operator
 import sys
 
 import jax
@@ -61,7 +62,7 @@ class Totals:
         )
 
     def __add__(self, other: "Totals") -> "Totals":
-        return jax.tree.map(jnp.add, self, other)
+        return jax.tree.map(operator.add, self, other)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -1,19 +1,13 @@
-"""Convolution and transposed convolution with PyTorch's padding and initial values, in NHWC.
-
-The transposed convolution is the one to look at. Written as a convolution of a dilated input it
-falls off XLA:CPU's fast path (its weight gradient alone takes four times as long as a whole
-training step should). Here it is what its definition says: every input pixel is multiplied by the
-kernel, and the products that land on one output pixel are added. That is one matrix product and k *
-k shifted additions, and its gradients are of the same kind.
-"""
+"""Convolution and transposed convolution with PyTorch's padding and initial values, in NHWC."""
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Callable
 
 import jax
-import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float
+
+from vqvae_jax.layers.products import Windows, gather, scatter
 
 
 def conv(
@@ -25,6 +19,8 @@ def conv(
 ) -> Float[Array, "b h_out w_out c_out"]:
     """Cross-correlation, as `torch.nn.functional.conv2d` defines it.
 
+    Reverse-mode derivatives of any order; on CPUs no forward mode (`jax.jvp`), which JAX says.
+
     Args:
         x: input [B, H, W, C_in].
         kernel: weights [k, k, C_in, C_out].
@@ -33,14 +29,16 @@ def conv(
 
     Returns:
         [B, H', W', C_out] with H' = (H + 2 padding - k) // stride + 1.
+
+    Raises:
+        ValueError: the window is larger than the padded input.
     """
-    return jax.lax.conv_general_dilated(
-        x,
-        kernel,
-        window_strides=(stride, stride),
-        padding=((padding, padding), (padding, padding)),
-        dimension_numbers=("NHWC", "HWIO", "NHWC"),
-    )
+    k, (height, width) = kernel.shape[0], x.shape[1:3]
+    grid = ((height + 2 * padding - k) // stride + 1, (width + 2 * padding - k) // stride + 1)
+    if min(grid) < 1:
+        raise ValueError(f"x has shape {x.shape}; with {padding=} a window of {k} does not fit")
+    windows = Windows(k, stride, padding, grid, (height, width))
+    return _by_platform(gather, _lax_conv, windows, x, kernel)
 
 
 def conv_transpose(
@@ -55,6 +53,8 @@ def conv_transpose(
 
     out[s i + u - p, s j + v - p] += x[i, j] kernel[u, v] for all i, j, u, v.
 
+    Reverse-mode derivatives of any order; on CPUs no forward mode (`jax.jvp`), which JAX says.
+
     Args:
         x: input [B, H, W, C_in].
         kernel: weights [k, k, C_in, C_out].
@@ -64,74 +64,61 @@ def conv_transpose(
 
     Returns:
         [B, H', W', C_out] with H' = (H - 1) stride - 2 padding + k + output_padding.
+
+    Raises:
+        ValueError: nothing is left of the output.
     """
-    return _conv_transpose(stride, padding, output_padding, x, kernel)
+    k, (height, width) = kernel.shape[0], x.shape[1:3]
+    added = k + output_padding - 2 * padding
+    image = ((height - 1) * stride + added, (width - 1) * stride + added)
+    if min(image) < 1:
+        raise ValueError(f"x has shape {x.shape}; with {padding=} a kernel of {k} leaves no output")
+    windows = Windows(k, stride, padding, (height, width), image)
+    return _by_platform(scatter, _lax_conv_transpose, windows, x, kernel.swapaxes(2, 3))
 
 
-@functools.partial(jax.custom_vjp, nondiff_argnums=(0, 1, 2))
-def _conv_transpose(
-    stride: int, padding: int, output_padding: int, x: Array, kernel: Array
+def _by_platform(
+    products: Callable[[Windows, Array, Array], Array],
+    native: Callable[[Windows, Array, Array], Array],
+    windows: Windows,
+    x: Array,
+    kernel: Array,
 ) -> Array:
-    k, _, c_in, c_out = kernel.shape
-    height, width = (
-        (size - 1) * stride - 2 * padding + k + output_padding for size in x.shape[1:3]
+    """Products of matrices on CPUs, where XLA's convolutions are slow; XLA's own elsewhere."""
+    return jax.lax.platform_dependent(
+        x,
+        kernel,
+        cpu=functools.partial(products, windows),
+        default=functools.partial(native, windows),
     )
-    rows, columns = -(-height // stride), -(-width // stride)
-    products = jnp.dot(x, kernel.transpose(2, 0, 1, 3).reshape(c_in, k * k * c_out))
-    taps = products.reshape(*x.shape[:3], k, k, c_out)
 
-    # Output row stride * q + a collects the kernel rows u with u - padding = a (mod stride),
-    # each from the input rows shifted by (u - padding - a) / stride; columns likewise.
-    def phase(a: int, b: int) -> Array:
-        total = jnp.zeros((x.shape[0], rows, columns, c_out), x.dtype)
-        for u in range((a + padding) % stride, k, stride):
-            for v in range((b + padding) % stride, k, stride):
-                down, right = (u - padding - a) // stride, (v - padding - b) // stride
-                total += _place(taps[:, :, :, u, v], (down, right), (rows, columns))
-        return total
 
-    phases = jnp.stack(
-        [jnp.stack([phase(a, b) for b in range(stride)], axis=3) for a in range(stride)], axis=2
+def _lax_conv(windows: Windows, image: Array, kernel: Array) -> Array:
+    """`gather`, by XLA's convolution."""
+    return jax.lax.conv_general_dilated(
+        image,
+        kernel,
+        window_strides=(windows.stride,) * 2,
+        padding=((windows.padding,) * 2,) * 2,
+        dimension_numbers=("NHWC", "HWIO", "NHWC"),
     )
-    out = phases.reshape(x.shape[0], rows * stride, columns * stride, c_out)
-    return out[:, :height, :width]
 
 
-def _conv_transpose_forward(stride, padding, output_padding, x, kernel):
-    return _conv_transpose(stride, padding, output_padding, x, kernel), (x, kernel)
-
-
-def _conv_transpose_backward(stride, padding, output_padding, saved, gradient):
-    """Both gradients, from the patch of the output's gradient that each input pixel reached."""
-    x, kernel = saved
-    b, h, w, c_in = x.shape
-    k, c_out = kernel.shape[0], kernel.shape[3]
-    reach = [(size - 1) * stride + k for size in (h, w)]
-    framed = _place(gradient, (padding, padding), reach)
-    patches = jnp.stack(
-        [
-            framed[:, u : u + reach[0] - k + 1 : stride, v : v + reach[1] - k + 1 : stride]
-            for u in range(k)
-            for v in range(k)
-        ],
-        axis=3,
-    ).reshape(b * h * w, k * k * c_out)
-    weights = kernel.transpose(2, 0, 1, 3).reshape(c_in, k * k * c_out)
-    x_gradient = jnp.dot(patches, weights.T).reshape(x.shape)
-    kernel_gradient = jnp.dot(x.reshape(b * h * w, c_in).T, patches)
-    return x_gradient, kernel_gradient.reshape(c_in, k, k, c_out).transpose(1, 2, 0, 3)
-
-
-_conv_transpose.defvjp(_conv_transpose_forward, _conv_transpose_backward)
-
-
-def _place(x: Array, at: tuple[int, int], size: Sequence[int]) -> Array:
-    """Puts images at a row and column (negative: cut off) of a canvas of zeros of `size`."""
-    edges = [
-        (start, new - start - old, 0)
-        for start, new, old in zip(at, size, x.shape[1:3], strict=True)
+def _lax_conv_transpose(windows: Windows, grid: Array, kernel: Array) -> Array:
+    """`scatter`, by XLA's convolution of the grid with zeros between its elements."""
+    before = windows.size - 1 - windows.padding
+    after = [
+        image + windows.padding - 1 - windows.stride * (count - 1)
+        for image, count in zip(windows.image, windows.grid, strict=True)
     ]
-    return jax.lax.pad(x, jnp.zeros((), x.dtype), [(0, 0, 0), *edges, (0, 0, 0)])
+    return jax.lax.conv_general_dilated(
+        grid,
+        kernel[::-1, ::-1],
+        window_strides=(1, 1),
+        padding=[(before, end) for end in after],
+        lhs_dilation=(windows.stride,) * 2,
+        dimension_numbers=("NHWC", "HWOI", "NHWC"),
+    )
 
 
 class Conv(nnx.Module):

@@ -126,6 +126,8 @@ class TrainingConfig(_Section):
         num_epochs: passes over the training images.
         max_steps: where to stop although epochs are left; None to go through all.
         seed: of the initial values and of the order of the images.
+        devices: how many devices share a batch (GPUs, TPU cores, or CPU cores); None for all. Of
+            them the largest number that divides the batch works on it.
         log_every: steps between two lines of training metrics (there is one at every epoch's end
             too).
         checkpoint_every: steps between two checkpoints (there is one at every epoch's end too).
@@ -136,6 +138,7 @@ class TrainingConfig(_Section):
     num_epochs: int = _setting(_integer(1, 10**9, changeable=True))
     max_steps: int | None = _setting(_integer(1, 10**18, optional=True, changeable=True), None)
     seed: int = _setting(_integer(0, 2**32 - 1))
+    devices: int | None = _setting(_integer(1, 2**16, optional=True, changeable=True), None)
     log_every: int = _setting(_integer(1, 10**18, changeable=True), 100)
     checkpoint_every: int = _setting(_integer(1, 10**18, changeable=True), 500)
 

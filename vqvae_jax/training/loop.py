@@ -18,18 +18,23 @@ from tqdm import tqdm
 
 from vqvae_jax.data import Dataset, epoch_order, load_dataset
 from vqvae_jax.errors import ConfigError, TrainingError
-from vqvae_jax.evaluation import Metrics, Totals, draw, evaluate, evaluate_step
+from vqvae_jax.evaluation import Evaluator, Metrics, Totals, draw
 from vqvae_jax.files import write_atomically
 from vqvae_jax.models import VQVAE
+from vqvae_jax.parallel import local_devices, mesh_for, replicated
 from vqvae_jax.training.checkpoint import Checkpoints
 from vqvae_jax.training.config import Config, changed_setting
+from vqvae_jax.training.feed import Feed
 from vqvae_jax.training.metrics import MetricsLog, Record, epoch_mean
-from vqvae_jax.training.model import build_model
-from vqvae_jax.training.step import TrainState, train_step
+from vqvae_jax.training.model import describe, model_for
+from vqvae_jax.training.step import TrainState, train_steps
 
-# Steps that may be dispatched and not yet done: enough to have the next batches on the device ahead
-# of time. More would only hold memory.
+# Dispatches that may be not yet done: enough to have the next batches on the devices ahead of time.
+# Past 32, the collectives of several CPU devices deadlock.
 _MAX_IN_FLIGHT = 8
+
+# Steps a dispatch. On accelerators a step is so short that the host could not keep up otherwise.
+_STEPS_ON_ACCELERATOR = 10
 
 
 def train(config: Config, workdir: Path) -> None:
@@ -51,16 +56,17 @@ def train(config: Config, workdir: Path) -> None:
         TrainingError: the loss became NaN or infinite.
         OSError: `workdir` cannot be written.
     """
+    devices = local_devices(config.training.devices)
     data = load_dataset(**dataclasses.asdict(config.data))
     if config.training.batch_size > len(data.train_images):
         raise ConfigError(
             f"training.batch_size is {config.training.batch_size}; it must be at most "
             f"{len(data.train_images)}, the number of training images of {data.name}"
         )
-    model = _build_model(config, data)
+    model = model_for(config, data)
     workdir.mkdir(parents=True, exist_ok=True)
     with Checkpoints(workdir) as checkpoints:
-        run = _Run(config, data, model, workdir, checkpoints)
+        run = _Run(config, data, model, devices, workdir, checkpoints)
         if run.step < run.last_step:
             run.train()
         else:
@@ -78,11 +84,12 @@ class _Run:
         config: Config,
         data: Dataset,
         model: VQVAE,
+        devices: list[jax.Device],
         workdir: Path,
         checkpoints: Checkpoints,
     ):
         self.config, self.data, self.workdir, self.checkpoints = config, data, workdir, checkpoints
-        self.description = _describe(config, data)
+        self.description = describe(config, data)
         settings = config.training
         self.steps_per_epoch = math.ceil(len(data.train_images) / settings.batch_size)
         self.last_step = settings.num_epochs * self.steps_per_epoch
@@ -98,12 +105,15 @@ class _Run:
         if checkpoints.latest is not None:
             self._resume(checkpoints.latest)
 
-        self.train_step = jax.jit(
-            functools.partial(train_step, self.graphdef, optimizer), donate_argnums=0
+        self.devices = devices
+        self.steps_a_dispatch = 1 if devices[0].platform == "cpu" else _STEPS_ON_ACCELERATOR
+        self.feed = Feed(data.train_images, devices)
+        self.train_steps_on = functools.cache(
+            lambda mesh: jax.jit(
+                functools.partial(train_steps, self.graphdef, optimizer, mesh), donate_argnums=0
+            )
         )
-        self.evaluate_step = jax.jit(
-            functools.partial(evaluate_step, self.graphdef), donate_argnums=1
-        )
+        self.evaluator = Evaluator(self.graphdef, config.model.num_embeddings, devices)
         self.unchecked_losses: collections.deque[jax.Array] = collections.deque()
 
     def _resume(self, step: int) -> None:
@@ -127,7 +137,7 @@ class _Run:
         print(
             f"{self.workdir}: {len(self.data.train_images)} images of {self.data.name} "
             f"from {self.data.source}; steps {self.step} to {self.last_step} "
-            f"on {jax.devices()[0].platform}",
+            f"on {len(self.devices)} {self.devices[0].platform} devices",
             flush=True,
         )
         bar = tqdm(
@@ -146,13 +156,15 @@ class _Run:
         order = self._order()
         clock = time.perf_counter()
         while self.step < self.last_step:
-            first = self.step % self.steps_per_epoch * settings.batch_size
-            images = self.data.train_images[order[first : first + settings.batch_size]]
-            self.state, loss = self.train_step(self.state, jax.device_put(images))
-            self.step += 1
-            self.unchecked_losses.append(loss)
+            indices = self._next_batches(order)
+            mesh = mesh_for(self.devices, indices.shape[1])
+            images = self.feed.take(indices, mesh)
+            state = jax.device_put(self.state, replicated(mesh))
+            self.state, losses = self.train_steps_on(mesh)(state, images)
+            self.step += len(indices)
+            self.unchecked_losses.append(losses)
             self._check_losses(leave=_MAX_IN_FLIGHT)
-            bar.update(len(images))
+            bar.update(indices.size)
 
             epoch_is_over = self.step % self.steps_per_epoch == 0
             to_evaluate = epoch_is_over or self.step == self.last_step
@@ -178,15 +190,33 @@ class _Run:
         epoch = self.step // self.steps_per_epoch
         return epoch_order(self.config.training.seed, epoch, len(self.data.train_images))
 
+    def _next_batches(self, order: np.ndarray) -> np.ndarray:
+        """The images [S, B] of the next dispatch: one step, or S up to the next pause."""
+        settings = self.config.training
+        first, size = self.step % self.steps_per_epoch * settings.batch_size, settings.batch_size
+        whole_batches = (len(order) - first) // size
+        to_pause = min(
+            self.last_step - self.step,
+            *(
+                every - self.step % every
+                for every in (settings.log_every, settings.checkpoint_every)
+            ),
+        )
+        if min(whole_batches, to_pause) < self.steps_a_dispatch:
+            return order[None, first : first + size]
+        return order[first : first + self.steps_a_dispatch * size].reshape(-1, size)
+
     def _check_losses(self, leave: int) -> None:
-        """Waits for all steps but the last `leave`; stops the run if a loss is not finite."""
+        """Waits for all dispatches but the last `leave`; stops the run if a loss is not finite."""
         while len(self.unchecked_losses) > leave:
-            step = self.step - len(self.unchecked_losses) + 1
-            loss = float(self.unchecked_losses.popleft())
-            if not math.isfinite(loss):
+            later = sum(len(losses) for losses in self.unchecked_losses)
+            losses = np.asarray(self.unchecked_losses.popleft())
+            if not np.isfinite(losses).all():
+                index = int(np.argmin(np.isfinite(losses)))
                 raise TrainingError(
-                    f"the loss of step {step} is {loss}; the checkpoints before it are in "
-                    f"{self.workdir / 'checkpoints'}. A lower training.learning_rate may help"
+                    f"the loss of step {self.step - later + index + 1} is {losses[index]}; "
+                    f"the checkpoints before it are in {self.workdir / 'checkpoints'}. "
+                    "A lower training.learning_rate may help"
                 )
 
     def _log_training(self, log: MetricsLog, bar: "tqdm[Any]", seconds: float) -> None:
@@ -209,14 +239,8 @@ class _Run:
         """Measures the held-out split, redraws the pictures, and returns its nmse."""
         num_embeddings = self.config.model.num_embeddings
         start = time.perf_counter()
-        totals = jax.device_get(
-            evaluate(
-                self.evaluate_step,
-                self.state.params,
-                self.data.test_images,
-                batch_size=self.config.training.batch_size,
-                num_embeddings=num_embeddings,
-            )
+        totals = self.evaluator(
+            self.state.params, self.data.test_images, self.config.training.batch_size
         )
         metrics = Metrics.from_totals(totals, self.data.variance)
         if not math.isfinite(metrics.loss):
@@ -228,7 +252,8 @@ class _Run:
         title = (
             f"{self.data.name} test split, step {self.step}, epoch {epoch}: nmse {metrics.nmse:.4f}"
         )
-        model = nnx.merge(self.graphdef, self.state.params)
+        params = jax.device_put(self.state.params, self.devices[0])
+        model = nnx.merge(self.graphdef, params)
         draw(self.workdir, model, self.data.test_images, totals.code_counts, log.records, title)
         train_loss = epoch_mean(log.records, epoch, "loss")
         bar.write(
@@ -254,32 +279,3 @@ class _Run:
         """How many images the first `steps` steps take."""
         epochs, steps = divmod(steps, self.steps_per_epoch)
         return epochs * len(self.data.train_images) + steps * self.config.training.batch_size
-
-
-def _build_model(config: Config, data: Dataset) -> VQVAE:
-    """The model, after a look at whether it takes the data's images."""
-    images = jax.ShapeDtypeStruct((1, *data.train_images.shape[1:]), np.float32)
-    try:
-        model = build_model(config, data.train_images.shape[3], data.variance)
-        jax.eval_shape(lambda images: model(images).loss, images)
-    except ValueError as error:
-        raise ConfigError(
-            f"data.name is {data.name}, which the model cannot take: {error}"
-        ) from error
-    return model
-
-
-def _describe(config: Config, data: Dataset) -> dict[str, Any]:
-    """What is written to run.json, and kept in every checkpoint."""
-    return {
-        "config": config.to_dict(),
-        "data": {
-            "name": data.name,
-            "source": data.source,
-            "digest": data.digest,
-            "variance": data.variance,
-            "train_images": len(data.train_images),
-            "test_images": len(data.test_images),
-            "image_shape": list(data.train_images.shape[1:]),
-        },
-    }

@@ -1,10 +1,14 @@
 """From a config, or from a run's folder, to a model."""
 
 from pathlib import Path
+from typing import Any
 
+import jax
+import numpy as np
 from flax import nnx
 
-from vqvae_jax.errors import CheckpointError
+from vqvae_jax.data import Dataset
+from vqvae_jax.errors import CheckpointError, ConfigError
 from vqvae_jax.models import VQVAE
 from vqvae_jax.training.checkpoint import Checkpoints
 from vqvae_jax.training.config import Config
@@ -26,6 +30,39 @@ def build_model(config: Config, in_dim: int, data_variance: float) -> VQVAE:
         config.model.commitment_cost,
         rngs=nnx.Rngs(config.training.seed),
     )
+
+
+def model_for(config: Config, data: Dataset) -> VQVAE:
+    """The model that `config` describes, after a look at whether it takes the data's images.
+
+    Raises:
+        ConfigError: it does not.
+    """
+    images = jax.ShapeDtypeStruct((1, *data.train_images.shape[1:]), np.float32)
+    try:
+        model = build_model(config, data.train_images.shape[3], data.variance)
+        jax.eval_shape(lambda images: model(images).loss, images)
+    except ValueError as error:
+        raise ConfigError(
+            f"data.name is {data.name}, which the model cannot take: {error}"
+        ) from error
+    return model
+
+
+def describe(config: Config, data: Dataset) -> dict[str, Any]:
+    """What is written to run.json, and kept in every checkpoint."""
+    return {
+        "config": config.to_dict(),
+        "data": {
+            "name": data.name,
+            "source": data.source,
+            "digest": data.digest,
+            "variance": data.variance,
+            "train_images": len(data.train_images),
+            "test_images": len(data.test_images),
+            "image_shape": list(data.train_images.shape[1:]),
+        },
+    }
 
 
 def load_model(workdir: str | Path) -> VQVAE:

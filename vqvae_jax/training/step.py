@@ -1,15 +1,17 @@
-"""One training step: a pure function of the state and a batch."""
+"""Training steps: a pure function of the state and batches."""
 
 import dataclasses
 
 import jax
 import optax
 from flax import nnx
+from jax.sharding import Mesh
 from jaxtyping import Array, Float, UInt8
 
 from vqvae_jax.data.batches import to_floats
 from vqvae_jax.evaluation.totals import Totals
 from vqvae_jax.models import VQVAE, VQVAEOutput
+from vqvae_jax.parallel import sum_over_images
 
 
 @jax.tree_util.register_dataclass
@@ -28,35 +30,46 @@ class TrainState:
     totals: Totals
 
 
-def train_step(
+def train_steps(
     graphdef: nnx.GraphDef[VQVAE],
     optimizer: optax.GradientTransformation,
+    mesh: Mesh,
     state: TrainState,
-    images: UInt8[Array, "b h w c"],
-) -> tuple[TrainState, Float[Array, ""]]:
-    """Moves the parameters by one step down the gradient of the loss.
+    images: UInt8[Array, "steps b h w c"],
+) -> tuple[TrainState, Float[Array, " steps"]]:
+    """Moves the parameters, once a batch, by one step down the gradient of the loss.
 
-    To be jitted with `graphdef` and `optimizer` bound, `state` donated.
+    To be jitted with `graphdef`, `optimizer` and `mesh` bound, `state` donated.
 
     Args:
         graphdef: the model's structure.
         optimizer: the optax transformation that `state.opt_state` belongs to.
-        state: before the step.
-        images: uint8 [B, H, W, C].
+        mesh: the devices that each batch is split over.
+        state: before the steps, replicated over them.
+        images: uint8 [S, B, H, W, C], one batch for each step.
 
     Returns:
-        The state after the step, and the loss before it.
+        The state after the steps, and the loss before each of them.
     """
 
-    def loss_of(params: nnx.State) -> tuple[Array, VQVAEOutput]:
+    def loss_of(params: nnx.State, images: Array) -> tuple[Array, VQVAEOutput]:
         output = nnx.merge(graphdef, params)(to_floats(images))
         return output.loss, output
 
-    gradients, output = jax.grad(loss_of, has_aux=True)(state.params)
-    updates, opt_state = optimizer.update(gradients, state.opt_state, state.params)
-    after = TrainState(
-        params=optax.apply_updates(state.params, updates),
-        opt_state=opt_state,
-        totals=state.totals + Totals.of(output, state.totals.code_counts.shape[0]),
-    )
-    return after, output.loss
+    def sums_of(params: nnx.State, images: Array) -> tuple[nnx.State, Totals]:
+        gradients, output = jax.grad(loss_of, has_aux=True)(params, images)
+        totals = Totals.of(output, state.totals.code_counts.shape[0])
+        return jax.tree.map(lambda gradient: gradient * len(images), gradients), totals
+
+    def step(state: TrainState, images: Array) -> tuple[TrainState, Array]:
+        gradients, totals = sum_over_images(sums_of, mesh, state.params, images)
+        gradients = jax.tree.map(lambda gradient: gradient / len(images), gradients)
+        updates, opt_state = optimizer.update(gradients, state.opt_state, state.params)
+        after = TrainState(
+            params=optax.apply_updates(state.params, updates),
+            opt_state=opt_state,
+            totals=state.totals + totals,
+        )
+        return after, totals.loss / len(images)
+
+    return jax.lax.scan(step, state, images)
