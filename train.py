@@ -17,9 +17,12 @@ def main() -> int:
         return 0
     try:
         config, workdir = parse()
-        # This import takes seconds: not before the settings are right.
+        # These imports take seconds: not before the settings are right.
         from vqvae_jax.training.loop import train
+        from vqvae_jax.training.process import keep_compilations, keep_memory
 
+        keep_memory()
+        keep_compilations()
         train(config, workdir)
     except (ConfigError, DataError, CheckpointError, TrainingError, OSError) as error:
         print("train.py:", *str(error).split(), file=sys.stderr)

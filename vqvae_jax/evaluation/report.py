@@ -6,6 +6,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from flax import nnx
 
 from vqvae_jax.data.batches import to_floats
 from vqvae_jax.evaluation import figures
@@ -14,6 +15,8 @@ from vqvae_jax.models import VQVAE
 
 _IMAGES = 64
 _CODE_MAPS = 8
+
+_forward = nnx.jit(lambda model, images: model(images))
 
 
 def draw(
@@ -38,7 +41,7 @@ def draw(
         OSError: a picture cannot be written.
     """
     shown = to_floats(jnp.asarray(images[:_IMAGES]))
-    output = jax.device_get(model(shown))
+    output = jax.device_get(_forward(model, shown))
     originals = np.asarray(shown)
     codes = output.quantized.indices[:_CODE_MAPS]
     pictures = {

@@ -22,14 +22,19 @@ def build_model(config: Config, in_dim: int, data_variance: float) -> VQVAE:
         in_dim: channels of the images.
         data_variance: of the training pixels.
     """
-    return VQVAE(
-        in_dim,
-        config.model.embedding_dim,
-        config.model.num_embeddings,
-        data_variance,
-        config.model.commitment_cost,
-        rngs=nnx.Rngs(config.training.seed),
-    )
+
+    @nnx.jit  # one program to compile, not one for every layer
+    def build() -> VQVAE:
+        return VQVAE(
+            in_dim,
+            config.model.embedding_dim,
+            config.model.num_embeddings,
+            data_variance,
+            config.model.commitment_cost,
+            rngs=nnx.Rngs(config.training.seed),
+        )
+
+    return build()
 
 
 def model_for(config: Config, data: Dataset) -> VQVAE:

@@ -1,0 +1,33 @@
+"""What the program asks of its process: to keep memory, and to keep what it compiles.
+
+The library leaves both alone: they are the whole process's, so the program's to decide.
+"""
+
+import contextlib
+import ctypes
+
+import jax
+import platformdirs
+
+# Parameters of mallopt, from glibc's malloc.h.
+_M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4
+
+
+def keep_memory() -> None:
+    """Has glibc keep freed memory for the next allocation; does nothing where there is no glibc.
+
+    Otherwise the temporaries of every step can be pages that the kernel maps, clears and unmaps
+    again, which costs as much as the arithmetic.
+    """
+    with contextlib.suppress(OSError, AttributeError, TypeError):
+        mallopt = ctypes.CDLL(None).mallopt
+        mallopt(_M_MMAP_MAX, 0)
+        mallopt(_M_TRIM_THRESHOLD, 2**31 - 1)
+
+
+def keep_compilations() -> None:
+    """Has JAX keep compiled programs in the user's cache folder, if no other is configured."""
+    if jax.config.jax_compilation_cache_dir is None:  # type: ignore[attr-defined]
+        folder = platformdirs.user_cache_path("vqvae_jax") / "compiled"
+        jax.config.update("jax_compilation_cache_dir", str(folder))
+        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
