@@ -1,7 +1,5 @@
 """Metrics over a whole split, against NumPy over the whole split at once."""
 
-import functools
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -10,7 +8,7 @@ from flax import nnx
 
 from vqvae_jax import VQVAE
 from vqvae_jax.data import to_floats
-from vqvae_jax.evaluation import Metrics, evaluate, evaluate_step
+from vqvae_jax.evaluation import Evaluator, Metrics
 
 VARIANCE = 0.08
 
@@ -20,8 +18,8 @@ def test_metrics_are_those_of_the_whole_split(batch_size):
     model = VQVAE(1, 4, 16, VARIANCE, rngs=nnx.Rngs(0))
     images = np.random.RandomState(0).randint(0, 256, (10, 8, 8, 1)).astype(np.uint8)
     graphdef, params = nnx.split(model)
-    step = jax.jit(functools.partial(evaluate_step, graphdef))
-    totals = evaluate(step, params, images, batch_size=batch_size, num_embeddings=16)
+    evaluator = Evaluator(graphdef, 16, jax.devices())
+    totals = evaluator(params, images, batch_size)
     metrics = Metrics.from_totals(totals, VARIANCE)
 
     x = np.asarray(to_floats(jnp.asarray(images)), np.float64)

@@ -5,7 +5,7 @@ import numpy as np
 from jax.sharding import Mesh
 from jaxtyping import Array, UInt8
 
-from vqvae_jax.parallel import mesh_for, replicated, split
+from vqvae_jax.parallel import are_accelerators, mesh_for, replicated, split
 
 # A data set of more bytes stays with the host, although there are accelerators.
 _MAX_BYTES_ON_ACCELERATOR = 2**30
@@ -25,7 +25,7 @@ class Feed:
     def __init__(self, images: np.ndarray, devices: list[jax.Device]):
         self._images, self._devices = images, devices
         self._on_devices = None
-        if devices[0].platform != "cpu" and images.nbytes <= _MAX_BYTES_ON_ACCELERATOR:
+        if are_accelerators(devices) and images.nbytes <= _MAX_BYTES_ON_ACCELERATOR:
             mesh = mesh_for(devices, len(devices))
             self._on_devices = jax.device_put(images, replicated(mesh))
             self._gather = jax.jit(

@@ -21,7 +21,7 @@ from vqvae_jax.errors import ConfigError, TrainingError
 from vqvae_jax.evaluation import Evaluator, Metrics, Totals, draw
 from vqvae_jax.files import write_atomically
 from vqvae_jax.models import VQVAE
-from vqvae_jax.parallel import local_devices, mesh_for, replicated
+from vqvae_jax.parallel import are_accelerators, local_devices, mesh_for, replicated
 from vqvae_jax.training.checkpoint import Checkpoints
 from vqvae_jax.training.config import Config, changed_setting
 from vqvae_jax.training.feed import Feed
@@ -106,7 +106,7 @@ class _Run:
             self._resume(checkpoints.latest)
 
         self.devices = devices
-        self.steps_a_dispatch = 1 if devices[0].platform == "cpu" else _STEPS_ON_ACCELERATOR
+        self.steps_a_dispatch = _STEPS_ON_ACCELERATOR if are_accelerators(devices) else 1
         self.feed = Feed(data.train_images, devices)
         self.train_steps_on = functools.cache(
             lambda mesh: jax.jit(

@@ -1,0 +1,63 @@
+"""A batch over several devices and in parts gives what it gives in one piece."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from vqvae_jax.errors import ConfigError
+from vqvae_jax.parallel import local_devices, mesh_for, replicated, split, sum_over_images
+
+
+def sums(weights, images):
+    scores = images.astype(jnp.float32).reshape(len(images), -1) @ weights
+    return {"scores": scores.sum(0), "images": jnp.asarray(len(images)), "max": (scores > 0).sum()}
+
+
+@pytest.mark.parametrize("batch", [1, 2, 7, 12, 32])
+@pytest.mark.parametrize("devices", [1, 2, 4])
+def test_sums_are_those_of_the_whole_batch(batch, devices):
+    random = np.random.RandomState(0)
+    images = random.randint(0, 256, (batch, 2, 2, 1)).astype(np.uint8)
+    weights = random.randn(4, 3).astype(np.float32)
+    mesh = mesh_for(jax.devices()[:devices], batch)
+    got = jax.jit(functools.partial(sum_over_images, sums, mesh))(
+        jax.device_put(weights, replicated(mesh)), jax.device_put(images, split(mesh))
+    )
+    expected = sums(jnp.asarray(weights), jnp.asarray(images))
+    assert got["images"] == batch
+    assert got["max"] == expected["max"]
+    np.testing.assert_allclose(got["scores"], expected["scores"], rtol=1e-5, atol=1e-3)
+    assert got["scores"].sharding == replicated(mesh)
+
+
+def test_cpus_work_on_few_images_at_a_time():
+    mesh = mesh_for(jax.devices()[:2], 24)
+    seen = []
+
+    def record(_, images):
+        seen.append(images.shape[0])
+        return jnp.zeros(())
+
+    jax.jit(functools.partial(sum_over_images, record, mesh)).lower(
+        0.0, jax.ShapeDtypeStruct((24, 2, 2, 1), np.uint8)
+    )
+    assert set(seen) == {4}
+
+
+@given(devices=st.integers(1, 4), batch=st.integers(1, 40))
+def test_a_mesh_is_the_most_devices_that_divide_the_batch(devices, batch):
+    count = mesh_for(jax.devices()[:devices], batch).size
+    assert batch % count == 0
+    assert all(batch % more for more in range(count + 1, devices + 1))
+
+
+def test_devices_are_all_or_as_many_as_asked_for():
+    assert local_devices() == jax.devices()
+    assert local_devices(3) == jax.devices()[:3]
+    with pytest.raises(ConfigError, match="devices is 5; it must be at most 4, the"):
+        local_devices(5)
