@@ -64,6 +64,24 @@ def command(workdir, data_dir, **settings):
     return ["--config", str(ROOT / "configs" / "mnist.py"), "--workdir", str(workdir), *flags]
 
 
+PROGRAM = """
+import sys
+sys.path.insert(0, {root!r})
+import train
+sys.exit(train.main())
+"""
+
+# Runs train.py as it would run on accelerators: data on the devices, several steps a dispatch.
+ACCELERATED = """
+import sys
+sys.path.insert(0, {root!r})
+from vqvae_jax.training import feed, loop
+feed.are_accelerators = loop.are_accelerators = lambda devices: True
+loop._STEPS_ON_ACCELERATOR = 4
+import train
+sys.exit(train.main())
+"""
+
 COMPILED = tempfile.TemporaryDirectory()
 
 
@@ -144,6 +162,30 @@ def test_a_killed_run_ends_as_if_it_had_not_been(tmp_path, data_dir, whole_run, 
     assert {name.split(".")[0] for name in ours} == {"params", "opt_state", "totals"}
     for name, value in expected.items():
         np.testing.assert_array_equal(ours[name], value, err_msg=name)
+
+
+@pytest.mark.parametrize("devices", [1, 4])
+def test_devices_and_dispatches_do_not_change_a_run(tmp_path, data_dir, whole_run, devices):
+    arguments = command(tmp_path / "run", data_dir, training__devices=devices)
+    result = run(arguments, script=ACCELERATED.format(root=str(ROOT)))
+    assert result.returncode == 0, result.stderr
+    assert f"on {devices} cpu device" in result.stdout
+    expected = metrics(whole_run[0])
+    for ours, theirs in zip(metrics(tmp_path / "run"), expected, strict=True):
+        assert (ours["step"], ours["split"]) == (theirs["step"], theirs["split"])
+        np.testing.assert_allclose(ours["loss"], theirs["loss"], rtol=1e-3)
+    state, wanted = saved_state(tmp_path / "run", 40), saved_state(whole_run[0], 40)
+    for name, value in wanted.items():
+        if name.startswith("params"):
+            np.testing.assert_allclose(state[name], value, rtol=1e-2, atol=1e-3, err_msg=name)
+
+
+def test_more_devices_than_there_are_is_refused(tmp_path, data_dir):
+    arguments = command(tmp_path / "run", data_dir, training__devices=3)
+    result = run(arguments, script="import jax; jax.devices();" + PROGRAM.format(root=str(ROOT)))
+    assert result.returncode == 2
+    assert result.stderr.startswith("train.py: training.devices is 3; it must be at most ")
+    assert not (tmp_path / "run").exists()
 
 
 def test_the_seed_decides_the_run(tmp_path, data_dir, whole_run):

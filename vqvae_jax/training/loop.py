@@ -137,7 +137,8 @@ class _Run:
         print(
             f"{self.workdir}: {len(self.data.train_images)} images of {self.data.name} "
             f"from {self.data.source}; steps {self.step} to {self.last_step} "
-            f"on {len(self.devices)} {self.devices[0].platform} devices",
+            f"on {len(self.devices)} {self.devices[0].platform} "
+            f"{'devices' if len(self.devices) > 1 else 'device'}",
             flush=True,
         )
         bar = tqdm(

@@ -1,0 +1,90 @@
+"""Times each layer of configs/mnist.py's model, forward and with backward, beside PyTorch's.
+
+    python benchmarks/layers.py --pytorch .venv-torch/bin/python
+
+The floor is the layer's arithmetic at the rate of a matrix product of the same run, over all
+devices. PyTorch's figure is the better of eager and channels_last, with memory kept. A layer alone
+finds its input in the cache, where in training it may not be.
+"""
+
+import argparse
+import json
+import sys
+from statistics import median
+from typing import Any
+
+from workers import KEEP_MEMORY, Worker, table
+
+BATCH = 128
+UP = {"stride": 2, "padding": 1, "output_padding": 1}
+DOWN = {"stride": 2, "padding": 1}
+LAYERS: dict[str, dict[str, Any]] = {
+    "encoder 1": {"kind": "conv", "size": 28, "in": 1, "out": 32, "k": 3, "options": DOWN},
+    "encoder 2": {"kind": "conv", "size": 14, "in": 32, "out": 64, "k": 3, "options": DOWN},
+    "encoder 3": {"kind": "conv", "size": 7, "in": 64, "out": 16, "k": 1, "options": {}},
+    "decoder 1": {"kind": "conv_transpose", "size": 7, "in": 16, "out": 64, "k": 3, "options": UP},
+    "decoder 2": {"kind": "conv_transpose", "size": 14, "in": 64, "out": 32, "k": 3, "options": UP},
+    "decoder 3": {
+        "kind": "conv_transpose", "size": 28, "in": 32, "out": 1, "k": 3, "options": {"padding": 1}
+    },
+}  # fmt: skip
+for name, spec in LAYERS.items():
+    spec["relu"] = not name.endswith("3")
+MATMUL = {"kind": "matmul", "rows": 196, "inner": 288, "columns": 64}
+
+
+def flops(layer: dict[str, Any]) -> int:
+    """Of the forward direction; each of the two gradients takes as many again."""
+    if layer["kind"] == "matmul":
+        return 2 * BATCH * layer["rows"] * layer["inner"] * layer["columns"]
+    grid = layer["size"]
+    if layer["kind"] == "conv":
+        grid //= layer["options"].get("stride", 1)
+    return 2 * BATCH * grid**2 * layer["k"] ** 2 * layer["in"] * layer["out"]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--pytorch", required=True, help="python of an environment with torch")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--repeat", type=int, default=20, help="times a round")
+    options = parser.parse_args()
+
+    ours = Worker(sys.executable, "layers_ours.py", env={})
+    theirs = [
+        Worker(options.pytorch, "layers_pytorch.py", mode, env=KEEP_MEMORY)
+        for mode in ("eager", "channels_last")
+    ]
+
+    def ms(worker: Worker, layer: dict[str, Any], backward: bool, repeat: int) -> float:
+        request = {"layer": json.dumps(layer), "batch": BATCH, "backward": backward}
+        return 1000 * worker.ask(**request, repeat=repeat)["seconds"] / repeat
+
+    rows, total = [], [0.0] * 3
+    rate = 0.0
+    for backward in (False, True):
+        for name, layer in LAYERS.items():
+            times: list[list[float]] = [[] for _ in range(4)]
+            contenders = [(ours, layer), *((worker, layer) for worker in theirs), (ours, MATMUL)]
+            for worker, what in contenders:
+                ms(worker, what, backward, 3)
+            for _ in range(options.rounds):
+                for taken, (worker, what) in zip(times, contenders, strict=True):
+                    taken.append(ms(worker, what, backward, options.repeat))
+            mine, *others, matmul = map(median, times)
+            rate = flops(MATMUL) / matmul
+            floor = flops(layer) * (3 if backward else 1) / rate
+            if backward:
+                total = [sum(pair) for pair in zip(total, (mine, min(others), floor), strict=True)]
+            what = f"{name}, with backward" if backward else name
+            cells = [f"{value:.2f}" for value in (mine, min(others), floor, min(others) / mine)]
+            rows.append([what, *cells])
+    rows.append(["all, with backward", *(f"{v:.1f}" for v in total), f"{total[1] / total[0]:.2f}"])
+    print(table(["ms for 128 images", "ours", "PyTorch", "floor", "PyTorch / ours"], rows))
+    print(f"\nThe floor is at {rate / 1e6:.0f} GFLOP/s, that of the last matrix product.")
+    for worker in (ours, *theirs):
+        worker.close()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,70 @@
+"""Worker: times training steps, fed and bounded as the training loop does it."""
+
+import collections
+import functools
+import time
+from typing import Any
+
+import jax
+import numpy as np
+import optax
+from flax import nnx
+from workers import answer_all
+
+from vqvae_jax import VQVAE
+from vqvae_jax.evaluation import Totals
+from vqvae_jax.parallel import local_devices, mesh_for, replicated
+from vqvae_jax.training.feed import Feed
+from vqvae_jax.training.process import keep_memory
+from vqvae_jax.training.step import TrainState, train_steps
+
+_MAX_IN_FLIGHT = 8
+
+
+class Training:
+    """The model of configs/mnist.py, or of other sizes, on random images.
+
+    Args:
+        batch: images a step.
+        size: height and width of the images.
+        codes: K.
+        dim: D.
+    """
+
+    def __init__(self, batch: int = 128, size: int = 28, codes: int = 128, dim: int = 16):
+        devices = local_devices()
+        graphdef, params = nnx.split(VQVAE(1, dim, codes, 0.0949, rngs=nnx.Rngs(0)))
+        optimizer = optax.adam(1e-3)
+        state = TrainState(params, optimizer.init(params), Totals.zeros(codes))
+        self._random = np.random.RandomState(0)
+        self._images = self._random.randint(0, 256, (2 * batch, size, size, 1)).astype(np.uint8)
+        self._batch, self._mesh = batch, mesh_for(devices, batch)
+        self._feed = Feed(self._images, devices)
+        self._state = jax.device_put(state, replicated(self._mesh))
+        self._step = jax.jit(
+            functools.partial(train_steps, graphdef, optimizer, self._mesh), donate_argnums=0
+        )
+
+    def seconds(self, steps: int) -> float:
+        """The time that so many steps take, the last one done."""
+        pending: collections.deque[jax.Array] = collections.deque()
+        start = time.perf_counter()
+        for _ in range(steps):
+            indices = self._random.randint(0, len(self._images), (1, self._batch))
+            images = self._feed.take(indices, self._mesh)
+            self._state, losses = self._step(self._state, images)
+            pending.append(losses)
+            if len(pending) > _MAX_IN_FLIGHT:
+                np.asarray(pending.popleft())
+        jax.block_until_ready(self._state)
+        return time.perf_counter() - start
+
+
+if __name__ == "__main__":
+    keep_memory()
+    training = Training()
+
+    def answer(steps: int) -> dict[str, Any]:
+        return {"seconds": training.seconds(steps)}
+
+    answer_all(answer)
