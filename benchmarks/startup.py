@@ -2,7 +2,7 @@
 
     python benchmarks/startup.py [--archives FOLDER]
 
-Cold has nothing prepared, cached or compiled (but Python's own byte code, which installation makes);
+Cold has nothing prepared, cached or compiled, but for the byte code that installation makes;
 warm is the same command again. Both write to folders that are deleted afterwards.
 """
 

@@ -22,16 +22,16 @@ Tree = TypeVar("Tree")
 
 _AXIS = "batch"
 
-# Images that a CPU core computes at a time, at most: four of 28 x 28 with 64 channels fill 2 MB of
-# cache.
-_CPU_MICRO_BATCH = 4
+# Pixels that a CPU core computes at a time, if that is at least one image: four images of 28 x 28,
+# which with 64 channels fill 2 MB of cache.
+_CPU_PIXELS = 4 * 28 * 28
 
 
 def local_devices(count: int | None = None) -> list[jax.Device]:
     """The devices to work on.
 
-    On a machine without accelerators, every CPU core becomes a device, unless JAX has started
-    already or its `jax_num_cpu_devices` is set.
+    Where there are no accelerators, every CPU core is one, unless JAX has started already or its
+    `jax_num_cpu_devices` is set.
 
     Args:
         count: how many; None for all.
@@ -39,9 +39,9 @@ def local_devices(count: int | None = None) -> list[jax.Device]:
     Raises:
         ConfigError: there are fewer.
     """
-    if count is not None or jax.config.jax_num_cpu_devices == -1:  # type: ignore[attr-defined]
+    if jax.config.jax_num_cpu_devices == -1:  # type: ignore[attr-defined]
         with contextlib.suppress(RuntimeError):  # JAX has started
-            jax.config.update("jax_num_cpu_devices", count or _cpu_cores())
+            jax.config.update("jax_num_cpu_devices", _cpu_cores())
     devices = jax.local_devices()
     if count is not None and count > len(devices):
         raise ConfigError(
@@ -100,7 +100,8 @@ def sum_over_images(
     def on_one_device(params: Any, images: Array) -> Tree:
         size = len(images)
         if not are_accelerators(list(mesh.devices.flat)):
-            size = max(n for n in range(1, _CPU_MICRO_BATCH + 1) if size % n == 0)
+            most = max(1, _CPU_PIXELS // (images.shape[1] * images.shape[2]))
+            size = max(n for n in range(1, most + 1) if size % n == 0)
         parts = images.reshape(-1, size, *images.shape[1:])
         sums = jax.eval_shape(function, params, parts[0])
         zeros = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), sums)

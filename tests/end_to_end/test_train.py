@@ -64,13 +64,6 @@ def command(workdir, data_dir, **settings):
     return ["--config", str(ROOT / "configs" / "mnist.py"), "--workdir", str(workdir), *flags]
 
 
-PROGRAM = """
-import sys
-sys.path.insert(0, {root!r})
-import train
-sys.exit(train.main())
-"""
-
 # Runs train.py as it would run on accelerators: data on the devices, several steps a dispatch.
 ACCELERATED = """
 import sys
@@ -97,6 +90,7 @@ def run(arguments, *, script=None):
         env={
             **os.environ,
             "JAX_PLATFORMS": "cpu",
+            "JAX_NUM_CPU_DEVICES": "4",
             "JAX_COMPILATION_CACHE_DIR": COMPILED.name,  # the processes compile the same programs
             "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
         },
@@ -181,10 +175,9 @@ def test_devices_and_dispatches_do_not_change_a_run(tmp_path, data_dir, whole_ru
 
 
 def test_more_devices_than_there_are_is_refused(tmp_path, data_dir):
-    arguments = command(tmp_path / "run", data_dir, training__devices=3)
-    result = run(arguments, script="import jax; jax.devices();" + PROGRAM.format(root=str(ROOT)))
+    result = run(command(tmp_path / "run", data_dir, training__devices=5))
     assert result.returncode == 2
-    assert result.stderr.startswith("train.py: training.devices is 3; it must be at most ")
+    assert result.stderr.startswith("train.py: training.devices is 5; it must be at most 4, ")
     assert not (tmp_path / "run").exists()
 
 
