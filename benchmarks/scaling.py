@@ -50,10 +50,10 @@ def draw(results: dict[str, Any], path: Path) -> None:
         axes.loglog(sizes, times, "o-", label=f"measured, slope {curve['slope']:.2f}")
         line = times[-1] * sizes / sizes[-1]
         axes.loglog(sizes, line, ":", color="gray", label="slope 1")
-        axes.set_ylim(min(times) / 2, max(times) * 2)
+        axes.set_ylim(min(times) / 2, max(times) * 4)
         axes.set_xlabel(name)
         axes.grid(alpha=0.3, which="both")
-        axes.legend(fontsize=7)
+        axes.legend(fontsize=7, loc="upper left")
     figure.axes[0].set_ylabel("ms a step")
     figure.savefig(path)
 

@@ -6,6 +6,7 @@ stop-gradient.
 """
 
 import dataclasses
+import functools
 from typing import Any
 
 import jax
@@ -15,8 +16,9 @@ from jaxtyping import Array, Bool, Float, Int
 # A member of an output: an array, or whatever a transformation of pytrees puts in its place.
 Leaf = Any
 
-# The search materialises at most this many distances at a time (64 MiB in float32).
-_MAX_DISTANCES = 2**24
+# The search materialises at most this many distances at a time: on CPUs what stays near the core
+# (4 MiB in float32), elsewhere what keeps the device busy (64 MiB).
+_MAX_DISTANCES_CPU, _MAX_DISTANCES = 2**20, 2**24
 
 
 @jax.tree_util.register_dataclass
@@ -46,7 +48,8 @@ def nearest_code(
     """The index of the code nearest to each vector: argmin_k |z - e_k|^2 (equation 1 of the paper).
 
     Computed as |z|^2 + |e|^2 - 2 z.e, in float32 or wider whatever the inputs' type. Of several
-    nearest codes the first wins. At most 2^24 distances exist at a time, or one vector's K.
+    nearest codes the first wins. At most 2^24 distances (on CPUs 2^20) exist at a time, or one
+    vector's K.
 
     Args:
         z: vectors [..., D].
@@ -64,11 +67,17 @@ def nearest_code(
         products = jnp.matmul(vector, codes.T, precision=jax.lax.Precision.HIGHEST)
         return _first_argmin(jnp.sum(vector**2) + code_norms - 2.0 * products)
 
-    chunk = max(1, _MAX_DISTANCES // codes.shape[0])
-    if len(vectors) <= chunk:
-        indices = jax.vmap(search)(vectors)
-    else:
-        indices = jax.lax.map(search, vectors, batch_size=chunk)
+    def search_all(vectors: Float[Array, "n d"], at_a_time: int) -> Int[Array, " n"]:
+        chunk = max(1, at_a_time // codes.shape[0])
+        if len(vectors) <= chunk:
+            return jax.vmap(search)(vectors)
+        return jax.lax.map(search, vectors, batch_size=chunk)
+
+    indices = jax.lax.platform_dependent(
+        vectors,
+        cpu=functools.partial(search_all, at_a_time=_MAX_DISTANCES_CPU),
+        default=functools.partial(search_all, at_a_time=_MAX_DISTANCES),
+    )
     return indices.reshape(z.shape[:-1])
 
 
