@@ -35,6 +35,13 @@ def unchecked():
 
 
 @pytest.fixture
+def forget_compiled():
+    """Drops compiled programs after a test that patches what they were compiled from."""
+    yield
+    jax.clear_caches()
+
+
+@pytest.fixture
 def write_archives():
     return write_small_set
 

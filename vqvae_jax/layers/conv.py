@@ -10,6 +10,7 @@ from jaxtyping import Array, Float
 from vqvae_jax.layers.products import Windows, gather, scatter
 
 
+@functools.partial(jax.jit, static_argnames=("stride", "padding"))
 def conv(
     x: Float[Array, "b h w c_in"],
     kernel: Float[Array, "k k c_in c_out"],
@@ -41,6 +42,7 @@ def conv(
     return _by_platform(gather, _lax_conv, windows, x, kernel)
 
 
+@functools.partial(jax.jit, static_argnames=("stride", "padding", "output_padding"))
 def conv_transpose(
     x: Float[Array, "b h w c_in"],
     kernel: Float[Array, "k k c_in c_out"],

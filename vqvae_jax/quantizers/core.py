@@ -42,6 +42,7 @@ class Quantized:
     loss: Leaf
 
 
+@jax.jit
 def nearest_code(
     z: Float[Array, "*shape d"], codebook: Float[Array, "k d"]
 ) -> Int[Array, "*shape"]:
