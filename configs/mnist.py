@@ -2,10 +2,10 @@
 
     python train.py --config configs/mnist.py
 
-Expected on the full 60,000 images after 3 epochs, with the seeds 0, 1 and 2: train loss 0.30 to
-0.34, test nmse 0.066 to 0.075, perplexity 5.8 to 8.6, 56 to 80 codes used. PyTorch, same protocol,
-seeds 0 to 3: 0.32 to 0.39, 0.069 to 0.093, 5.5 to 8.6, 39 to 77; and after 30 epochs (one seed)
-0.167, 0.036, 12.5, 118. The perplexity stays far below 128: this quantizer's codebook collapses.
+Expected on the full 60,000 images, with the seeds 0, 1 and 2: train loss of the last epoch 0.168 to
+0.172, test nmse 0.0352 to 0.0370, perplexity 10 to 13, 116 to 122 codes used. PyTorch, same protocol,
+seed 0: 0.167, 0.0361, 12.5, 118. The perplexity stays far below 128: this quantizer's codebook
+collapses. Eight minutes on two cores.
 """
 
 import ml_collections
