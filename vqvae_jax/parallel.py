@@ -88,7 +88,8 @@ def sum_over_images(
     """The sum of function(params, part) over parts of a batch; to be called under jit.
 
     Args:
-        function: gives sums over the images of a part, as a pytree of arrays.
+        function: gives sums over the images of a part, as a pytree of arrays. What is not a sum
+            over images, such as an entropy over a batch, would be added up wrongly.
         mesh: from `mesh_for`.
         params: replicated over it.
         images: uint8 [B, H, W, C], split over it.
