@@ -107,6 +107,7 @@ def training(records: list[dict[str, Any]], num_embeddings: int) -> bytes:
 def _label(axes: "Axes", title: str) -> None:
     axes.set_title(title, fontsize=9)
     axes.set_xlabel("step")
+    axes.locator_params(axis="x", nbins=4)
     axes.grid(alpha=0.3, which="both")
     axes.legend(fontsize=8)
 
