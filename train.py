@@ -19,8 +19,13 @@ def main() -> int:
         config, workdir = parse()
         # These imports take seconds: not before the settings are right.
         from vqvae_jax.training.loop import train
-        from vqvae_jax.training.process import keep_compilations, keep_memory
+        from vqvae_jax.training.process import (
+            keep_compilations,
+            keep_memory,
+            use_all_cores,
+        )
 
+        use_all_cores()
         keep_memory()
         keep_compilations()
         train(config, workdir)

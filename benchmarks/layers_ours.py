@@ -14,7 +14,7 @@ from workers import answer_all
 
 from vqvae_jax.layers import Conv, ConvTranspose
 from vqvae_jax.parallel import local_devices, mesh_for, replicated, split
-from vqvae_jax.training.process import keep_memory
+from vqvae_jax.training.process import keep_memory, use_all_cores
 
 _PART = 4
 
@@ -75,5 +75,6 @@ def answer(layer: str, batch: int, backward: bool, repeat: int) -> dict[str, Any
 
 
 if __name__ == "__main__":
+    use_all_cores()
     keep_memory()
     answer_all(answer)

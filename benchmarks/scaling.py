@@ -17,7 +17,7 @@ import numpy as np
 from train_ours import Training
 from workers import machine, table
 
-from vqvae_jax.training.process import keep_memory
+from vqvae_jax.training.process import keep_memory, use_all_cores
 
 CURVES: dict[str, tuple[str, list[int], dict[str, int]]] = {
     "images a batch": ("batch", [16, 32, 64, 128, 256, 512, 1024], {}),
@@ -64,6 +64,7 @@ def main() -> None:
     parser.add_argument("--json", type=Path, help="file for the figures")
     parser.add_argument("--rounds", type=int, default=3)
     options = parser.parse_args()
+    use_all_cores()
     keep_memory()
 
     results: dict[str, Any] = {}

@@ -30,15 +30,17 @@ def seconds_to_first_step(scratch: Path, archives: Path | None) -> float:
             + [f"--config.{name}={value}" for name, value in settings.items()],
             cwd=ROOT,
             stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,  # not a terminal, so that steps are printed as lines
             text=True,
             env={**os.environ, "XDG_CACHE_HOME": str(scratch / "cache")},
         )
         assert process.stdout is not None
+        taken = None
         for line in process.stdout:
             if line.startswith("step 1/"):
                 taken = time.perf_counter() - start
-        if process.wait() != 0:
-            sys.exit("train.py failed")
+        if process.wait() != 0 or taken is None:
+            sys.exit(f"{' '.join(map(str, process.args))}: failed")
     return taken
 
 

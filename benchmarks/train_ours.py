@@ -13,12 +13,10 @@ from workers import answer_all
 
 from vqvae_jax import VQVAE
 from vqvae_jax.evaluation import Totals
-from vqvae_jax.parallel import local_devices, mesh_for, replicated
+from vqvae_jax.parallel import MAX_IN_FLIGHT, local_devices, mesh_for, replicated
 from vqvae_jax.training.feed import Feed
-from vqvae_jax.training.process import keep_memory
+from vqvae_jax.training.process import keep_memory, use_all_cores
 from vqvae_jax.training.step import TrainState, train_steps
-
-_MAX_IN_FLIGHT = 8
 
 
 class Training:
@@ -54,13 +52,14 @@ class Training:
             images = self._feed.take(indices, self._mesh)
             self._state, losses = self._step(self._state, images)
             pending.append(losses)
-            if len(pending) > _MAX_IN_FLIGHT:
+            if len(pending) > MAX_IN_FLIGHT:
                 np.asarray(pending.popleft())
         jax.block_until_ready(self._state)
         return time.perf_counter() - start
 
 
 if __name__ == "__main__":
+    use_all_cores()
     keep_memory()
     training = Training()
 

@@ -1,12 +1,10 @@
 """Data parallelism: a batch split over devices, and on each device into what stays in its cache.
 
-The devices are GPUs, TPU cores or, on CPUs, one for every core: XLA:CPU computes two halves of a
-batch on two devices in little more than the time of one half, but a whole batch with two threads in
-little less than with one.
+The devices are GPUs, TPU cores or, in `train.py` on CPUs, one for every core: XLA:CPU computes two
+halves of a batch on two devices in little more than the time of one half, but a whole batch with two
+threads in little less than with one.
 """
 
-import contextlib
-import os
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
@@ -22,16 +20,17 @@ Tree = TypeVar("Tree")
 
 _AXIS = "batch"
 
+# Dispatches that may be not yet done: enough to place the next batches ahead of time. With more
+# than 32, the collectives of several CPU devices were seen to deadlock.
+MAX_IN_FLIGHT = 8
+
 # Pixels that a CPU core computes at a time, if that is at least one image: four images of 28 x 28,
-# which with 64 channels fill 2 MB of cache.
+# for which the layers' outputs and patches take about as much as a core's L2 cache, 2 MB.
 _CPU_PIXELS = 4 * 28 * 28
 
 
 def local_devices(count: int | None = None) -> list[jax.Device]:
-    """The devices to work on.
-
-    Where there are no accelerators, every CPU core is one, unless JAX has started already or its
-    `jax_num_cpu_devices` is set.
+    """The devices to work on: GPUs, TPU cores, or as many CPU devices as JAX was told to make.
 
     Args:
         count: how many; None for all.
@@ -39,9 +38,6 @@ def local_devices(count: int | None = None) -> list[jax.Device]:
     Raises:
         ConfigError: there are fewer.
     """
-    if jax.config.jax_num_cpu_devices == -1:  # type: ignore[attr-defined]
-        with contextlib.suppress(RuntimeError):  # JAX has started
-            jax.config.update("jax_num_cpu_devices", _cpu_cores())
     devices = jax.local_devices()
     if count is not None and count > len(devices):
         raise ConfigError(
@@ -49,13 +45,6 @@ def local_devices(count: int | None = None) -> list[jax.Device]:
             f"the number of {devices[0].platform} devices"
         )
     return devices[:count]
-
-
-def _cpu_cores() -> int:
-    """The cores that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def are_accelerators(devices: Sequence[jax.Device]) -> bool:

@@ -161,6 +161,15 @@ class TestPlatforms:
             jax.jvp(lambda x: function(x, self.kernel), (self.x,), (self.x,))
 
 
+@pytest.mark.parametrize("channels", [1, 8])
+def test_an_empty_batch_stays_empty(channels):
+    x, kernel = jnp.ones((0, 5, 5, 8)), jnp.ones((3, 3, 8, channels))
+    assert conv(x, kernel, padding=1).shape == (0, 5, 5, channels)
+    y, pull = jax.vjp(lambda x, w: conv_transpose(x, w, padding=1), x, kernel)
+    assert y.shape == (0, 5, 5, channels)
+    assert not pull(y)[1].any()
+
+
 def test_sizes_without_an_output_are_refused():
     with pytest.raises(ValueError, match="a window of 5 does not fit"):
         conv(jnp.ones((1, 4, 9, 1)), jnp.ones((5, 5, 1, 1)))

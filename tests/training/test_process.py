@@ -29,6 +29,14 @@ jax.jit(lambda x: x * 3 + 1)(1.0)
 """
 
 
+DEVICES = """
+import jax
+from vqvae_jax.training.process import use_all_cores
+use_all_cores()
+print(jax.device_count())
+"""
+
+
 def run(script, **env):
     result = subprocess.run(
         [sys.executable, "-c", script],
@@ -39,6 +47,13 @@ def run(script, **env):
         env={**os.environ, "JAX_PLATFORMS": "cpu", **env},
     )
     return result.stdout
+
+
+def test_every_core_is_a_device_unless_configured():
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    assert int(run(DEVICES)) == cores
+    assert int(run(DEVICES, JAX_NUM_CPU_DEVICES="3")) == 3
+    assert int(run(DEVICES, XLA_FLAGS="--xla_force_host_platform_device_count=5")) == 5
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="page faults of glibc")

@@ -13,10 +13,7 @@ from jaxtyping import Array, UInt8
 from vqvae_jax.data.batches import to_floats
 from vqvae_jax.evaluation.totals import Totals
 from vqvae_jax.models import VQVAE
-from vqvae_jax.parallel import mesh_for, replicated, split, sum_over_images
-
-# Batches that may be dispatched and not yet done.
-_MAX_IN_FLIGHT = 8
+from vqvae_jax.parallel import MAX_IN_FLIGHT, mesh_for, replicated, split, sum_over_images
 
 
 class Evaluator:
@@ -59,6 +56,6 @@ class Evaluator:
             mesh = mesh_for(self._devices, len(batch))
             params = jax.device_put(params, replicated(mesh))
             pending.append(self._totals_of(mesh)(params, jax.device_put(batch, split(mesh))))
-            if len(pending) > _MAX_IN_FLIGHT:
+            if len(pending) > MAX_IN_FLIGHT:
                 totals += jax.device_get(pending.popleft())
         return sum(jax.device_get(list(pending)), totals)

@@ -19,6 +19,7 @@ share their patches. docs/performance.md says what XLA:CPU makes of the alternat
 
 import dataclasses
 import functools
+import math
 from collections.abc import Sequence
 
 import jax
@@ -65,21 +66,23 @@ class Windows:
         # Stacks of stacks: XLA:CPU does not fuse a concatenation of more than eight.
         taps = jnp.stack([row(u) for u in range(self.size)], axis)
         if channels < _FEW:
-            return taps.transpose(0, 1, 5, 2, 3, 4).reshape(self.size**2 * channels, -1).T
-        return taps.reshape(-1, self.size**2 * channels)
+            planes = taps.transpose(0, 1, 5, 2, 3, 4)
+            return planes.reshape(self.size**2 * channels, math.prod(planes.shape[3:])).T
+        return taps.reshape(math.prod(taps.shape[:3]), self.size**2 * channels)
 
     def overlap_add(self, pixels: Float[Array, "bhw kkc"]) -> Float[Array, "b height width c"]:
         """The images [B, H, W, C] that windows' pixels [B h w, k k C] add up to."""
         s, channels = self.stride, pixels.shape[1] // self.size**2
+        batch = pixels.shape[0] // math.prod(self.grid)
         if channels < _FEW:
-            planes = pixels.T.reshape(self.size, self.size, channels, -1, *self.grid)
+            planes = pixels.T.reshape(self.size, self.size, channels, batch, *self.grid)
             taps = planes.transpose(0, 1, 3, 4, 5, 2)
         else:
-            rows = pixels.reshape(-1, *self.grid, self.size, self.size, channels)
+            rows = pixels.reshape(batch, *self.grid, self.size, self.size, channels)
             taps = rows.transpose(3, 4, 0, 1, 2, 5)
         phases = [[self._phase(taps, a, b) for b in range(s)] for a in range(s)]
         image = jnp.stack([jnp.stack(row, axis=3) for row in phases], axis=2)
-        batch, height, _, width, _, _ = image.shape
+        height, width = image.shape[1], image.shape[3]
         image = image.reshape(batch, height * s, width * s, channels)
         return image[:, : self.image[0], : self.image[1]]
 
@@ -109,7 +112,7 @@ def gather(
     Has reverse-mode derivatives of any order.
     """
     grid = jnp.dot(windows.patches(image), _matrix(kernel))
-    return grid.reshape(image.shape[0], *windows.grid, -1)
+    return grid.reshape(image.shape[0], *windows.grid, kernel.shape[3])
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
@@ -165,11 +168,11 @@ def _kernel_gradient(kernel: Array, patches: Array, rows: Array) -> Float[Array,
 
 
 def _matrix(kernel: Float[Array, "k k c d"]) -> Float[Array, "kkc d"]:
-    return kernel.reshape(-1, kernel.shape[3])
+    return kernel.reshape(math.prod(kernel.shape[:3]), kernel.shape[3])
 
 
 def _rows(grid: Float[Array, "b h w d"]) -> Float[Array, "bhw d"]:
-    return grid.reshape(-1, grid.shape[3])
+    return grid.reshape(math.prod(grid.shape[:3]), grid.shape[3])
 
 
 def _place(x: Array, at: tuple[int, int], size: Sequence[int]) -> Array:

@@ -21,7 +21,7 @@ from vqvae_jax.errors import ConfigError, TrainingError
 from vqvae_jax.evaluation import Evaluator, Metrics, Totals, draw
 from vqvae_jax.files import write_atomically
 from vqvae_jax.models import VQVAE
-from vqvae_jax.parallel import are_accelerators, local_devices, mesh_for, replicated
+from vqvae_jax.parallel import MAX_IN_FLIGHT, are_accelerators, local_devices, mesh_for, replicated
 from vqvae_jax.training.checkpoint import Checkpoints
 from vqvae_jax.training.config import Config, changed_setting
 from vqvae_jax.training.feed import Feed
@@ -29,11 +29,8 @@ from vqvae_jax.training.metrics import MetricsLog, Record, epoch_mean
 from vqvae_jax.training.model import describe, model_for
 from vqvae_jax.training.step import TrainState, train_steps
 
-# Dispatches that may be not yet done: enough to have the next batches on the devices ahead of time.
-# Past 32, the collectives of several CPU devices deadlock.
-_MAX_IN_FLIGHT = 8
-
-# Steps a dispatch. On accelerators a step is so short that the host could not keep up otherwise.
+# Steps a dispatch, where so many are left before a pause. On accelerators a step is so short that
+# the host could not keep up otherwise.
 _STEPS_ON_ACCELERATOR = 10
 
 
@@ -164,7 +161,7 @@ class _Run:
             self.state, losses = self.train_steps_on(mesh)(state, images)
             self.step += len(indices)
             self.unchecked_losses.append(losses)
-            self._check_losses(leave=_MAX_IN_FLIGHT)
+            self._check_losses(leave=MAX_IN_FLIGHT)
             bar.update(indices.size)
 
             epoch_is_over = self.step % self.steps_per_epoch == 0

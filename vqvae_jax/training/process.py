@@ -1,16 +1,33 @@
-"""What the program asks of its process: to keep memory, and to keep what it compiles.
+"""What the program asks of its process: all cores, to keep memory, to keep what it compiles.
 
-The library leaves both alone: they are the whole process's, so the program's to decide.
+The library leaves these alone: they are the whole process's, so the program's to decide.
 """
 
 import contextlib
 import ctypes
+import os
 
 import jax
 import platformdirs
 
 # Parameters of mallopt, from glibc's malloc.h.
 _M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4
+
+_HOST_DEVICES_FLAG = "xla_force_host_platform_device_count"
+
+
+def use_all_cores() -> None:
+    """Makes every CPU core a device for JAX, if nothing else is configured; before JAX starts."""
+    configured = jax.config.jax_num_cpu_devices != -1  # type: ignore[attr-defined]
+    if not configured and _HOST_DEVICES_FLAG not in os.environ.get("XLA_FLAGS", ""):
+        jax.config.update("jax_num_cpu_devices", _cpu_cores())
+
+
+def _cpu_cores() -> int:
+    """The cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def keep_memory() -> None:

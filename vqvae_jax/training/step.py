@@ -39,6 +39,8 @@ def train_steps(
 ) -> tuple[TrainState, Float[Array, " steps"]]:
     """Moves the parameters, once a batch, by one step down the gradient of the loss.
 
+    The model's loss has to be a mean over images: it is added up from parts of the batch.
+
     To be jitted with `graphdef`, `optimizer` and `mesh` bound, `state` donated.
 
     Args:
