@@ -1,8 +1,8 @@
 """Data parallelism: a batch split over devices, and on each device into what stays in its cache.
 
 The devices are GPUs, TPU cores or, in `train.py` on CPUs, one for every core: XLA:CPU computes two
-halves of a batch on two devices in little more than the time of one half, but a whole batch with two
-threads in little less than with one.
+halves of a batch on two devices in little more than the time of one half, but a whole batch with
+two threads in little less than with one.
 """
 
 from collections.abc import Callable, Sequence
