@@ -55,7 +55,7 @@ def prepared(layer: str, batch: int, backward: bool) -> Any:
         zeros = jax.tree.map(jnp.zeros_like, params)
         return jax.lax.scan(part, zeros, x.reshape(-1, _PART, *x.shape[1:]))
 
-    shared, parted = PartitionSpec(), PartitionSpec("batch")
+    shared, parted = PartitionSpec(), PartitionSpec(*mesh.axis_names)
     function = jax.shard_map(
         on_one_device,
         mesh=mesh,
