@@ -157,8 +157,10 @@ class _Run:
             indices = self._next_batches(order)
             mesh = mesh_for(self.devices, indices.shape[1])
             images = self.feed.take(indices, mesh)
-            state = jax.device_put(self.state, replicated(mesh))
-            self.state, losses = self.train_steps_on(mesh)(state, images)
+            # The totals are the part that is also made anew: where they lie, all of the state does.
+            if self.state.totals.images.sharding != replicated(mesh):
+                self.state = jax.device_put(self.state, replicated(mesh))
+            self.state, losses = self.train_steps_on(mesh)(self.state, images)
             self.step += len(indices)
             self.unchecked_losses.append(losses)
             self._check_losses(leave=MAX_IN_FLIGHT)
