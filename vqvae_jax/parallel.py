@@ -16,7 +16,8 @@ from jaxtyping import Array, UInt8
 
 from vqvae_jax.errors import ConfigError
 
-Tree = TypeVar("Tree")
+Sums = TypeVar("Sums")
+Each = TypeVar("Each")
 
 _AXIS = "batch"
 
@@ -69,43 +70,52 @@ def split(mesh: Mesh, axis: int = 0) -> NamedSharding:
 
 
 def sum_over_images(
-    function: Callable[[Any, UInt8[Array, "micro_batch h w c"]], Tree],
+    function: Callable[[Any, UInt8[Array, "micro_batch h w c"]], tuple[Sums, Each]],
     mesh: Mesh,
     params: Any,
     images: UInt8[Array, "b h w c"],
-) -> Tree:
+    *,
+    in_parts: bool = True,
+) -> tuple[Sums, Each]:
     """The sum of function(params, part) over parts of a batch; to be called under jit.
 
     Args:
-        function: gives sums over the images of a part, as a pytree of arrays. What is not a sum
-            over images, such as an entropy over a batch, would be added up wrongly.
+        function: gives sums over the images of a part, and things of each image, as two pytrees of
+            arrays; the latter with the images on the first axis.
         mesh: from `mesh_for`.
         params: replicated over it.
         images: uint8 [B, H, W, C], split over it.
+        in_parts: False where what the function gives is not a sum over images, such as the entropy
+            of a batch: then the batch stays whole, and XLA divides the work among the devices.
 
     Returns:
-        What function(params, images) would give, but for the order of additions; replicated.
+        What function(params, images) would give, but for the order of additions; the sums
+        replicated.
     """
+    if not in_parts:
+        return function(params, images)
 
-    def on_one_device(params: Any, images: Array) -> Tree:
+    def on_one_device(params: Any, images: Array) -> tuple[Sums, Each]:
         size = len(images)
         if not are_accelerators(list(mesh.devices.flat)):
             most = max(1, _CPU_PIXELS // (images.shape[1] * images.shape[2]))
             size = max(n for n in range(1, most + 1) if size % n == 0)
         parts = images.reshape(-1, size, *images.shape[1:])
-        sums = jax.eval_shape(function, params, parts[0])
-        zeros = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), sums)
-        total, _ = jax.lax.scan(
-            lambda total, part: (jax.tree.map(jnp.add, total, function(params, part)), None),
-            zeros,
-            parts,
-        )
-        return jax.lax.psum(total, _AXIS)
+        shapes, _ = jax.eval_shape(function, params, parts[0])
+        zeros = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes)
+
+        def add(total: Sums, part: Array) -> tuple[Sums, Each]:
+            sums, each = function(params, part)
+            return jax.tree.map(jnp.add, total, sums), each
+
+        total, each = jax.lax.scan(add, zeros, parts)
+        each = jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:]), each)
+        return jax.lax.psum(total, _AXIS), each
 
     return jax.shard_map(
         on_one_device,
         mesh=mesh,
         in_specs=(PartitionSpec(), PartitionSpec(_AXIS)),
-        out_specs=PartitionSpec(),
+        out_specs=(PartitionSpec(), PartitionSpec(_AXIS)),
         check_vma=False,  # with the check, JAX would add gradients up over devices at every part
     )(params, images)

@@ -45,24 +45,33 @@ def codebook(code_counts: np.ndarray, images: np.ndarray, codes: np.ndarray, tit
     """How often each code is used, most used first, and the code maps of a few images.
 
     Args:
-        code_counts: int [K], over a whole split.
+        code_counts: int [K] or [num_codebooks, K], over a whole split.
         images: floats [N, H, W, C] in [-0.5, 0.5], C 1 or 3.
-        codes: int [N, h, w], the images' codes.
+        codes: int [N, h, w] or [N, h, w, num_codebooks], the images' codes; those of the first
+            codebook are shown.
         title: one line.
     """
-    order = np.argsort(-code_counts, kind="stable")
-    share = code_counts[order] / max(1, code_counts.sum())
-    rank = np.argsort(order)
-    used = int(np.count_nonzero(code_counts))
+    counts = np.atleast_2d(code_counts)
+    codes = codes if code_counts.ndim == 1 else codes[..., 0]
+    order = np.argsort(-counts, axis=1, kind="stable")
+    shares = np.take_along_axis(counts, order, axis=1) / np.maximum(1, counts.sum(1, keepdims=True))
+    rank = np.argsort(order[0])
+    used = np.count_nonzero(counts, axis=1)
 
     figure = _figure(10.0, 4.2)
     bars, maps = figure.subfigures(1, 2, width_ratios=[1.1, 1], squeeze=False)[0]
     axes = bars.subplots()
-    axes.bar(np.arange(1, len(share) + 1), share, width=1.0)
+    places = np.arange(1, shares.shape[1] + 1)
+    if len(shares) == 1:
+        axes.bar(places, shares[0], width=1.0)
+    else:
+        for index, share in enumerate(shares):
+            axes.step(places, np.where(share > 0, share, np.nan), where="mid", label=str(index + 1))
+        axes.legend(title="codebook", fontsize=8)
     axes.set_yscale("log")
-    axes.set_ylim(bottom=min(share[share > 0], default=1.0) / 2)
-    axes.set_xlim(0, len(share) + 1)
-    axes.set_xlabel(f"code, most used first ({used} of {len(share)} used)")
+    axes.set_ylim(bottom=min(shares[shares > 0], default=1.0) / 2)
+    axes.set_xlim(0, shares.shape[1] + 1)
+    axes.set_xlabel(f"code, most used first ({used.sum()} of {counts.size} used)")
     axes.set_ylabel("share of all tokens")
     axes.set_title(title, fontsize=9)
 
@@ -71,19 +80,19 @@ def codebook(code_counts: np.ndarray, images: np.ndarray, codes: np.ndarray, tit
     for index, (image, code_map) in enumerate(zip(images, codes, strict=True)):
         line, column = divmod(index, _MAP_COLUMNS)
         grid[2 * line, column].imshow(image.squeeze() + 0.5, cmap="gray", vmin=0, vmax=1)
-        grid[2 * line + 1, column].imshow(rank[code_map], vmin=0, vmax=max(1, used - 1))
+        grid[2 * line + 1, column].imshow(rank[code_map], vmin=0, vmax=max(1, used[0] - 1))
     for axes in grid.flat:
         axes.set_axis_off()
     maps.suptitle("images, and below each its code map (dark: often used codes)", fontsize=9)
     return _png(figure)
 
 
-def training(records: list[dict[str, Any]], num_embeddings: int) -> bytes:
+def training(records: list[dict[str, Any]], num_codes: int) -> bytes:
     """The curves of a run.
 
     Args:
         records: the run's log, as in metrics.jsonl.
-        num_embeddings: K, for the scale of the codes.
+        num_codes: the codes of all codebooks, for the scale.
     """
     figure = _figure(10.0, 3.6)
     loss, error, codes = figure.subplots(1, 3)
@@ -99,8 +108,8 @@ def training(records: list[dict[str, Any]], num_embeddings: int) -> bytes:
     for axes, name in ((loss, "loss"), (error, "nmse: mse / data variance")):
         axes.set_yscale("log")
         _label(axes, name)
-    codes.set_ylim(0, num_embeddings * 1.02)
-    _label(codes, f"codes, of {num_embeddings}")
+    codes.set_ylim(0, num_codes * 1.02)
+    _label(codes, f"codes, of {num_codes}")
     return _png(figure)
 
 

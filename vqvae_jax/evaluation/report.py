@@ -33,7 +33,7 @@ def draw(
         workdir: the run's folder.
         model: as it is now.
         images: the held-out split, uint8 [N, H, W, C]; its first images are shown.
-        code_counts: int [K], uses of each code over the split.
+        code_counts: int [K] or [num_codebooks, K], uses of each code over the split.
         records: the run's log.
         title: one line that says what is shown.
 
@@ -47,7 +47,7 @@ def draw(
     pictures = {
         "reconstructions": figures.reconstructions(originals, output.reconstruction, title),
         "codebook": figures.codebook(code_counts, originals[:_CODE_MAPS], codes, title),
-        "training": figures.training(records, model.quantizer.num_embeddings),
+        "training": figures.training(records, model.quantizer.num_codes),
     }
     for name, png in pictures.items():
         write_atomically(workdir / f"{name}.png", png)

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from vqvae_jax.models import VQVAEOutput
-from vqvae_jax.quantizers import Leaf, code_counts, perplexity
+from vqvae_jax.quantizers import Leaf, Quantizer, perplexity
 
 
 @jax.tree_util.register_dataclass
@@ -20,9 +20,10 @@ class Totals:
 
     Attributes:
         images: how many images.
-        loss, reconstruction_loss, codebook_loss, commitment_loss: the model's, times the images.
+        loss, reconstruction_loss, codebook_loss, commitment_loss, entropy_loss: the model's, times
+            the images.
         quantization_error: mean((z_e(x) - z_q(x))^2), times the images.
-        code_counts: int32 [K], uses of each code.
+        code_counts: int32 [K], or [num_codebooks, K], uses of each code.
     """
 
     images: Leaf
@@ -30,25 +31,29 @@ class Totals:
     reconstruction_loss: Leaf
     codebook_loss: Leaf
     commitment_loss: Leaf
+    entropy_loss: Leaf
     quantization_error: Leaf
     code_counts: Leaf
 
     @classmethod
-    def zeros(cls, num_embeddings: int) -> "Totals":
+    def zeros(cls, quantizer: Quantizer) -> "Totals":
         """Nothing counted yet; every leaf a buffer of its own, so that all can be donated."""
+        count, size = quantizer.num_codebooks, quantizer.num_embeddings
+        shape = (size,) if count is None else (count, size)
         return cls(
             images=jnp.zeros((), jnp.int32),
             loss=jnp.zeros(()),
             reconstruction_loss=jnp.zeros(()),
             codebook_loss=jnp.zeros(()),
             commitment_loss=jnp.zeros(()),
+            entropy_loss=jnp.zeros(()),
             quantization_error=jnp.zeros(()),
-            code_counts=jnp.zeros(num_embeddings, jnp.int32),
+            code_counts=jnp.zeros(shape, jnp.int32),
         )
 
     @classmethod
-    def of(cls, output: VQVAEOutput, num_embeddings: int) -> "Totals":
-        """The sums of one batch's output."""
+    def of(cls, output: VQVAEOutput, quantizer: Quantizer) -> "Totals":
+        """The sums of one batch's output, which came from a model with this quantizer."""
         images = output.reconstruction.shape[0]
         quantized = output.quantized
         return cls(
@@ -57,8 +62,9 @@ class Totals:
             reconstruction_loss=output.reconstruction_loss * images,
             codebook_loss=quantized.codebook_loss * images,
             commitment_loss=quantized.commitment_loss * images,
+            entropy_loss=quantized.entropy_loss * images,
             quantization_error=jnp.mean((output.latents - quantized.values) ** 2) * images,
-            code_counts=code_counts(quantized.indices, num_embeddings),
+            code_counts=quantizer.code_counts(quantized.indices),
         )
 
     def __add__(self, other: "Totals") -> "Totals":
@@ -75,12 +81,13 @@ class Metrics:
         reconstruction_loss: mean squared error / data variance.
         codebook_loss: unweighted.
         commitment_loss: unweighted.
+        entropy_loss: unweighted.
         quantization_error: mean((z_e(x) - z_q(x))^2).
         mse: mean squared error per pixel, of images in [-0.5, 0.5].
         nmse: mse / data variance: 1 for a model that answers with the mean.
         psnr: 10 log10(1 / mse) in dB, of all images together.
-        perplexity: of the codes of all images together, in [1, K].
-        codes_used: how many codes occur at all, in [1, K].
+        perplexity: of the codes of all images together, in [1, K]; of several codebooks the mean.
+        codes_used: how many codes occur at all, in all codebooks together.
     """
 
     images: int
@@ -88,6 +95,7 @@ class Metrics:
     reconstruction_loss: float
     codebook_loss: float
     commitment_loss: float
+    entropy_loss: float
     quantization_error: float
     mse: float
     nmse: float
@@ -107,16 +115,18 @@ class Metrics:
         images = int(sums.images)
         nmse = float(sums.reconstruction_loss) / images
         mse = nmse * data_variance
+        counts = np.atleast_2d(sums.code_counts)
         return cls(
             images=images,
             loss=float(sums.loss) / images,
             reconstruction_loss=nmse,
             codebook_loss=float(sums.codebook_loss) / images,
             commitment_loss=float(sums.commitment_loss) / images,
+            entropy_loss=float(sums.entropy_loss) / images,
             quantization_error=float(sums.quantization_error) / images,
             mse=mse,
             nmse=nmse,
             psnr=-10.0 * math.log10(max(mse, sys.float_info.min)),
-            perplexity=float(perplexity(jnp.asarray(sums.code_counts))),
+            perplexity=float(np.mean([perplexity(jnp.asarray(row)) for row in counts])),
             codes_used=int(np.count_nonzero(sums.code_counts)),
         )

@@ -13,6 +13,7 @@ from flax import nnx
 
 from vqvae_jax.layers import ConvTranspose
 from vqvae_jax.models import VQVAE
+from vqvae_jax.quantizers import VectorQuantizer
 
 # PyTorch's axes: [out, in, k, k] for a convolution, [in, out, k, k] for a transposed one. Ours: [k,
 # k, in, out].
@@ -29,8 +30,8 @@ def load_torch_state_dict(model: VQVAE, state_dict: Mapping[str, np.ndarray]) ->
             converted to the model's types.
 
     Raises:
-        ValueError: an entry is missing, is not the model's, or has the wrong shape. The model is as
-            it was.
+        ValueError: the quantizer is not a `VectorQuantizer`; an entry is missing, is not the
+            model's, or has the wrong shape. The model is as it was.
     """
     expected = to_torch_state_dict(model)
     for name in expected:
@@ -59,9 +60,14 @@ def to_torch_state_dict(model: VQVAE) -> dict[str, np.ndarray]:
     return state_dict
 
 
-def _params(model: VQVAE) -> dict[str, tuple[nnx.Param, tuple[tuple[int, ...], ...] | None]]:
+def _params(model: VQVAE) -> dict[str, tuple[nnx.Variable, tuple[tuple[int, ...], ...] | None]]:
     """Each parameter by its PyTorch name, with the axes' orders in and out (None: the same)."""
-    params: dict[str, tuple[nnx.Param, tuple[tuple[int, ...], ...] | None]] = {}
+    if type(model.quantizer) is not VectorQuantizer:
+        raise ValueError(
+            f"the model's quantizer is a {type(model.quantizer).__name__}; "
+            "PyTorch's names are those of a VectorQuantizer"
+        )
+    params: dict[str, tuple[nnx.Variable, tuple[tuple[int, ...], ...] | None]] = {}
     for part in ("encoder", "decoder"):
         for index, layer in enumerate(getattr(model, part).convs):
             transposed = isinstance(layer, ConvTranspose)

@@ -9,7 +9,7 @@ from flax import nnx
 from jaxtyping import Array, Float, Int
 
 from vqvae_jax.models.autoencoder import Decoder, Encoder
-from vqvae_jax.quantizers import Leaf, Quantized, VectorQuantizer
+from vqvae_jax.quantizers import Leaf, Quantized, Quantizer, VectorQuantizer
 
 
 @jax.tree_util.register_dataclass
@@ -43,10 +43,12 @@ class VQVAE(nnx.Module):
         num_embeddings: K, codes in the codebook, at least 1.
         data_variance: variance of the training pixels, finite and above 0.
         commitment_cost: beta, finite and at least 0.
+        quantizer: in place of a `VectorQuantizer` of the three arguments before it; embedding_dim
+            and num_embeddings have to be its own, commitment_cost is not used.
         rngs: `params` draws the initial values.
 
     Raises:
-        ValueError: an argument out of its range.
+        ValueError: an argument out of its range, or not the quantizer's.
     """
 
     def __init__(
@@ -57,6 +59,7 @@ class VQVAE(nnx.Module):
         data_variance: float,
         commitment_cost: float = 0.25,
         *,
+        quantizer: Quantizer | None = None,
         rngs: nnx.Rngs,
     ):
         if in_dim < 1:
@@ -67,15 +70,24 @@ class VQVAE(nnx.Module):
             )
         self.in_dim = in_dim
         self.data_variance = float(data_variance)
-        self.quantizer = VectorQuantizer(embedding_dim, num_embeddings, commitment_cost, rngs=rngs)
+        if quantizer is None:
+            quantizer = VectorQuantizer(embedding_dim, num_embeddings, commitment_cost, rngs=rngs)
+        for name, given in (("embedding_dim", embedding_dim), ("num_embeddings", num_embeddings)):
+            if given != getattr(quantizer, name):
+                raise ValueError(
+                    f"{name} is {given}; it must be {getattr(quantizer, name)}, the quantizer's"
+                )
+        self.quantizer: Quantizer = quantizer
         self.encoder = Encoder(in_dim, embedding_dim, rngs=rngs)
         self.decoder = Decoder(in_dim, embedding_dim, rngs=rngs)
 
-    def __call__(self, x: Float[Array, "b h w c"]) -> VQVAEOutput:
+    def __call__(self, x: Float[Array, "b h w c"], *, key: jax.Array | None = None) -> VQVAEOutput:
         """Encodes, quantizes and reconstructs images, with the loss.
 
         Args:
             x: images [B, H, W, C], floats in [-0.5, 0.5], H and W multiples of 4.
+            key: draws the random numbers of a quantizer that has some in training. None:
+                evaluation.
 
         Returns:
             A `VQVAEOutput`.
@@ -84,7 +96,7 @@ class VQVAE(nnx.Module):
             ValueError: x has the wrong shape or type.
         """
         z = self._latents(x)
-        quantized = self.quantizer(z)
+        quantized = self.quantizer(z, key=key)
         reconstruction = self.decoder(quantized.values)
         reconstruction_loss = jnp.mean((reconstruction - x) ** 2) / self.data_variance
         return VQVAEOutput(
@@ -95,12 +107,19 @@ class VQVAE(nnx.Module):
             quantized=quantized,
         )
 
-    def encode(self, x: Float[Array, "b h w c"]) -> Int[Array, "b h_latent w_latent"]:
-        """The codes int32 [B, H / 4, W / 4] of images [B, H, W, C] (floats in [-0.5, 0.5])."""
-        return self.quantizer(self._latents(x)).indices
+    def encode(self, x: Float[Array, "b h w c"]) -> Int[Array, "b h_latent w_latent *n"]:
+        """The codes of images [B, H, W, C] (floats in [-0.5, 0.5]).
 
-    def decode(self, codes: Int[Array, "b h_latent w_latent"]) -> Float[Array, "b h w c"]:
-        """The images [B, 4 h, 4 w, C] of integer codes [B, h, w]; NaN around codes of K or more."""
+        int32 [B, H / 4, W / 4], from quantizers of several codebooks [B, H / 4, W / 4,
+        num_codebooks].
+        """
+        return self.quantizer.encode(self._latents(x))
+
+    def decode(self, codes: Int[Array, "b h_latent w_latent *n"]) -> Float[Array, "b h w c"]:
+        """The images [B, 4 h, 4 w, C] of integer codes, as `encode` gives them.
+
+        NaN around codes of K or more.
+        """
         return self.decoder(self.quantizer.lookup(codes))
 
     def _latents(self, x: Float[Array, "b h w c"]) -> Float[Array, "b h_latent w_latent d"]:

@@ -1,5 +1,7 @@
 """Vector quantisers. Every one takes float [..., D] and returns a `Quantized`."""
 
+from vqvae_jax.quantizers.base import Quantizer, QuantizerState
+from vqvae_jax.quantizers.binary import BSQ, LFQ
 from vqvae_jax.quantizers.core import (
     Leaf,
     Quantized,
@@ -7,17 +9,57 @@ from vqvae_jax.quantizers.core import (
     lookup,
     nearest_code,
     perplexity,
+)
+from vqvae_jax.quantizers.ema import EMAVectorQuantizer
+from vqvae_jax.quantizers.estimators import (
+    Estimator,
+    diveq,
+    nsvq,
+    rotation_trick,
     straight_through,
 )
-from vqvae_jax.quantizers.vector import VectorQuantizer
+from vqvae_jax.quantizers.fsq import FSQ
+from vqvae_jax.quantizers.gumbel import GumbelQuantizer
+from vqvae_jax.quantizers.product import GroupedResidualVQ, ProductQuantizer
+from vqvae_jax.quantizers.projected import ProjectedQuantizer
+from vqvae_jax.quantizers.random_projection import RandomProjectionQuantizer
+from vqvae_jax.quantizers.regularized import EntropyVectorQuantizer, OrthogonalVectorQuantizer
+from vqvae_jax.quantizers.residual import ResidualVQ
+from vqvae_jax.quantizers.simvq import SimVQ
+from vqvae_jax.quantizers.vector import (
+    CosineVectorQuantizer,
+    SampledVectorQuantizer,
+    VectorQuantizer,
+)
 
 __all__ = [
+    "BSQ",
+    "FSQ",
+    "LFQ",
+    "CosineVectorQuantizer",
+    "EMAVectorQuantizer",
+    "EntropyVectorQuantizer",
+    "Estimator",
+    "GroupedResidualVQ",
+    "GumbelQuantizer",
     "Leaf",
+    "OrthogonalVectorQuantizer",
+    "ProductQuantizer",
+    "ProjectedQuantizer",
     "Quantized",
+    "Quantizer",
+    "QuantizerState",
+    "RandomProjectionQuantizer",
+    "ResidualVQ",
+    "SampledVectorQuantizer",
+    "SimVQ",
     "VectorQuantizer",
     "code_counts",
+    "diveq",
     "lookup",
     "nearest_code",
+    "nsvq",
     "perplexity",
+    "rotation_trick",
     "straight_through",
 ]

@@ -7,6 +7,7 @@ stop-gradient.
 
 import dataclasses
 import functools
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -18,7 +19,7 @@ Leaf = Any
 
 # The search materialises at most this many distances at a time: on CPUs what stays near the core
 # (4 MiB in float32), elsewhere what keeps the device busy (64 MiB).
-_MAX_DISTANCES_CPU, _MAX_DISTANCES = 2**20, 2**24
+MAX_DISTANCES_CPU, MAX_DISTANCES = 2**20, 2**24
 
 
 @jax.tree_util.register_dataclass
@@ -29,16 +30,19 @@ class Quantized:
     Attributes:
         values: [..., D], what the decoder takes: `lookup(indices)`, in the type of z; carries the
             gradient estimator.
-        indices: int32 [...], the chosen codes in [0, K); -1 where masked.
+        indices: int32 [...], the chosen codes in [0, K); -1 where masked. From quantizers of
+            several codebooks [..., num_codebooks].
         codebook_loss: scalar, unweighted; its gradient moves the codebook only.
         commitment_loss: scalar, unweighted; its gradient moves the encoder only.
-        loss: scalar, the two weighted as the quantizer's paper weights them.
+        entropy_loss: scalar, unweighted; 0 for a quantizer that has none.
+        loss: scalar, all of them weighted as the quantizer's paper weights them.
     """
 
     values: Leaf
     indices: Leaf
     codebook_loss: Leaf
     commitment_loss: Leaf
+    entropy_loss: Leaf
     loss: Leaf
 
 
@@ -68,18 +72,68 @@ def nearest_code(
         products = jnp.matmul(vector, codes.T, precision=jax.lax.Precision.HIGHEST)
         return _first_argmin(jnp.sum(vector**2) + code_norms - 2.0 * products)
 
-    def search_all(vectors: Float[Array, "n d"], at_a_time: int) -> Int[Array, " n"]:
-        chunk = max(1, at_a_time // codes.shape[0])
-        if len(vectors) <= chunk:
-            return jax.vmap(search)(vectors)
-        return jax.lax.map(search, vectors, batch_size=chunk)
-
-    indices = jax.lax.platform_dependent(
-        vectors,
-        cpu=functools.partial(search_all, at_a_time=_MAX_DISTANCES_CPU),
-        default=functools.partial(search_all, at_a_time=_MAX_DISTANCES),
-    )
+    indices = in_chunks(search, vectors, codes.shape[0])
     return indices.reshape(z.shape[:-1])
+
+
+def sample_code(
+    z: Float[Array, "*shape d"],
+    codebook: Float[Array, "k d"],
+    temperature: float,
+    key: jax.Array,
+) -> Int[Array, "*shape"]:
+    """Draws a code for each vector: P(k) = softmax_k(-|z - e_k|^2 / temperature).
+
+    In the same chunks as `nearest_code`. The draw of a vector depends on the key and on its place
+    among the vectors, not on the chunks.
+
+    Args:
+        z: vectors [..., D].
+        codebook: codes [K, D].
+        temperature: above 0.
+        key: draws them.
+
+    Returns:
+        int32 [...], in [0, K). Carries no gradient.
+    """
+    dtype = jnp.promote_types(z.dtype, jnp.float32)
+    codes = jax.lax.stop_gradient(codebook).astype(dtype)
+    vectors = jax.lax.stop_gradient(z).astype(dtype).reshape(-1, z.shape[-1])
+
+    def draw(vector_and_key: tuple[Array, Array]) -> Int[Array, ""]:
+        vector, key = vector_and_key
+        products = jnp.matmul(codes, vector, precision=jax.lax.Precision.HIGHEST)
+        logits = (2.0 * products - jnp.sum(codes**2, axis=1)) / temperature
+        return jax.random.categorical(key, logits).astype(jnp.int32)
+
+    keys = jax.random.split(key, len(vectors))
+    indices = in_chunks(draw, (vectors, keys), codes.shape[0])
+    return indices.reshape(z.shape[:-1])
+
+
+def in_chunks(function: Callable[[Any], Any], items: Any, numbers_each: int) -> Any:
+    """function(item) of every item, vectorised over as many at a time as memory allows.
+
+    Args:
+        function: of one item.
+        items: a pytree of arrays with the same leading axis.
+        numbers_each: how many numbers the function needs for an item: K for distances.
+
+    Returns:
+        The results, stacked.
+    """
+
+    def run(items: Any, at_a_time: int) -> Any:
+        chunk = max(1, at_a_time // numbers_each)
+        if len(jax.tree.leaves(items)[0]) <= chunk:
+            return jax.vmap(function)(items)
+        return jax.lax.map(function, items, batch_size=chunk)
+
+    return jax.lax.platform_dependent(
+        items,
+        cpu=functools.partial(run, at_a_time=MAX_DISTANCES_CPU),
+        default=functools.partial(run, at_a_time=MAX_DISTANCES),
+    )
 
 
 def _first_argmin(distances: Float[Array, " k"]) -> Int[Array, ""]:
@@ -110,22 +164,16 @@ def lookup(
     return jnp.where(indices[..., None] >= 0, codes, jnp.zeros((), codes.dtype))
 
 
-def straight_through(
-    z: Float[Array, "*shape d"], codes: Float[Array, "*shape d"]
-) -> Float[Array, "*shape d"]:
-    """The straight-through estimator (Bengio et al. 2013, arXiv:1308.3432): sg(e) + (z - sg(z)).
+def norm(vectors: Float[Array, "*shape d"]) -> Float[Array, "*shape 1"]:
+    """The Euclidean length of vectors [..., D], as [..., 1]; its gradient at 0 is 0."""
+    squares = jnp.sum(vectors**2, axis=-1, keepdims=True)
+    return jnp.where(squares > 0, jnp.sqrt(jnp.where(squares > 0, squares, 1)), 0)
 
-    Its value is the code, to the bit; its gradient goes to z unchanged and to the code not at all.
-    (The same gradient as z + sg(e - z), whose value rounds.)
 
-    Args:
-        z: the encoder's output [..., D].
-        codes: the chosen codes [..., D].
-
-    Returns:
-        [..., D].
-    """
-    return jax.lax.stop_gradient(codes) + (z - jax.lax.stop_gradient(z))
+def unit(vectors: Float[Array, "*shape d"]) -> Float[Array, "*shape d"]:
+    """Vectors [..., D] divided by their length; 0, with gradient 0, where that is 0."""
+    length = norm(vectors)
+    return jnp.where(length > 0, vectors / jnp.where(length > 0, length, 1), 0)
 
 
 def mean_over_tokens(
@@ -134,7 +182,7 @@ def mean_over_tokens(
     """The mean of [..., D] over every element, or over those of the tokens that `mask` keeps.
 
     Args:
-        values: numbers [..., D], zero at the tokens that the mask drops.
+        values: numbers [..., D].
         mask: True [...] for the tokens that count, or None for all.
 
     Returns:
@@ -142,7 +190,8 @@ def mean_over_tokens(
     """
     if mask is None:
         return jnp.mean(values)
-    return jnp.sum(values) / jnp.maximum(jnp.sum(mask) * values.shape[-1], 1)
+    kept = jnp.where(mask[..., None], values, 0)
+    return jnp.sum(kept) / jnp.maximum(jnp.sum(mask) * values.shape[-1], 1)
 
 
 def code_counts(indices: Int[Array, "..."], num_embeddings: int) -> Int[Array, " k"]:
@@ -157,6 +206,25 @@ def code_counts(indices: Int[Array, "..."], num_embeddings: int) -> Int[Array, "
     """
     dropped = jnp.where(indices < 0, num_embeddings, indices)
     return jnp.zeros((num_embeddings,), jnp.int32).at[dropped].add(1, mode="drop")
+
+
+def code_sums(
+    z: Float[Array, "*shape d"], indices: Int[Array, "*shape"], num_embeddings: int
+) -> Float[Array, "k d"]:
+    """The sum of the vectors that chose each code; those with an index out of [0, K) in no sum.
+
+    Args:
+        z: vectors [..., D].
+        indices: their codes [...].
+        num_embeddings: K, at least 1.
+
+    Returns:
+        float32 or wider [K, D].
+    """
+    vectors = z.astype(jnp.promote_types(z.dtype, jnp.float32)).reshape(-1, z.shape[-1])
+    dropped = jnp.where(indices < 0, num_embeddings, indices).reshape(-1)
+    sums = jnp.zeros((num_embeddings, z.shape[-1]), vectors.dtype)
+    return sums.at[dropped].add(vectors, mode="drop")
 
 
 def perplexity(counts: Int[Array, " k"]) -> Float[Array, ""]:

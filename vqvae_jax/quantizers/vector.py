@@ -1,34 +1,52 @@
 """The vector quantizer of the VQ-VAE, its codebook learnt by gradient descent on a loss."""
 
-import math
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Bool, Float, Int
 
+from vqvae_jax.quantizers.base import (
+    Quantizer,
+    QuantizerState,
+    check_above_zero,
+    check_at_least_zero,
+    check_integer,
+)
 from vqvae_jax.quantizers.core import (
     Quantized,
     lookup,
     mean_over_tokens,
     nearest_code,
-    straight_through,
+    sample_code,
+    unit,
 )
+from vqvae_jax.quantizers.estimators import DETERMINISTIC, Estimator, straight_through
+from vqvae_jax.quantizers.kmeans import kmeans
+from vqvae_jax.quantizers.revival import draw_replacements, updated_usage
 
 
-class VectorQuantizer(nnx.Module):
+class VectorQuantizer(Quantizer):
     """Replaces each vector by its nearest code (van den Oord et al. 2017, arXiv:1711.00937).
 
     Equation 3 without its reconstruction term:
 
-        loss = mean((sg(z) - e_k)^2) + beta mean((z - sg(e_k))^2),    k = argmin_j |z - e_j|^2
+        loss = alpha mean((sg(z) - e_k)^2) + beta mean((z - sg(e_k))^2),   k = argmin_j |z - e_j|^2
 
-    with means over every element, and z + sg(e_k - z) for the decoder (straight-through).
+    with means over every element, alpha 1, and z + sg(e_k - z) for the decoder (straight-through).
 
     Args:
         embedding_dim: D, numbers in a code, at least 1.
         num_embeddings: K, codes in the codebook, at least 1.
         commitment_cost: beta, finite and at least 0.
+        codebook_cost: alpha, finite and at least 0; 0 with the estimators that move the codes
+            themselves (`diveq`, `nsvq`).
+        estimator: what carries the decoder's gradient past the argmin.
+        revival_threshold: in [0, 1). A code used less than this share of its fair share (1 / K of
+            the tokens, averaged over about 100 updates) is replaced by a vector of the batch, drawn
+            with probability proportional to its squared distance from its code. 0: never.
+        kmeans_init: whether `initialize` sets the codes to k-means centres of the data.
         rngs: `params` draws the codebook from N(0, 1).
 
     Raises:
@@ -41,67 +59,182 @@ class VectorQuantizer(nnx.Module):
         num_embeddings: int,
         commitment_cost: float = 0.25,
         *,
+        codebook_cost: float = 1.0,
+        estimator: Estimator = straight_through,
+        revival_threshold: float = 0.0,
+        kmeans_init: bool = False,
         rngs: nnx.Rngs,
     ):
-        for name, number in (("embedding_dim", embedding_dim), ("num_embeddings", num_embeddings)):
-            if not isinstance(number, int) or number < 1:
-                raise ValueError(f"{name} is {number}; it must be an integer of at least 1")
-        if not (math.isfinite(commitment_cost) and commitment_cost >= 0):
+        check_integer("embedding_dim", embedding_dim)
+        check_integer("num_embeddings", num_embeddings)
+        check_at_least_zero("commitment_cost", commitment_cost)
+        check_at_least_zero("codebook_cost", codebook_cost)
+        if not 0 <= revival_threshold < 1:
             raise ValueError(
-                f"commitment_cost is {commitment_cost}; it must be a finite number of at least 0"
+                f"revival_threshold is {revival_threshold}; it must be at least 0 and below 1"
             )
         self.embedding_dim = embedding_dim
         self.num_embeddings = num_embeddings
         self.commitment_cost = commitment_cost
-        self.embeddings = nnx.Param(
+        self.codebook_cost = codebook_cost
+        self.estimator = estimator
+        self.per_token = estimator in DETERMINISTIC
+        self.revival_threshold = revival_threshold
+        self.has_updates = revival_threshold > 0
+        self.embeddings: nnx.Variable = nnx.Param(
             jax.random.normal(rngs.params(), (num_embeddings, embedding_dim))
         )
+        if revival_threshold > 0:
+            self.usage = QuantizerState(jnp.ones(num_embeddings))
+        self.has_initialization = kmeans_init
+        if kmeans_init:
+            self.initialized = QuantizerState(jnp.zeros((), jnp.bool_))
 
-    def __call__(
-        self, z: Float[Array, "*shape d"], mask: Bool[Array, "*shape"] | None = None
+    @property
+    def codebook(self) -> Float[Array, "k d"]:
+        """The codes [K, D]."""
+        return self.embeddings[...]
+
+    def _quantize(
+        self,
+        z: Float[Array, "*shape d"],
+        mask: Bool[Array, "*shape"] | None,
+        key: jax.Array | None,
     ) -> Quantized:
-        """Quantizes z.
-
-        Args:
-            z: vectors [..., D], any floating type; the search and the losses run in float32 or
-                wider.
-            mask: True [...] for the vectors that count; the others get index -1 and the value 0,
-                and take part in nothing. None: all count.
-
-        Returns:
-            A `Quantized`; its values have z's type.
-
-        Raises:
-            ValueError: z or the mask has the wrong shape or type.
-        """
-        if not jnp.issubdtype(z.dtype, jnp.floating):
-            raise ValueError(f"z has type {z.dtype}; it must be floating")
-        if z.shape[-1] != self.embedding_dim:
-            raise ValueError(
-                f"z has shape {z.shape}; its last axis must be embedding_dim = {self.embedding_dim}"
-            )
-        if mask is not None:
-            if mask.shape != z.shape[:-1]:
-                raise ValueError(f"mask has shape {mask.shape}; it must be z's, {z.shape[:-1]}")
-            if mask.dtype != jnp.bool_:
-                raise ValueError(f"mask has type {mask.dtype}; it must be bool")
-            z = jnp.where(mask[..., None], z, jnp.zeros((), z.dtype))
-
-        indices = nearest_code(z, self.embeddings[...])
-        if mask is not None:
-            indices = jnp.where(mask, indices, -1)
-        codes = self.lookup(indices)
-        wide = z.astype(jnp.promote_types(z.dtype, codes.dtype))
-        codebook_loss = mean_over_tokens((codes - jax.lax.stop_gradient(wide)) ** 2, mask)
-        commitment_loss = mean_over_tokens((wide - jax.lax.stop_gradient(codes)) ** 2, mask)
+        z = self._compared(z)
+        search_key, value_key = (None, None) if key is None else jax.random.split(key)
+        codebook = self.codebook
+        indices = self._search(z, codebook, search_key)
+        codes = lookup(codebook, indices)
+        codebook_loss = mean_over_tokens((codes - jax.lax.stop_gradient(z)) ** 2, mask)
+        commitment_loss = mean_over_tokens((z - jax.lax.stop_gradient(codes)) ** 2, mask)
         return Quantized(
-            values=straight_through(z, codes.astype(z.dtype)),
+            values=self.estimator(z, codes, value_key),
             indices=indices,
             codebook_loss=codebook_loss,
             commitment_loss=commitment_loss,
-            loss=codebook_loss + self.commitment_cost * commitment_loss,
+            entropy_loss=jnp.zeros(()),
+            loss=self.codebook_cost * codebook_loss + self.commitment_cost * commitment_loss,
         )
 
-    def lookup(self, indices: Int[Array, "*shape"]) -> Float[Array, "*shape d"]:
-        """The codes [..., D] at integer indices [...]: 0 where masked (-1), NaN where K or more."""
-        return lookup(self.embeddings[...], indices)
+    def _encode(self, z: Float[Array, "*shape d"]) -> Int[Array, "*shape"]:
+        return nearest_code(self._compared(z), self.codebook)
+
+    def _lookup(self, indices: Int[Array, "*shape"]) -> Float[Array, "*shape d"]:
+        return lookup(self.codebook, indices)
+
+    def _update(
+        self,
+        z: Float[Array, "*shape d"],
+        indices: Int[Array, "*shape"],
+        key: jax.Array | None,
+    ) -> None:
+        z = self._compared(z)
+        self._learn(z, indices)
+        if self.revival_threshold > 0:
+            self._revive(z, indices, key)
+
+    def _initialize(
+        self,
+        z: Float[Array, "*shape d"],
+        mask: Bool[Array, "*shape"] | None,
+        key: jax.Array,
+    ) -> None:
+        vectors = self._compared(z).reshape(-1, self.embedding_dim)
+        counted = jnp.ones(len(vectors), jnp.bool_) if mask is None else mask.reshape(-1)
+        before = self.embeddings[...]
+        codes = jax.lax.cond(
+            self.initialized[...],
+            lambda: before,
+            lambda: kmeans(key, vectors, counted, self.num_embeddings).astype(before.dtype),
+        )
+        self.embeddings[...] = codes
+        self.initialized[...] = jnp.ones((), jnp.bool_)
+
+    def _compared(self, z: Float[Array, "*shape d"]) -> Float[Array, "*shape d"]:
+        """What is compared with the codes: z itself."""
+        return z
+
+    def _search(
+        self, z: Float[Array, "*shape d"], codebook: Float[Array, "k d"], key: jax.Array | None
+    ) -> Int[Array, "*shape"]:
+        """The chosen codes: the nearest."""
+        return nearest_code(z, codebook)
+
+    def _learn(self, z: Float[Array, "*shape d"], indices: Int[Array, "*shape"]) -> None:
+        """The part of the update that comes before the revival: none."""
+
+    def _revive(
+        self, z: Float[Array, "*shape d"], indices: Int[Array, "*shape"], key: jax.Array | None
+    ) -> None:
+        if key is None:
+            raise ValueError("key is None; with a revival_threshold, update needs one")
+        usage = updated_usage(self.usage[...], self.code_counts(indices))
+        codebook = self.embeddings[...]
+        replaced, vectors = draw_replacements(
+            key, usage < self.revival_threshold, z, indices, codebook
+        )
+        self.embeddings[...] = jnp.where(
+            replaced[:, None], vectors.astype(codebook.dtype), codebook
+        )
+        self.usage[...] = jnp.where(replaced, 1.0, usage)
+        self._forget(replaced)
+
+    def _forget(self, replaced: Bool[Array, " k"]) -> None:
+        """Drops what is kept of the replaced codes beside their usage: nothing is."""
+
+
+class CosineVectorQuantizer(VectorQuantizer):
+    """Vectors and codes on the unit sphere (Yu et al. 2021, ViT-VQGAN, arXiv:2110.04627).
+
+        k = argmin_j | z / |z|  -  e_j / |e_j| |,    the code with the highest cosine similarity
+
+    Losses and values as in `VectorQuantizer`, of the normalised vectors; so are the arguments. That
+    paper also searches in few dimensions: ProjectedQuantizer(CosineVectorQuantizer(32, ...), 768).
+    """
+
+    @property
+    def codebook(self) -> Float[Array, "k d"]:
+        """The codes [K, D], each of length 1."""
+        return unit(self.embeddings[...])
+
+    def _compared(self, z: Float[Array, "*shape d"]) -> Float[Array, "*shape d"]:
+        return unit(z)
+
+
+class SampledVectorQuantizer(VectorQuantizer):
+    """Draws codes by distance in training (Roy et al. 2018, soft EM, arXiv:1805.11063, section 4).
+
+        P(k | z) = softmax_k(-|z - e_k|^2 / temperature)
+
+    At evaluation the nearest code, as in `VectorQuantizer`.
+
+    Args:
+        embedding_dim, num_embeddings: as of `VectorQuantizer`.
+        temperature: finite and above 0; towards 0 the draw becomes the nearest code.
+        rngs, options: as of `VectorQuantizer`.
+
+    Raises:
+        ValueError: an argument out of its range.
+    """
+
+    def __init__(
+        self,
+        embedding_dim: int,
+        num_embeddings: int,
+        *,
+        temperature: float,
+        rngs: nnx.Rngs,
+        **options: Any,
+    ):
+        check_above_zero("temperature", temperature)
+        super().__init__(embedding_dim, num_embeddings, rngs=rngs, **options)
+        self.temperature = temperature
+        self.per_token = False
+
+    def _search(
+        self, z: Float[Array, "*shape d"], codebook: Float[Array, "k d"], key: jax.Array | None
+    ) -> Int[Array, "*shape"]:
+        if key is None:
+            return nearest_code(z, codebook)
+        return sample_code(z, codebook, self.temperature, key)

@@ -3,13 +3,14 @@
 import dataclasses
 import math
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import ml_collections
 from ml_collections import config_dict
 
 from vqvae_jax.errors import ConfigError
+from vqvae_jax.training.registry import ESTIMATORS, RECIPES
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,6 +44,24 @@ def _number(allowed: str, check: Callable[[float], bool]) -> _Rule:
         return is_number and abs(value) < math.inf and check(value)
 
     return _Rule(float, allowed, in_range)
+
+
+def _flag(*, changeable: bool = False) -> _Rule:
+    return _Rule(bool, "True or False", lambda value: isinstance(value, bool), changeable)
+
+
+def _choice(names: Iterable[str]) -> _Rule:
+    names = tuple(names)
+    return _Rule(str, f"one of {', '.join(names)}", lambda value: value in names)
+
+
+def _levels() -> _Rule:
+    def check(value: Any) -> bool:
+        return isinstance(value, tuple) and all(
+            isinstance(level, int) and not isinstance(level, bool) and level >= 2 for level in value
+        )
+
+    return _Rule(tuple, "integers of at least 2, such as (8, 4, 4)", check)
 
 
 def _folder() -> _Rule:
@@ -86,9 +105,7 @@ class DataConfig(_Section):
     )
     archives: str | None = _setting(_folder(), None)
     data_dir: str | None = _setting(_folder(), None)
-    allow_sample: bool = _setting(
-        _Rule(bool, "True or False", lambda value: isinstance(value, bool), changeable=True), True
-    )
+    allow_sample: bool = _setting(_flag(changeable=True), True)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -96,18 +113,39 @@ class ModelConfig(_Section):
     """The VQ-VAE.
 
     Attributes:
-        embedding_dim: D, numbers in a code.
-        num_embeddings: K, codes in the codebook.
+        quantizer: its name in `training.registry`. The settings after num_embeddings keep their
+            defaults with quantizers that do not take them.
+        embedding_dim: D, numbers in a latent vector.
+        num_embeddings: K, codes in each codebook.
         commitment_cost: beta, the weight of the commitment loss.
+        estimator: of the gradient.
+        revival_threshold: share of its fair share below which a code is replaced; 0: never.
+        kmeans_init: whether the codes begin as k-means centres of the first batch.
+        levels: of each number, for fsq.
+        num_quantizers: how many in a row, for residual and grouped_residual.
+        codebook_dim: numbers in a code after the projection, for projected_cosine.
+        temperature: for sampled, entropy, gumbel, lfq and bsq.
     """
 
+    quantizer: str = _setting(_choice(RECIPES), "vq")
     embedding_dim: int = _setting(_integer(1, 2**16))
     num_embeddings: int = _setting(_integer(1, 2**24))
     commitment_cost: float = _setting(
-        _number("a finite number of at least 0", lambda value: value >= 0)
+        _number("a finite number of at least 0", lambda value: value >= 0), 0.25
     )
+    estimator: str = _setting(_choice(ESTIMATORS), "straight_through")
+    revival_threshold: float = _setting(
+        _number("a number of at least 0 and below 1", lambda value: 0 <= value < 1), 0.0
+    )
+    kmeans_init: bool = _setting(_flag(), False)
+    levels: tuple[int, ...] = _setting(_levels(), ())
+    num_quantizers: int = _setting(_integer(1, 64), 1)
+    codebook_dim: int = _setting(_integer(1, 2**16), 8)
+    temperature: float = _setting(_number("a finite number above 0", lambda value: value > 0), 1.0)
 
     def __post_init__(self) -> None:
+        if isinstance(self.levels, list):  # as JSON has it
+            object.__setattr__(self, "levels", tuple(self.levels))
         super().__post_init__()
         if self.num_embeddings * self.embedding_dim > 2**30:
             raise ConfigError(

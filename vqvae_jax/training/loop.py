@@ -27,7 +27,7 @@ from vqvae_jax.training.config import Config, changed_setting
 from vqvae_jax.training.feed import Feed
 from vqvae_jax.training.metrics import MetricsLog, Record, epoch_mean
 from vqvae_jax.training.model import describe, model_for
-from vqvae_jax.training.step import TrainState, train_steps
+from vqvae_jax.training.step import TrainState, initialize_codes, split_model, train_steps
 
 # Steps a dispatch, where so many are left before a pause. On accelerators a step is so short that
 # the host could not keep up otherwise.
@@ -93,11 +93,10 @@ class _Run:
         if settings.max_steps is not None:
             self.last_step = min(self.last_step, settings.max_steps)
 
-        self.graphdef, params = nnx.split(model)
+        self.graphdef, _, _ = split_model(model)
+        self.quantizer = model.quantizer
         optimizer = optax.adam(settings.learning_rate)
-        self.state = TrainState(
-            params, optimizer.init(params), Totals.zeros(config.model.num_embeddings)
-        )
+        self.state = TrainState.of(model, optimizer)
         self.step = 0
         if checkpoints.latest is not None:
             self._resume(checkpoints.latest)
@@ -107,10 +106,11 @@ class _Run:
         self.feed = Feed(data.train_images, devices)
         self.train_steps_on = functools.cache(
             lambda mesh: jax.jit(
-                functools.partial(train_steps, self.graphdef, optimizer, mesh), donate_argnums=0
+                functools.partial(train_steps, self.graphdef, optimizer, mesh, settings.seed),
+                donate_argnums=0,
             )
         )
-        self.evaluator = Evaluator(self.graphdef, config.model.num_embeddings, devices)
+        self.evaluator = Evaluator(self.graphdef, model.quantizer, devices)
         self.unchecked_losses: collections.deque[jax.Array] = collections.deque()
 
     def _resume(self, step: int) -> None:
@@ -153,6 +153,11 @@ class _Run:
         settings = self.config.training
         order = self._order()
         clock = time.perf_counter()
+        if self.step == 0 and self.quantizer.has_initialization:
+            first = self.data.train_images[self._next_batches(order)[0]]
+            self.state = jax.jit(functools.partial(initialize_codes, self.graphdef, settings.seed))(
+                self.state, first
+            )
         while self.step < self.last_step:
             indices = self._next_batches(order)
             mesh = mesh_for(self.devices, indices.shape[1])
@@ -222,9 +227,7 @@ class _Run:
     def _log_training(self, log: MetricsLog, bar: "tqdm[Any]", seconds: float) -> None:
         """Writes the metrics of the steps since the last such line, which took `seconds`."""
         metrics = Metrics.from_totals(self.state.totals, self.data.variance)
-        self.state = dataclasses.replace(
-            self.state, totals=Totals.zeros(self.config.model.num_embeddings)
-        )
+        self.state = dataclasses.replace(self.state, totals=Totals.zeros(self.quantizer))
         record = self._record("train", metrics, seconds)
         log.write(record)
         bar.set_postfix(loss=f"{metrics.loss:.4f}")
@@ -237,11 +240,9 @@ class _Run:
 
     def _evaluate(self, log: MetricsLog, bar: "tqdm[Any]") -> float:
         """Measures the held-out split, redraws the pictures, and returns its nmse."""
-        num_embeddings = self.config.model.num_embeddings
         start = time.perf_counter()
-        totals = self.evaluator(
-            self.state.params, self.data.test_images, self.config.training.batch_size
-        )
+        weights = (self.state.params, self.state.variables)
+        totals = self.evaluator(weights, self.data.test_images, self.config.training.batch_size)
         metrics = Metrics.from_totals(totals, self.data.variance)
         if not math.isfinite(metrics.loss):
             raise TrainingError(f"the held-out loss after step {self.step} is {metrics.loss}")
@@ -252,15 +253,14 @@ class _Run:
         title = (
             f"{self.data.name} test split, step {self.step}, epoch {epoch}: nmse {metrics.nmse:.4f}"
         )
-        params = jax.device_put(self.state.params, self.devices[0])
-        model = nnx.merge(self.graphdef, params)
+        model = nnx.merge(self.graphdef, *jax.device_put(weights, self.devices[0]))
         draw(self.workdir, model, self.data.test_images, totals.code_counts, log.records, title)
         train_loss = epoch_mean(log.records, epoch, "loss")
         bar.write(
             f"epoch {epoch}/{self.config.training.num_epochs}  step {self.step}  "
             f"train loss {train_loss:.4f}  test nmse {metrics.nmse:.4f}  "
             f"psnr {metrics.psnr:.2f} dB  perplexity {metrics.perplexity:.1f}  "
-            f"codes used {metrics.codes_used}/{num_embeddings}",
+            f"codes used {metrics.codes_used}/{self.quantizer.num_codes}",
             file=sys.stdout,
         )
         sys.stdout.flush()

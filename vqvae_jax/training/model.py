@@ -12,6 +12,8 @@ from vqvae_jax.errors import CheckpointError, ConfigError
 from vqvae_jax.models import VQVAE
 from vqvae_jax.training.checkpoint import Checkpoints
 from vqvae_jax.training.config import Config
+from vqvae_jax.training.registry import build_quantizer
+from vqvae_jax.training.step import split_model
 
 
 def build_model(config: Config, in_dim: int, data_variance: float) -> VQVAE:
@@ -21,20 +23,27 @@ def build_model(config: Config, in_dim: int, data_variance: float) -> VQVAE:
         config: the run's settings.
         in_dim: channels of the images.
         data_variance: of the training pixels.
+
+    Raises:
+        ConfigError: the settings of the quantizer do not fit together.
     """
 
     @nnx.jit  # one program to compile, not one for every layer
     def build() -> VQVAE:
+        rngs = nnx.Rngs(config.training.seed)
         return VQVAE(
             in_dim,
             config.model.embedding_dim,
             config.model.num_embeddings,
             data_variance,
-            config.model.commitment_cost,
-            rngs=nnx.Rngs(config.training.seed),
+            quantizer=build_quantizer(config.model, rngs),
+            rngs=rngs,
         )
 
-    return build()
+    try:
+        return build()
+    except ValueError as error:
+        raise ConfigError(str(error)) from error
 
 
 def model_for(config: Config, data: Dataset) -> VQVAE:
@@ -44,8 +53,8 @@ def model_for(config: Config, data: Dataset) -> VQVAE:
         ConfigError: it does not.
     """
     images = jax.ShapeDtypeStruct((1, *data.train_images.shape[1:]), np.float32)
+    model = build_model(config, data.train_images.shape[3], data.variance)
     try:
-        model = build_model(config, data.train_images.shape[3], data.variance)
         jax.eval_shape(lambda images: model(images).loss, images)
     except ValueError as error:
         raise ConfigError(
@@ -88,6 +97,8 @@ def load_model(workdir: str | Path) -> VQVAE:
         run = checkpoints.run(checkpoints.best)
         channels, variance = run["data"]["image_shape"][-1], run["data"]["variance"]
         model = build_model(Config.from_dict(run["config"]), channels, variance)
-        saved = checkpoints.restore(checkpoints.best, like={"params": nnx.state(model)})
-    nnx.update(model, saved["params"])
+        _, params, variables = split_model(model)
+        like = {"params": params, "variables": variables}
+        saved = checkpoints.restore(checkpoints.best, like=like)
+    nnx.update(model, saved["params"], saved["variables"])
     return model

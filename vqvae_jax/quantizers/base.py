@@ -1,0 +1,264 @@
+"""What every quantizer is: the contract, the checks of its input, and what most need not change."""
+
+import abc
+import dataclasses
+import functools
+import math
+from typing import ClassVar
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+from jaxtyping import Array, Bool, Float, Int
+
+from vqvae_jax.quantizers.core import Quantized, code_counts
+
+
+class QuantizerState(nnx.Variable):
+    """What a quantizer keeps and no gradient moves: averages, usage, flags, frozen codes."""
+
+
+class Quantizer(nnx.Module):
+    """The contract of all quantizers.
+
+    A call is a pure function of z, the parameters and the key: it changes no state. Training is a
+    call with a key; a call without one is evaluation, in which nothing is random. What a quantizer
+    learns without gradients it learns in `update`, to be called after the step.
+
+    Attributes:
+        embedding_dim: D, numbers in a vector.
+        num_embeddings: K, codes in each codebook.
+        num_codebooks: how many indices a vector has, on a last axis of their own; None for a single
+            one without an axis.
+        per_token: whether what a call gives for a vector depends on that vector alone, and each
+            loss is a mean over vectors: no random numbers, no average over the batch inside a loss.
+            Then a batch may be computed in parts and the gradients added up.
+        has_updates: whether `update` does anything.
+        has_initialization: whether `initialize` does.
+        learns_from_values: whether parameters are moved by the gradient at `values`, and not by the
+            quantizer's own losses alone.
+    """
+
+    embedding_dim: int
+    num_embeddings: int
+    num_codebooks: int | None = None
+    per_token: bool = True
+    has_updates: bool = False
+    has_initialization: bool = False
+    learns_from_values: ClassVar[bool] = False
+
+    def __call__(
+        self,
+        z: Float[Array, "*shape d"],
+        mask: Bool[Array, "*shape"] | None = None,
+        *,
+        key: jax.Array | None = None,
+    ) -> Quantized:
+        """Quantizes z.
+
+        Args:
+            z: vectors [..., D], any floating type; what is computed from them is computed in
+                float32 or wider.
+            mask: True [...] for the vectors that count; the others get index -1 and the value 0,
+                and take part in nothing. None: all count.
+            key: draws the random numbers of training. None: evaluation.
+
+        Returns:
+            A `Quantized`; its values have z's type.
+
+        Raises:
+            ValueError: z or the mask has the wrong shape or type.
+        """
+        quantized = self._quantize(self._checked(z, mask), mask, key)
+        values, indices = quantized.values.astype(z.dtype), quantized.indices
+        if mask is not None:
+            values = jnp.where(mask[..., None], values, 0)
+            indices = self._masked(indices, mask)
+        return dataclasses.replace(quantized, values=values, indices=indices)
+
+    def encode(
+        self, z: Float[Array, "*shape d"], mask: Bool[Array, "*shape"] | None = None
+    ) -> Int[Array, "..."]:
+        """The indices alone, as evaluation gives them, at less cost than a call.
+
+        Args:
+            z: vectors [..., D].
+            mask: True [...] for the vectors that count; the others get -1. None: all count.
+
+        Returns:
+            int32 [...], or [..., num_codebooks].
+
+        Raises:
+            ValueError: z or the mask has the wrong shape or type.
+        """
+        indices = self._encode(self._checked(z, mask))
+        return indices if mask is None else self._masked(indices, mask)
+
+    def lookup(self, indices: Int[Array, "..."]) -> Float[Array, "..."]:
+        """The codes.
+
+        Args:
+            indices: as a call returns them, integers [...] or [..., num_codebooks].
+
+        Returns:
+            [..., D], what a call's values are at evaluation; 0 for the index -1 (masked), NaN for
+            indices of K and more.
+        """
+        return self._lookup(indices)
+
+    def update(
+        self,
+        z: Float[Array, "*shape d"],
+        indices: Int[Array, "..."],
+        *,
+        key: jax.Array | None = None,
+    ) -> None:
+        """Learns from a step what gradients do not teach: averages, usage, revived codes.
+
+        To be called once a step, with all that was quantized in it: under gradient accumulation
+        with the concatenated vectors and indices.
+
+        Args:
+            z: what the quantizer was given [..., D].
+            indices: what it returned for it; -1 takes part in nothing.
+            key: draws the random numbers, where codes are revived.
+
+        Raises:
+            ValueError: z has the wrong shape or type; or there is no key, and codes are to be
+                revived.
+        """
+        if self.has_updates:
+            counted = indices >= 0
+            if self.num_codebooks is not None:
+                counted = jnp.any(counted, axis=-1)
+            self._update(self._checked(z, counted), indices, key)
+
+    def initialize(
+        self,
+        z: Float[Array, "*shape d"],
+        mask: Bool[Array, "*shape"] | None = None,
+        *,
+        key: jax.Array,
+    ) -> None:
+        """Takes the initial codes from data, the first time, if the quantizer was made for that.
+
+        Args:
+            z: vectors [..., D]; the first batch of training.
+            mask: True [...] for those that count; None: all.
+            key: draws which.
+
+        Raises:
+            ValueError: z or the mask has the wrong shape or type.
+        """
+        if self.has_initialization:
+            self._initialize(self._checked(z, mask), mask, key)
+
+    @abc.abstractmethod
+    def _quantize(
+        self,
+        z: Float[Array, "*shape d"],
+        mask: Bool[Array, "*shape"] | None,
+        key: jax.Array | None,
+    ) -> Quantized:
+        """A call for z in float32 or wider. Only the losses have to look at the mask."""
+
+    @abc.abstractmethod
+    def _encode(self, z: Float[Array, "*shape d"]) -> Int[Array, "..."]:
+        """The indices of z in float32 or wider."""
+
+    @abc.abstractmethod
+    def _lookup(self, indices: Int[Array, "..."]) -> Float[Array, "..."]:
+        """The codes."""
+
+    def _update(
+        self,
+        z: Float[Array, "*shape d"],
+        indices: Int[Array, "..."],
+        key: jax.Array | None,
+    ) -> None:
+        """An update with z in float32 or wider, zero where no index counts."""
+
+    def _initialize(
+        self,
+        z: Float[Array, "*shape d"],
+        mask: Bool[Array, "*shape"] | None,
+        key: jax.Array,
+    ) -> None:
+        """The initial codes from z in float32 or wider."""
+
+    @property
+    def num_codes(self) -> int:
+        """The codes of all codebooks together."""
+        return (self.num_codebooks or 1) * self.num_embeddings
+
+    @property
+    def bits(self) -> float:
+        """The most information that a vector's indices can carry, in bits."""
+        return (self.num_codebooks or 1) * math.log2(self.num_embeddings)
+
+    def code_counts(self, indices: Int[Array, "..."]) -> Int[Array, "..."]:
+        """How often each code occurs: int32 [K], or [num_codebooks, K]. Counts of batches add up.
+
+        Args:
+            indices: as a call returns them; -1 is not counted.
+        """
+        if self.num_codebooks is None:
+            return code_counts(indices, self.num_embeddings)
+        return jax.vmap(lambda column: code_counts(column, self.num_embeddings), in_axes=-1)(
+            indices
+        )
+
+    def freeze(self) -> None:
+        """Stops all learning: parameters become `QuantizerState`, `update` does nothing.
+
+        To be called before the parameters are split off for the optimiser.
+        """
+        for _, node in nnx.iter_graph(self):
+            if not isinstance(node, nnx.Module):
+                continue
+            for name, variable in list(vars(node).items()):
+                if isinstance(variable, nnx.Param):
+                    setattr(node, name, QuantizerState(variable[...]))
+            if isinstance(node, Quantizer):
+                node.has_updates = node.has_initialization = False
+
+    def _masked(self, indices: Int[Array, "..."], mask: Bool[Array, "*shape"]) -> Array:
+        """The indices, -1 where the mask drops a vector."""
+        return jnp.where(mask if self.num_codebooks is None else mask[..., None], indices, -1)
+
+    def _checked(
+        self, z: Float[Array, "*shape d"], mask: Bool[Array, "*shape"] | None
+    ) -> Float[Array, "*shape d"]:
+        """Looks at shapes and types; returns z in float32 or wider, zero where masked."""
+        if not jnp.issubdtype(z.dtype, jnp.floating):
+            raise ValueError(f"z has type {z.dtype}; it must be floating")
+        if z.ndim == 0 or z.shape[-1] != self.embedding_dim:
+            raise ValueError(
+                f"z has shape {z.shape}; its last axis must be embedding_dim = {self.embedding_dim}"
+            )
+        wide = z.astype(jnp.promote_types(z.dtype, jnp.float32))
+        if mask is None:
+            return wide
+        if mask.shape != z.shape[:-1]:
+            raise ValueError(f"mask has shape {mask.shape}; it must be z's, {z.shape[:-1]}")
+        if mask.dtype != jnp.bool_:
+            raise ValueError(f"mask has type {mask.dtype}; it must be bool")
+        return jnp.where(mask[..., None], wide, jnp.zeros((), wide.dtype))
+
+
+def check_integer(name: str, number: int, low: int = 1) -> None:
+    """Raises ValueError where `number` is not an integer of at least `low`."""
+    if isinstance(number, bool) or not isinstance(number, int) or number < low:
+        raise ValueError(f"{name} is {number}; it must be an integer of at least {low}")
+
+
+def check_at_least_zero(name: str, number: float) -> None:
+    """Raises ValueError where `number` is not a finite number of at least 0."""
+    if not (math.isfinite(number) and number >= 0):
+        raise ValueError(f"{name} is {number}; it must be a finite number of at least 0")
+
+
+def check_above_zero(name: str, number: float) -> None:
+    """Raises ValueError where `number` is not a finite number above 0."""
+    if not (math.isfinite(number) and number > 0):
+        raise ValueError(f"{name} is {number}; it must be a finite number above 0")

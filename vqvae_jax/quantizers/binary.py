@@ -1,0 +1,189 @@
+"""Lookup-free quantization: one bit a number, the codebook all the combinations of signs."""
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, Int
+
+from vqvae_jax.quantizers.base import (
+    Quantizer,
+    check_above_zero,
+    check_at_least_zero,
+    check_integer,
+)
+from vqvae_jax.quantizers.core import Quantized, mean_over_tokens, unit
+from vqvae_jax.quantizers.estimators import straight_through
+from vqvae_jax.quantizers.regularized import entropy
+
+
+def binary_entropies(
+    logits: Float[Array, "n d"], weights: Float[Array, " n"], bits_together: int
+) -> tuple[Float[Array, ""], Float[Array, ""]]:
+    """The entropies of vectors of independent bits, P(bit i is 1) = sigmoid(logit i), in nats.
+
+    Neither needs the 2^D codes a vector: the entropy of independent bits is the sum of theirs, and
+    the mean distribution over the 2^g codes of g bits is one product of two matrices, of the
+    probabilities of the first g/2 bits and of the others.
+
+    Args:
+        logits: [N, D].
+        weights: of the vectors in the means [N], at least 0, their sum 1.
+        bits_together: g. The entropy of the mean is that of each g bits, added up: exact for
+            g >= D, an upper bound otherwise, since it leaves out what a group tells of another.
+
+    Returns:
+        E[H(p)], the mean of the vectors' entropies; H(E[p]), the entropy of their mean.
+    """
+    each = jax.nn.softplus(logits) - logits * jax.nn.sigmoid(logits)
+    of_vectors = jnp.sum(weights * jnp.sum(each, axis=1))
+    of_mean = jnp.zeros((), logits.dtype)
+    for start in range(0, logits.shape[1], bits_together):
+        group = jax.nn.sigmoid(logits[:, start : start + bits_together])
+        half = group.shape[1] // 2
+        low, high = _code_probabilities(group[:, :half]), _code_probabilities(group[:, half:])
+        mean = jnp.matmul((weights[:, None] * low).T, high, precision=jax.lax.Precision.HIGHEST)
+        of_mean += entropy(mean)
+    return of_vectors, of_mean
+
+
+def _code_probabilities(ones: Float[Array, "n g"]) -> Float[Array, "n codes"]:
+    """The probabilities [N, 2^g] of all codes of g independent bits, the first bit fastest."""
+    p = jnp.ones((len(ones), 1), ones.dtype)
+    for bit in range(ones.shape[1]):
+        one = ones[:, bit : bit + 1]
+        p = jnp.concatenate([p * (1 - one), p * one], axis=1)
+    return p
+
+
+class LFQ(Quantizer):
+    """Lookup-free quantization (Yu et al. 2023, MAGVIT-v2, arXiv:2310.05737, equations 3 to 5).
+
+        code = sign(z) in {-1, 1}^D,    index = sum_i 2^i [z_i > 0],    K = 2^D
+        entropy loss = E[H(p(c | z))] - gamma H(E[p(c | z)]),   p(c | z) ~ exp(-|z - c|^2 / tau)
+        loss = lambda entropy loss + beta mean((z - sg(code))^2)
+
+    The second mean of the entropy loss runs over the batch. 0 counts as negative.
+
+    Args:
+        embedding_dim: D, the bits of a code, 1 to 30.
+        commitment_cost: beta, finite and at least 0.
+        entropy_cost: lambda, finite and at least 0.
+        diversity: gamma, finite and at least 0.
+        temperature: tau, finite and above 0.
+        bits_together: see `binary_entropies`; memory grows with 2^(bits_together / 2) a vector.
+
+    Raises:
+        ValueError: an argument out of its range.
+    """
+
+    def __init__(
+        self,
+        embedding_dim: int,
+        commitment_cost: float = 0.25,
+        *,
+        entropy_cost: float = 0.1,
+        diversity: float = 1.0,
+        temperature: float = 1.0,
+        bits_together: int = 9,
+    ):
+        check_integer("embedding_dim", embedding_dim)
+        if embedding_dim > 30:
+            raise ValueError(f"embedding_dim is {embedding_dim}; it must be at most 30")
+        check_at_least_zero("commitment_cost", commitment_cost)
+        check_at_least_zero("entropy_cost", entropy_cost)
+        check_at_least_zero("diversity", diversity)
+        check_above_zero("temperature", temperature)
+        check_integer("bits_together", bits_together)
+        self.embedding_dim = embedding_dim
+        self.num_embeddings = 2**embedding_dim
+        self.commitment_cost = commitment_cost
+        self.entropy_cost = entropy_cost
+        self.diversity = diversity
+        self.temperature = temperature
+        self.bits_together = bits_together
+        self.magnitude = 1.0
+        self.per_token = False
+
+    def _quantize(
+        self,
+        z: Float[Array, "*shape d"],
+        mask: Bool[Array, "*shape"] | None,
+        key: jax.Array | None,
+    ) -> Quantized:
+        z = self._compared(z)
+        codes = self._signs(z)
+        commitment_loss = mean_over_tokens((z - codes) ** 2, mask)
+        weights = jnp.ones(z.shape[:-1], z.dtype) if mask is None else mask.astype(z.dtype)
+        weights = weights / jnp.maximum(jnp.sum(weights), 1)
+        # -|z - c|^2 differs by 4 m z_i between the two signs of c_i = +-m.
+        logits = (4 * self.magnitude / self.temperature) * z
+        of_vectors, of_mean = binary_entropies(
+            logits.reshape(-1, self.embedding_dim), weights.reshape(-1), self.bits_together
+        )
+        entropy_loss = of_vectors - self.diversity * of_mean
+        return Quantized(
+            values=straight_through(z, codes),
+            indices=self._index(z),
+            codebook_loss=jnp.zeros(()),
+            commitment_loss=commitment_loss,
+            entropy_loss=entropy_loss,
+            loss=self.entropy_cost * entropy_loss + self.commitment_cost * commitment_loss,
+        )
+
+    def _encode(self, z: Float[Array, "*shape d"]) -> Int[Array, "*shape"]:
+        return self._index(z)
+
+    def _lookup(self, indices: Int[Array, "*shape"]) -> Float[Array, "*shape d"]:
+        bits = jnp.arange(self.embedding_dim, dtype=jnp.int32)
+        bits = bits.reshape((1,) * indices.ndim + (-1,))
+        ones = (indices[..., None] >> bits) & 1
+        codes = jnp.where(ones == 1, self.magnitude, -self.magnitude)
+        inside = indices[..., None] < self.num_embeddings
+        return jnp.where(indices[..., None] < 0, 0.0, jnp.where(inside, codes, jnp.nan))
+
+    def _compared(self, z: Float[Array, "*shape d"]) -> Float[Array, "*shape d"]:
+        """What the signs are taken of, and the losses computed from: z itself."""
+        return z
+
+    def _signs(self, z: Float[Array, "*shape d"]) -> Float[Array, "*shape d"]:
+        return jnp.where(z > 0, self.magnitude, -self.magnitude).astype(z.dtype)
+
+    def _index(self, z: Float[Array, "*shape d"]) -> Int[Array, "*shape"]:
+        places = 2 ** jnp.arange(self.embedding_dim, dtype=jnp.int32)
+        return jnp.sum((z > 0) * places.reshape((1,) * (z.ndim - 1) + (-1,)), axis=-1)
+
+
+class BSQ(LFQ):
+    """Binary spherical quantization (Zhao et al. 2024, arXiv:2406.07548, equations 4 to 9).
+
+        u = z / |z|,    code = sign(u) / sqrt(D) in {-1, 1}^D / sqrt(D),    K = 2^D
+        entropy loss = E[H(p(c | u))] - gamma H(E[p(c | u)]),   p(c | u) ~ exp(-|u - c|^2 / tau)
+        loss = lambda entropy loss + beta mean((u - sg(code))^2)
+
+    On the sphere the error is bounded, so that beta may be 0, as it is in the paper; and the
+    entropy of the mean is taken bit by bit (the paper's approximation).
+
+    Args: as of `LFQ`.
+    """
+
+    def __init__(
+        self,
+        embedding_dim: int,
+        commitment_cost: float = 0.0,
+        *,
+        entropy_cost: float = 0.1,
+        diversity: float = 1.0,
+        temperature: float = 1.0,
+        bits_together: int = 1,
+    ):
+        super().__init__(
+            embedding_dim,
+            commitment_cost,
+            entropy_cost=entropy_cost,
+            diversity=diversity,
+            temperature=temperature,
+            bits_together=bits_together,
+        )
+        self.magnitude = embedding_dim**-0.5
+
+    def _compared(self, z: Float[Array, "*shape d"]) -> Float[Array, "*shape d"]:
+        return unit(z)

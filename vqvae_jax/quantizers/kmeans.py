@@ -1,0 +1,69 @@
+"""k-means: codes from data."""
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float
+
+from vqvae_jax.quantizers.core import code_counts, code_sums, nearest_code
+
+_ITERATIONS = 10
+
+
+def kmeans_plus_plus(
+    key: jax.Array, vectors: Float[Array, "n d"], counted: Bool[Array, " n"], num_codes: int
+) -> Float[Array, "k d"]:
+    """Seeds of k-means (Arthur and Vassilvitskii 2007, "k-means++", section 2.2).
+
+    The first is drawn uniformly, each next one with probability proportional to its squared
+    distance from the nearest of those before. Where all distances are 0, uniformly again.
+
+    Args:
+        key: draws them.
+        vectors: data [N, D].
+        counted: which of them may be drawn, at least one.
+        num_codes: K, at least 1.
+
+    Returns:
+        [K, D], each one of the vectors.
+    """
+    allowed = jnp.where(counted, 0.0, -jnp.inf)
+    vectors = jnp.where(counted[:, None], vectors, 0)
+
+    def draw(i: Array, state: tuple[Array, Array]) -> tuple[Array, Array]:
+        codes, squares = state
+        some_left = jnp.any((squares > 0) & counted)
+        weights = jnp.where(some_left, jnp.log(squares), 0.0) + allowed
+        code = vectors[jax.random.categorical(jax.random.fold_in(key, i), weights)]
+        to_code = jnp.sum((vectors - code[None]) ** 2, axis=1)
+        return codes.at[i].set(code), jnp.minimum(squares, to_code)
+
+    codes = jnp.zeros((num_codes, vectors.shape[1]), vectors.dtype)
+    equal = jnp.full(len(vectors), jnp.finfo(vectors.dtype).max)  # the first draw is uniform
+    return jax.lax.fori_loop(0, num_codes, draw, (codes, equal))[0]
+
+
+def kmeans(
+    key: jax.Array, vectors: Float[Array, "n d"], counted: Bool[Array, " n"], num_codes: int
+) -> Float[Array, "k d"]:
+    """The centres after 10 of Lloyd's iterations from k-means++ seeds.
+
+    A centre that no vector is nearest to stays where it is.
+
+    Args:
+        key: draws the seeds.
+        vectors: data [N, D].
+        counted: which of them count, at least one.
+        num_codes: K, at least 1.
+
+    Returns:
+        [K, D].
+    """
+
+    def move(_: Array, codes: Array) -> Array:
+        indices = jnp.where(counted, nearest_code(vectors, codes), -1)
+        counts = code_counts(indices, num_codes)[:, None]
+        means = code_sums(vectors, indices, num_codes) / jnp.maximum(counts, 1)
+        return jnp.where(counts > 0, means, codes)
+
+    seeds = kmeans_plus_plus(key, vectors, counted, num_codes)
+    return jax.lax.fori_loop(0, _ITERATIONS, move, seeds)

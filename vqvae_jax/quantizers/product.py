@@ -1,0 +1,173 @@
+"""Quantizers side by side: each quantizes its part of the vector."""
+
+from collections.abc import Sequence
+from itertools import accumulate
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+from jaxtyping import Array, Bool, Float, Int
+
+from vqvae_jax.quantizers.base import Quantizer
+from vqvae_jax.quantizers.core import Quantized
+from vqvae_jax.quantizers.residual import ResidualVQ, check_composable
+
+
+class ProductQuantizer(Quantizer):
+    """Product quantization (Jegou et al. 2011, IEEE TPAMI 33(1)), or multi-head quantization.
+
+        values = [Q_1(z_1), ..., Q_n(z_n)],    z = [z_1, ..., z_n]
+
+    The losses are the means of the quantizers' losses, weighted by the numbers in their parts: for
+    equal quantizers, the means over all of z. The indices are those of Q_1, then those of Q_2, ...
+
+    Args:
+        quantizers: Q_i, at least one, all with the same num_embeddings; D is the sum of their
+            embedding_dim.
+
+    Raises:
+        ValueError: the quantizers do not fit together.
+    """
+
+    num_codebooks: int
+
+    def __init__(self, quantizers: Sequence[Quantizer]):
+        check_composable(quantizers)
+        self.quantizers = nnx.List(quantizers)
+        self.embedding_dim = sum(quantizer.embedding_dim for quantizer in quantizers)
+        self.num_embeddings = quantizers[0].num_embeddings
+        self.num_codebooks = sum(quantizer.num_codebooks or 1 for quantizer in quantizers)
+        self.per_token = all(quantizer.per_token for quantizer in quantizers)
+        self.has_updates = any(quantizer.has_updates for quantizer in quantizers)
+        self.has_initialization = any(quantizer.has_initialization for quantizer in quantizers)
+
+    def _quantize(
+        self,
+        z: Float[Array, "*shape d"],
+        mask: Bool[Array, "*shape"] | None,
+        key: jax.Array | None,
+    ) -> Quantized:
+        outputs = [
+            quantizer(part, mask, key=self._own(key, i))
+            for i, (quantizer, part) in enumerate(self._with_parts(z))
+        ]
+
+        def mean(losses: list[Array]) -> Array:
+            dims = [quantizer.embedding_dim for quantizer in self.quantizers]
+            weighted = [
+                loss * (dim / self.embedding_dim) for loss, dim in zip(losses, dims, strict=True)
+            ]
+            return sum(weighted[1:], start=weighted[0])
+
+        return Quantized(
+            values=jnp.concatenate([output.values for output in outputs], axis=-1),
+            indices=self._joined([output.indices for output in outputs]),
+            codebook_loss=mean([output.codebook_loss for output in outputs]),
+            commitment_loss=mean([output.commitment_loss for output in outputs]),
+            entropy_loss=mean([output.entropy_loss for output in outputs]),
+            loss=mean([output.loss for output in outputs]),
+        )
+
+    def _encode(self, z: Float[Array, "*shape d"]) -> Int[Array, "*shape n"]:
+        parts = self._with_parts(z)
+        return self._joined([quantizer.encode(part) for quantizer, part in parts])
+
+    def _lookup(self, indices: Int[Array, "*shape n"]) -> Float[Array, "*shape d"]:
+        """The codes [..., D] at integer indices [..., num_codebooks]: 0 where -1, NaN from K on.
+
+        Raises:
+            ValueError: there is another number of indices.
+        """
+        if indices.shape[-1] != self.num_codebooks:
+            raise ValueError(
+                f"indices have shape {indices.shape}; their last axis must be {self.num_codebooks}"
+            )
+        codes = [quantizer.lookup(own) for quantizer, own in self._with_indices(indices)]
+        return jnp.concatenate(codes, axis=-1)
+
+    def _update(
+        self,
+        z: Float[Array, "*shape d"],
+        indices: Int[Array, "*shape n"],
+        key: jax.Array | None,
+    ) -> None:
+        parts = self._with_parts(z)
+        for i, ((quantizer, part), (_, own)) in enumerate(
+            zip(parts, self._with_indices(indices), strict=True)
+        ):
+            quantizer.update(part, own, key=self._own(key, i))
+
+    def _initialize(
+        self,
+        z: Float[Array, "*shape d"],
+        mask: Bool[Array, "*shape"] | None,
+        key: jax.Array,
+    ) -> None:
+        for i, (quantizer, part) in enumerate(self._with_parts(z)):
+            quantizer.initialize(part, mask, key=jax.random.fold_in(key, i))
+
+    def _with_parts(self, z: Array) -> list[tuple[Quantizer, Array]]:
+        """Each quantizer with its part of z."""
+        ends = list(accumulate(quantizer.embedding_dim for quantizer in self.quantizers))
+        return list(zip(self.quantizers, jnp.split(z, ends[:-1], axis=-1), strict=True))
+
+    def _with_indices(self, indices: Array) -> list[tuple[Quantizer, Array]]:
+        """Each quantizer with its indices."""
+        pairs, start = [], 0
+        for quantizer in self.quantizers:
+            count = quantizer.num_codebooks
+            own = indices[..., start] if count is None else indices[..., start : start + count]
+            pairs.append((quantizer, own))
+            start += count or 1
+        return pairs
+
+    def _joined(self, indices: list[Array]) -> Array:
+        """The indices of all quantizers on one last axis."""
+        columns = [
+            own[..., None] if quantizer.num_codebooks is None else own
+            for quantizer, own in zip(self.quantizers, indices, strict=True)
+        ]
+        return jnp.concatenate(columns, axis=-1)
+
+    @staticmethod
+    def _own(key: jax.Array | None, i: int) -> jax.Array | None:
+        return None if key is None else jax.random.fold_in(key, i)
+
+
+class GroupedResidualVQ(ProductQuantizer):
+    """Residual quantizers side by side (Yang et al. 2023, HiFi-Codec, arXiv:2305.02765, section 3).
+
+    A `ProductQuantizer` of `ResidualVQ`s, all of n codebooks, that can decode the first codes of
+    every group.
+
+    Args:
+        groups: at least one, all with the same num_embeddings and num_codebooks.
+
+    Raises:
+        ValueError: the groups do not fit together.
+    """
+
+    def __init__(self, groups: Sequence[ResidualVQ]):
+        super().__init__(groups)
+        depths = [group.num_codebooks for group in groups]
+        if len(set(depths)) > 1:
+            raise ValueError(f"the groups' num_codebooks are {depths}; they must be the same")
+
+    def _lookup(self, indices: Int[Array, "*shape m"]) -> Float[Array, "*shape d"]:
+        """The codes [..., D] at integer indices [..., groups * m], m from 1 to n.
+
+        Group by group, the first m codes of each.
+
+        Raises:
+            ValueError: the number of indices is not such a multiple.
+        """
+        groups = len(self.quantizers)
+        depth, rest = divmod(indices.shape[-1], groups)
+        if rest or not 1 <= depth <= self.num_codebooks // groups:
+            raise ValueError(
+                f"indices have shape {indices.shape}; their last axis must be {groups} times "
+                f"1 to {self.num_codebooks // groups}"
+            )
+        parts = jnp.split(indices, groups, axis=-1)
+        codes = [group.lookup(own) for group, own in zip(self.quantizers, parts, strict=True)]
+        return jnp.concatenate(codes, axis=-1)

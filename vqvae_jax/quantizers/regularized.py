@@ -1,0 +1,161 @@
+"""Vector quantizers whose loss has one more term, for the sake of the codebook."""
+
+import dataclasses
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+from jaxtyping import Array, Bool, Float
+
+from vqvae_jax.quantizers.base import check_above_zero, check_at_least_zero
+from vqvae_jax.quantizers.core import MAX_DISTANCES, Quantized, unit
+from vqvae_jax.quantizers.vector import VectorQuantizer
+
+
+def codebook_entropies(
+    z: Float[Array, "*shape d"],
+    codebook: Float[Array, "k d"],
+    temperature: float,
+    mask: Bool[Array, "*shape"] | None = None,
+) -> tuple[Float[Array, ""], Float[Array, ""]]:
+    """The entropies of soft assignments p(k | z) = softmax_k(-|z - e_k|^2 / temperature), in nats.
+
+    Args:
+        z: vectors [..., D].
+        codebook: codes [K, D].
+        temperature: above 0.
+        mask: True [...] for the vectors that count; None: all.
+
+    Returns:
+        E[H(p(k | z))], low where each vector is near to one code; and H(E[p(k | z)]), high where
+        the codes are used alike. Both in [0, log K], and 0 where no vector counts.
+    """
+    vectors = z.reshape(-1, z.shape[-1])
+    weights = jnp.ones(len(vectors)) if mask is None else mask.reshape(-1).astype(jnp.float32)
+    weights = weights / jnp.maximum(jnp.sum(weights), 1)
+    half_norms = jnp.sum(codebook**2, axis=1) / 2
+
+    @jax.checkpoint  # computed anew for the gradient, so that no [N, K] is kept
+    def part(vectors: Array, weights: Array) -> tuple[Array, Array]:
+        products = jnp.matmul(vectors, codebook.T, precision=jax.lax.Precision.HIGHEST)
+        log_p = jax.nn.log_softmax(2 * (products - half_norms[None]) / temperature)
+        p = jnp.exp(log_p)
+        return -jnp.sum(weights * jnp.sum(p * log_p, axis=1)), weights @ p
+
+    chunk = min(len(vectors), max(1, MAX_DISTANCES // len(codebook)))
+    missing = -len(vectors) % chunk
+    vectors = jnp.pad(vectors, ((0, missing), (0, 0))).reshape(-1, chunk, vectors.shape[1])
+    weights = jnp.pad(weights, (0, missing)).reshape(-1, chunk)
+
+    def add(sums: tuple[Array, Array], chunk: tuple[Array, Array]) -> tuple[tuple, None]:
+        return jax.tree.map(jnp.add, sums, part(*chunk)), None
+
+    zeros = (jnp.zeros((), vectors.dtype), jnp.zeros(len(codebook), vectors.dtype))
+    (of_vectors, mean_p), _ = jax.lax.scan(add, zeros, (vectors, weights))
+    return of_vectors, entropy(mean_p)
+
+
+def entropy(p: Float[Array, "..."]) -> Float[Array, ""]:
+    """-sum p log p in nats, with a finite gradient where p is 0."""
+    return -jnp.sum(p * jnp.log(jnp.maximum(p, 1e-30)))
+
+
+def orthogonality(codebook: Float[Array, "k d"]) -> Float[Array, ""]:
+    """How far the codes are from being orthogonal (Shin et al. 2021, arXiv:2112.00384, eq. 5).
+
+        | E E^T - I |^2 / K^2,    E the codes [K, D], each divided by its length
+
+    Computed as (|E^T E|^2 - K) / K^2, which is the same and needs no [K, K].
+
+    Returns:
+        A scalar of at least 0, but for rounding.
+    """
+    codes = unit(codebook)
+    gram = jnp.matmul(codes.T, codes, precision=jax.lax.Precision.HIGHEST)
+    return (jnp.sum(gram**2) - len(codes)) / len(codes) ** 2
+
+
+class EntropyVectorQuantizer(VectorQuantizer):
+    """Adds an entropy loss, so that codes are used alike (Yu et al. 2023, arXiv:2310.05737, eq. 5).
+
+        entropy loss = E[H(p(k | z))] - H(E[p(k | z)]),   p(k | z) = softmax_k(-|z - e_k|^2 / tau)
+
+    The second mean runs over the batch. The entropy loss moves encoder and codes.
+
+    Args:
+        embedding_dim, num_embeddings: as of `VectorQuantizer`.
+        entropy_cost: the entropy loss's weight, finite and at least 0.
+        temperature: tau, finite and above 0.
+        rngs, options: as of `VectorQuantizer`.
+
+    Raises:
+        ValueError: an argument out of its range.
+    """
+
+    def __init__(
+        self,
+        embedding_dim: int,
+        num_embeddings: int,
+        *,
+        entropy_cost: float = 0.1,
+        temperature: float = 1.0,
+        rngs: nnx.Rngs,
+        **options: Any,
+    ):
+        check_at_least_zero("entropy_cost", entropy_cost)
+        check_above_zero("temperature", temperature)
+        super().__init__(embedding_dim, num_embeddings, rngs=rngs, **options)
+        self.entropy_cost, self.temperature = entropy_cost, temperature
+        self.per_token = False
+
+    def _quantize(
+        self,
+        z: Float[Array, "*shape d"],
+        mask: Bool[Array, "*shape"] | None,
+        key: jax.Array | None,
+    ) -> Quantized:
+        quantized = super()._quantize(z, mask, key)
+        of_vectors, of_batch = codebook_entropies(z, self.codebook, self.temperature, mask)
+        loss = of_vectors - of_batch
+        return dataclasses.replace(
+            quantized, entropy_loss=loss, loss=quantized.loss + self.entropy_cost * loss
+        )
+
+
+class OrthogonalVectorQuantizer(VectorQuantizer):
+    """Adds the orthogonality of the codes to the loss (Shin et al. 2021, arXiv:2112.00384).
+
+        loss = codebook loss + beta commitment loss + lambda orthogonality(codes)
+
+    Args:
+        embedding_dim, num_embeddings: as of `VectorQuantizer`.
+        orthogonality_cost: lambda, finite and at least 0.
+        rngs, options: as of `VectorQuantizer`.
+
+    Raises:
+        ValueError: an argument out of its range.
+    """
+
+    def __init__(
+        self,
+        embedding_dim: int,
+        num_embeddings: int,
+        *,
+        orthogonality_cost: float = 10.0,
+        rngs: nnx.Rngs,
+        **options: Any,
+    ):
+        check_at_least_zero("orthogonality_cost", orthogonality_cost)
+        super().__init__(embedding_dim, num_embeddings, rngs=rngs, **options)
+        self.orthogonality_cost = orthogonality_cost
+
+    def _quantize(
+        self,
+        z: Float[Array, "*shape d"],
+        mask: Bool[Array, "*shape"] | None,
+        key: jax.Array | None,
+    ) -> Quantized:
+        quantized = super()._quantize(z, mask, key)
+        loss = self.orthogonality_cost * orthogonality(self.codebook)
+        return dataclasses.replace(quantized, loss=quantized.loss + loss)

@@ -1,0 +1,197 @@
+"""Quantizers by name: what `model.quantizer` may be, and which settings each takes."""
+
+import dataclasses
+import functools
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import jax.numpy as jnp
+from flax import nnx
+from jaxtyping import Array
+
+from vqvae_jax import quantizers as q
+
+# A `training.config.ModelConfig`, which takes the names from here.
+ModelConfig = Any
+
+ESTIMATORS: Mapping[str, q.Estimator] = {
+    "straight_through": q.straight_through,
+    "rotation_trick": q.rotation_trick,
+    "nsvq": q.nsvq,
+    "diveq": q.diveq,
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Recipe:
+    """How a quantizer is made.
+
+    Attributes:
+        build: from the settings and random numbers.
+        settings: those of `ModelConfig` that it takes, beside embedding_dim and num_embeddings.
+    """
+
+    build: Callable[[ModelConfig, nnx.Rngs], q.Quantizer]
+    settings: frozenset[str]
+
+
+def build_quantizer(model: ModelConfig, rngs: nnx.Rngs) -> q.Quantizer:
+    """The quantizer that the settings describe.
+
+    Raises:
+        ValueError: a setting is given that the quantizer does not take, or does not fit it.
+    """
+    recipe = RECIPES[model.quantizer]
+    for field in dataclasses.fields(model):
+        given = getattr(model, field.name)
+        if field.name not in recipe.settings | _ALWAYS and given != field.default:
+            raise ValueError(
+                f"model.{field.name} is {given!r}; the quantizer {model.quantizer} does not take "
+                f"it: it must be {field.default!r}"
+            )
+    quantizer = recipe.build(model, rngs)
+    for name in ("embedding_dim", "num_embeddings"):
+        if getattr(model, name) != getattr(quantizer, name):
+            raise ValueError(
+                f"model.{name} is {getattr(model, name)}; with the other settings of the quantizer "
+                f"{model.quantizer} it must be {getattr(quantizer, name)}"
+            )
+    return quantizer
+
+
+_ALWAYS = frozenset({"quantizer", "embedding_dim", "num_embeddings"})
+_KEPT_ALIVE = {"revival_threshold", "kmeans_init"}
+_CODEBOOK = {"commitment_cost", "estimator", *_KEPT_ALIVE}
+
+
+def _codebook(make: Callable[..., q.Quantizer], **options: str) -> Recipe:
+    """Of what is made like a `VectorQuantizer`; options: more arguments, and their settings."""
+
+    def build(model: ModelConfig, rngs: nnx.Rngs) -> q.Quantizer:
+        return make(
+            model.embedding_dim,
+            model.num_embeddings,
+            commitment_cost=model.commitment_cost,
+            estimator=ESTIMATORS[model.estimator],
+            revival_threshold=model.revival_threshold,
+            kmeans_init=model.kmeans_init,
+            rngs=rngs,
+            **{name: getattr(model, setting) for name, setting in options.items()},
+        )
+
+    return Recipe(build, frozenset(_CODEBOOK | set(options.values())))
+
+
+def _vector(model: ModelConfig, rngs: nnx.Rngs) -> q.Quantizer:
+    moves_codes = model.estimator in ("nsvq", "diveq")
+    return q.VectorQuantizer(
+        model.embedding_dim,
+        model.num_embeddings,
+        0.0 if moves_codes else model.commitment_cost,
+        codebook_cost=0.0 if moves_codes else 1.0,
+        estimator=ESTIMATORS[model.estimator],
+        revival_threshold=model.revival_threshold,
+        kmeans_init=model.kmeans_init,
+        rngs=rngs,
+    )
+
+
+def _ema(
+    model: ModelConfig, rngs: nnx.Rngs, embedding_dim: int | None = None
+) -> q.EMAVectorQuantizer:
+    return q.EMAVectorQuantizer(
+        embedding_dim or model.embedding_dim,
+        model.num_embeddings,
+        model.commitment_cost,
+        revival_threshold=model.revival_threshold,
+        kmeans_init=model.kmeans_init,
+        rngs=rngs,
+    )
+
+
+def _residual(model: ModelConfig, rngs: nnx.Rngs, embedding_dim: int | None = None) -> q.ResidualVQ:
+    return q.ResidualVQ(
+        [_ema(model, rngs, embedding_dim) for _ in range(model.num_quantizers)],
+        estimator=ESTIMATORS[model.estimator],
+    )
+
+
+def _halves(model: ModelConfig) -> tuple[int, int]:
+    return model.embedding_dim // 2, model.embedding_dim - model.embedding_dim // 2
+
+
+def _gumbel_temperature(initial: float, step: Array) -> Array:
+    """Falls by a factor of e in 1,000 steps, to a half of the initial one at the least."""
+    return initial * jnp.maximum(0.5, jnp.exp(-step / 1000))
+
+
+RECIPES: Mapping[str, Recipe] = {
+    "vq": Recipe(_vector, frozenset(_CODEBOOK)),
+    "ema": _codebook(q.EMAVectorQuantizer),
+    "cosine": _codebook(q.CosineVectorQuantizer),
+    "sampled": _codebook(q.SampledVectorQuantizer, temperature="temperature"),
+    "entropy": _codebook(q.EntropyVectorQuantizer, temperature="temperature"),
+    "orthogonal": _codebook(q.OrthogonalVectorQuantizer),
+    "simvq": Recipe(
+        lambda model, rngs: q.SimVQ(
+            model.embedding_dim,
+            model.num_embeddings,
+            model.commitment_cost,
+            estimator=ESTIMATORS[model.estimator],
+            rngs=rngs,
+        ),
+        frozenset({"commitment_cost", "estimator"}),
+    ),
+    "projected_cosine": Recipe(
+        lambda model, rngs: q.ProjectedQuantizer(
+            q.CosineVectorQuantizer(
+                model.codebook_dim,
+                model.num_embeddings,
+                model.commitment_cost,
+                revival_threshold=model.revival_threshold,
+                kmeans_init=model.kmeans_init,
+                rngs=rngs,
+            ),
+            model.embedding_dim,
+            rngs=rngs,
+        ),
+        frozenset({"commitment_cost", "codebook_dim", *_KEPT_ALIVE}),
+    ),
+    "fsq": Recipe(lambda model, _: q.FSQ(model.levels), frozenset({"levels"})),
+    "lfq": Recipe(
+        lambda model, _: q.LFQ(
+            model.embedding_dim, model.commitment_cost, temperature=model.temperature
+        ),
+        frozenset({"commitment_cost", "temperature"}),
+    ),
+    "bsq": Recipe(
+        lambda model, _: q.BSQ(model.embedding_dim, temperature=model.temperature),
+        frozenset({"temperature"}),
+    ),
+    "gumbel": Recipe(
+        lambda model, rngs: q.GumbelQuantizer(
+            model.embedding_dim,
+            model.num_embeddings,
+            temperature=functools.partial(_gumbel_temperature, model.temperature),
+            rngs=rngs,
+        ),
+        frozenset({"temperature"}),
+    ),
+    "residual": Recipe(_residual, frozenset(_CODEBOOK | {"num_quantizers"})),
+    "grouped_residual": Recipe(
+        lambda model, rngs: q.GroupedResidualVQ(
+            [_residual(model, rngs, dim) for dim in _halves(model)]
+        ),
+        frozenset(_CODEBOOK | {"num_quantizers"}),
+    ),
+    "product": Recipe(
+        lambda model, rngs: q.ProductQuantizer([_ema(model, rngs, dim) for dim in _halves(model)]),
+        frozenset({"commitment_cost", *_KEPT_ALIVE}),
+    ),
+    "random_projection": Recipe(
+        lambda model, rngs: q.RandomProjectionQuantizer(
+            model.embedding_dim, model.num_embeddings, rngs=rngs
+        ),
+        frozenset(),
+    ),
+}
