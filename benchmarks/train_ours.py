@@ -12,11 +12,10 @@ from flax import nnx
 from workers import answer_all
 
 from vqvae_jax import VQVAE
-from vqvae_jax.evaluation import Totals
 from vqvae_jax.parallel import MAX_IN_FLIGHT, local_devices, mesh_for, replicated
 from vqvae_jax.training.feed import Feed
 from vqvae_jax.training.process import keep_memory, use_all_cores
-from vqvae_jax.training.step import TrainState, train_steps
+from vqvae_jax.training.step import TrainState, split_model, train_steps
 
 
 class Training:
@@ -31,16 +30,17 @@ class Training:
 
     def __init__(self, batch: int = 128, size: int = 28, codes: int = 128, dim: int = 16):
         devices = local_devices()
-        graphdef, params = nnx.split(VQVAE(1, dim, codes, 0.0949, rngs=nnx.Rngs(0)))
+        model = VQVAE(1, dim, codes, 0.0949, rngs=nnx.Rngs(0))
         optimizer = optax.adam(1e-3)
-        state = TrainState(params, optimizer.init(params), Totals.zeros(codes))
+        state = TrainState.of(model, optimizer)
         self._random = np.random.RandomState(0)
         self._images = self._random.randint(0, 256, (2 * batch, size, size, 1)).astype(np.uint8)
         self._batch, self._mesh = batch, mesh_for(devices, batch)
         self._feed = Feed(self._images, devices)
         self._state = jax.device_put(state, replicated(self._mesh))
         self._step = jax.jit(
-            functools.partial(train_steps, graphdef, optimizer, self._mesh), donate_argnums=0
+            functools.partial(train_steps, split_model(model)[0], optimizer, self._mesh, 0),
+            donate_argnums=0,
         )
 
     def seconds(self, steps: int) -> float:

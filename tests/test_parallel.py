@@ -15,28 +15,32 @@ from vqvae_jax.parallel import local_devices, mesh_for, replicated, split, sum_o
 
 def sums(weights, images):
     scores = images.astype(jnp.float32).reshape(len(images), -1) @ weights
-    return {
+    totals = {
         "scores": scores.sum(0),
         "images": jnp.asarray(len(images)),
         "positive": (scores > 0).sum(),
     }
+    return totals, scores
 
 
 @pytest.mark.parametrize("batch", [1, 2, 7, 12, 32])
 @pytest.mark.parametrize("devices", [1, 2, 4])
-def test_sums_are_those_of_the_whole_batch(batch, devices):
+@pytest.mark.parametrize("in_parts", [True, False])
+def test_sums_are_those_of_the_whole_batch(batch, devices, in_parts):
     random = np.random.RandomState(0)
     images = random.randint(0, 256, (batch, 2, 2, 1)).astype(np.uint8)
     weights = random.randn(4, 3).astype(np.float32)
     mesh = mesh_for(jax.devices()[:devices], batch)
-    got = jax.jit(functools.partial(sum_over_images, sums, mesh))(
+    got, each = jax.jit(functools.partial(sum_over_images, sums, mesh, in_parts=in_parts))(
         jax.device_put(weights, replicated(mesh)), jax.device_put(images, split(mesh))
     )
-    expected = sums(jnp.asarray(weights), jnp.asarray(images))
+    expected, expected_each = sums(jnp.asarray(weights), jnp.asarray(images))
+    np.testing.assert_allclose(each, expected_each, rtol=1e-5, atol=1e-3)
     assert got["images"] == batch
     assert got["positive"] == expected["positive"]
     np.testing.assert_allclose(got["scores"], expected["scores"], rtol=1e-5, atol=1e-3)
-    assert got["scores"].sharding == replicated(mesh)
+    if in_parts:
+        assert got["scores"].sharding == replicated(mesh)
 
 
 @pytest.mark.parametrize(("size", "part"), [(8, 12), (28, 4), (40, 1), (100, 1)])
@@ -46,7 +50,7 @@ def test_cpus_work_on_few_pixels_at_a_time(size, part):
 
     def record(_, images):
         seen.append(images.shape[0])
-        return jnp.zeros(())
+        return jnp.zeros(()), None
 
     jax.jit(functools.partial(sum_over_images, record, mesh)).lower(
         0.0, jax.ShapeDtypeStruct((24, size, size, 1), np.uint8)

@@ -12,7 +12,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
-from jaxtyping import Array, UInt8
 
 from vqvae_jax.errors import ConfigError
 
@@ -70,10 +69,10 @@ def split(mesh: Mesh, axis: int = 0) -> NamedSharding:
 
 
 def sum_over_images(
-    function: Callable[[Any, UInt8[Array, "micro_batch h w c"]], tuple[Sums, Each]],
+    function: Callable[[Any, Any], tuple[Sums, Each]],
     mesh: Mesh,
     params: Any,
-    images: UInt8[Array, "b h w c"],
+    images: Any,
     *,
     in_parts: bool = True,
 ) -> tuple[Sums, Each]:
@@ -84,7 +83,8 @@ def sum_over_images(
             arrays; the latter with the images on the first axis.
         mesh: from `mesh_for`.
         params: replicated over it.
-        images: uint8 [B, H, W, C], split over it.
+        images: uint8 [B, H, W, C], split over it; or a tuple of such and of other arrays with the
+            images on the first axis.
         in_parts: False where what the function gives is not a sum over images, such as the entropy
             of a batch: then the batch stays whole, and XLA divides the work among the devices.
 
@@ -95,16 +95,17 @@ def sum_over_images(
     if not in_parts:
         return function(params, images)
 
-    def on_one_device(params: Any, images: Array) -> tuple[Sums, Each]:
-        size = len(images)
+    def on_one_device(params: Any, images: Any) -> tuple[Sums, Each]:
+        size, height, width, _ = jax.tree.leaves(images)[0].shape
         if not are_accelerators(list(mesh.devices.flat)):
-            most = max(1, _CPU_PIXELS // (images.shape[1] * images.shape[2]))
+            most = max(1, _CPU_PIXELS // (height * width))
             size = max(n for n in range(1, most + 1) if size % n == 0)
-        parts = images.reshape(-1, size, *images.shape[1:])
-        shapes, _ = jax.eval_shape(function, params, parts[0])
+        parts = jax.tree.map(lambda leaf: leaf.reshape(-1, size, *leaf.shape[1:]), images)
+        first = jax.tree.map(lambda leaf: leaf[0], parts)
+        shapes, _ = jax.eval_shape(function, params, first)
         zeros = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes)
 
-        def add(total: Sums, part: Array) -> tuple[Sums, Each]:
+        def add(total: Sums, part: Any) -> tuple[Sums, Each]:
             sums, each = function(params, part)
             return jax.tree.map(jnp.add, total, sums), each
 

@@ -153,7 +153,7 @@ def test_a_killed_run_ends_as_if_it_had_not_been(tmp_path, data_dir, whole_run, 
     assert metrics(tmp_path / "run") == metrics(workdir)
     ours, expected = saved_state(tmp_path / "run", 40), saved_state(workdir, 40)
     assert set(ours) == set(expected)
-    assert {name.split(".")[0] for name in ours} == {"params", "opt_state", "totals"}
+    assert {name.split(".")[0] for name in ours} == {"step", "params", "opt_state", "totals"}
     for name, value in expected.items():
         np.testing.assert_array_equal(ours[name], value, err_msg=name)
 

@@ -17,9 +17,9 @@ VARIANCE = 0.08
 def test_metrics_are_those_of_the_whole_split(batch_size):
     model = VQVAE(1, 4, 16, VARIANCE, rngs=nnx.Rngs(0))
     images = np.random.RandomState(0).randint(0, 256, (10, 8, 8, 1)).astype(np.uint8)
-    graphdef, params = nnx.split(model)
-    evaluator = Evaluator(graphdef, 16, jax.devices())
-    totals = evaluator(params, images, batch_size)
+    graphdef, *state = nnx.split(model, nnx.Param, ...)
+    evaluator = Evaluator(graphdef, model.quantizer, jax.devices())
+    totals = evaluator(tuple(state), images, batch_size)
     metrics = Metrics.from_totals(totals, VARIANCE)
 
     x = np.asarray(to_floats(jnp.asarray(images)), np.float64)
@@ -41,6 +41,7 @@ def test_metrics_are_those_of_the_whole_split(batch_size):
         "quantization_error": (distance**2).mean(),
         "codebook_loss": (distance**2).mean(),
         "commitment_loss": (distance**2).mean(),
+        "entropy_loss": 0.0,
         "loss": mse / VARIANCE + 1.25 * (distance**2).mean(),
     }
     for name, value in expected.items():

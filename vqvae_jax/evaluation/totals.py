@@ -54,7 +54,7 @@ class Totals:
     @classmethod
     def of(cls, output: VQVAEOutput, quantizer: Quantizer) -> "Totals":
         """The sums of one batch's output, which came from a model with this quantizer."""
-        images = output.reconstruction.shape[0]
+        images = output.latents.shape[0]
         quantized = output.quantized
         return cls(
             images=jnp.asarray(images, jnp.int32),

@@ -95,10 +95,10 @@ class VQVAE(nnx.Module):
         Raises:
             ValueError: x has the wrong shape or type.
         """
-        z = self._latents(x)
+        z = self.latents(x)
         quantized = self.quantizer(z, key=key)
         reconstruction = self.decoder(quantized.values)
-        reconstruction_loss = jnp.mean((reconstruction - x) ** 2) / self.data_variance
+        reconstruction_loss = self.reconstruction_loss(reconstruction, x)
         return VQVAEOutput(
             loss=reconstruction_loss + quantized.loss,
             reconstruction=reconstruction,
@@ -113,7 +113,7 @@ class VQVAE(nnx.Module):
         int32 [B, H / 4, W / 4], from quantizers of several codebooks [B, H / 4, W / 4,
         num_codebooks].
         """
-        return self.quantizer.encode(self._latents(x))
+        return self.quantizer.encode(self.latents(x))
 
     def decode(self, codes: Int[Array, "b h_latent w_latent *n"]) -> Float[Array, "b h w c"]:
         """The images [B, 4 h, 4 w, C] of integer codes, as `encode` gives them.
@@ -122,7 +122,18 @@ class VQVAE(nnx.Module):
         """
         return self.decoder(self.quantizer.lookup(codes))
 
-    def _latents(self, x: Float[Array, "b h w c"]) -> Float[Array, "b h_latent w_latent d"]:
+    def reconstruction_loss(
+        self, reconstruction: Float[Array, "b h w c"], x: Float[Array, "b h w c"]
+    ) -> Float[Array, ""]:
+        """The mean squared error of reconstructions of images x, divided by the data variance."""
+        return jnp.mean((reconstruction - x) ** 2) / self.data_variance
+
+    def latents(self, x: Float[Array, "b h w c"]) -> Float[Array, "b h_latent w_latent d"]:
+        """The encoder's output z_e(x) [B, H / 4, W / 4, D] for images [B, H, W, C].
+
+        Raises:
+            ValueError: x has the wrong shape or type.
+        """
         if not jnp.issubdtype(x.dtype, jnp.floating):
             raise ValueError(
                 f"images have type {x.dtype}; they must be floats in [-0.5, 0.5]: x / 255 - 0.5"

@@ -2,7 +2,6 @@
 
 import abc
 import dataclasses
-import functools
 import math
 from typing import ClassVar
 

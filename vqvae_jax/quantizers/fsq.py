@@ -91,13 +91,13 @@ class FSQ(Quantizer):
         return jnp.tanh(z + self._row(shift, z)) * self._row(half, z) - self._row(offset, z)
 
     def _index(self, digits: Float[Array, "*shape d"]) -> Int[Array, "*shape"]:
-        half = self._row([n // 2 for n in self.levels], digits)
+        half = self._row(np.array(self.levels) // 2, digits)
         places = jnp.asarray(np.cumprod([1, *self.levels[:-1]]), jnp.int32)
         whole = (digits + half).astype(jnp.int32)
         return jnp.sum(whole * places.reshape((1,) * (digits.ndim - 1) + (-1,)), axis=-1)
 
     @staticmethod
-    def _row(numbers: Sequence[float] | np.ndarray, like: Array) -> Array:
+    def _row(numbers: np.ndarray, like: Array) -> Array:
         """One number for each of D, shaped to go with [..., D], in float32 or wider."""
         dtype = jnp.promote_types(like.dtype, jnp.float32)
-        return jnp.asarray(np.asarray(numbers), dtype).reshape((1,) * (like.ndim - 1) + (-1,))
+        return jnp.asarray(numbers, dtype).reshape((1,) * (like.ndim - 1) + (-1,))

@@ -7,13 +7,14 @@ import jax.numpy as jnp
 import optax
 from flax import nnx
 from jax.sharding import Mesh
-from jaxtyping import Array, Float, Int, UInt8
+from jaxtyping import Array, Float, UInt8
 
 from vqvae_jax.data.batches import to_floats
 from vqvae_jax.evaluation.totals import Totals
-from vqvae_jax.models import VQVAE, VQVAEOutput
-from vqvae_jax.parallel import replicated, sum_over_images
+from vqvae_jax.models import VQVAE
+from vqvae_jax.parallel import replicated
 from vqvae_jax.quantizers import Leaf
+from vqvae_jax.training.gradients import Seen, batch_gradients
 
 
 @jax.tree_util.register_dataclass
@@ -82,27 +83,9 @@ def train_steps(
 
     def step(state: TrainState, images: Array) -> tuple[TrainState, Array]:
         key = jax.random.fold_in(jax.random.key(seed), state.step)
-        quantizer = nnx.merge(graphdef, state.params, state.variables).quantizer
-        own_key = None if quantizer.per_token else jax.random.fold_in(key, 0)
-
-        def loss_of(
-            params: nnx.State, variables: nnx.State, images: Array
-        ) -> tuple[Array, VQVAEOutput]:
-            output = nnx.merge(graphdef, params, variables)(to_floats(images), key=own_key)
-            return output.loss, output
-
-        def sums_of(
-            weights: tuple[nnx.State, nnx.State], images: Array
-        ) -> tuple[tuple[nnx.State, Totals], tuple[Array, ...]]:
-            gradients, output = jax.grad(loss_of, has_aux=True)(*weights, images)
-            sums = jax.tree.map(lambda gradient: gradient * len(images), gradients)
-            seen = (output.latents, output.quantized.indices) if quantizer.has_updates else ()
-            return (sums, Totals.of(output, quantizer)), seen
-
-        (gradients, totals), seen = sum_over_images(
-            sums_of, mesh, (state.params, state.variables), images, in_parts=quantizer.per_token
-        )
-        gradients = jax.tree.map(lambda gradient: gradient / len(images), gradients)
+        draws, updates_draw = jax.random.fold_in(key, 0), jax.random.fold_in(key, 1)
+        weights = (state.params, state.variables)
+        gradients, totals, seen = batch_gradients(graphdef, mesh, weights, images, draws)
         updates, opt_state = optimizer.update(gradients, state.opt_state, state.params)
         after = TrainState(
             step=state.step + 1,
@@ -111,10 +94,9 @@ def train_steps(
             opt_state=opt_state,
             totals=state.totals + totals,
         )
-        if quantizer.has_updates:
+        if nnx.merge(graphdef, *weights).quantizer.has_updates:
             seen = jax.lax.with_sharding_constraint(seen, replicated(mesh))
-            key = jax.random.fold_in(key, 1)
-            after = _with_updated_quantizer(graphdef, optimizer, after, seen, key)
+            after = _with_updated_quantizer(graphdef, optimizer, after, seen, updates_draw)
         return after, totals.loss / len(images)
 
     return jax.lax.scan(step, state, images)
@@ -124,7 +106,7 @@ def _with_updated_quantizer(
     graphdef: nnx.GraphDef[VQVAE],
     optimizer: optax.GradientTransformation,
     state: TrainState,
-    seen: tuple[Float[Array, "b h w d"], Int[Array, "b h w *n"]],
+    seen: Seen,
     key: jax.Array,
 ) -> TrainState:
     model = nnx.merge(graphdef, state.params, state.variables)

@@ -1,0 +1,182 @@
+"""Trains the VQ-VAE of configs/mnist.py with every quantizer, and compares them.
+
+    python benchmarks/quantizers.py --workdir runs/study [--config.data.archives=FOLDER]
+
+Every quantizer gets 10 epochs with the seed 0 and about 7 bits a token; then the best five, and the
+plain VectorQuantizer, the seeds 1 and 2. The runs are those of train.py, one after the other, each
+in a folder of its own under the workdir: stopped and started again, the study goes on where it was.
+Prints a table and writes quantizers.png into the workdir.
+"""
+
+import argparse
+import json
+import subprocess
+import sys
+from pathlib import Path
+from statistics import mean, median
+from typing import Any
+
+from workers import HERE, table
+
+ALIVE = {"revival_threshold": 0.1, "kmeans_init": True}
+# Settings under config.model; what is not named is as in configs/mnist.py: 128 codes of 16 numbers.
+RUNS: dict[str, dict[str, Any]] = {
+    "VectorQuantizer": {},
+    "EMAVectorQuantizer, kept alive": {"quantizer": "ema", **ALIVE},
+    "VectorQuantizer, kept alive": ALIVE,
+    "rotation_trick, kept alive": {"estimator": "rotation_trick", **ALIVE},
+    "FSQ (5, 5, 5)": {
+        "quantizer": "fsq", "levels": (5, 5, 5), "embedding_dim": 3, "num_embeddings": 125
+    },
+    "ResidualVQ, 2 of EMA, kept alive": {
+        "quantizer": "residual", "num_quantizers": 2, "num_embeddings": 11, **ALIVE
+    },
+    "ProductQuantizer, 2 of EMA, kept alive": {
+        "quantizer": "product", "num_embeddings": 11, **ALIVE
+    },
+    "CosineVectorQuantizer, kept alive": {"quantizer": "cosine", **ALIVE},
+    "SimVQ": {"quantizer": "simvq"},
+    "EMAVectorQuantizer": {"quantizer": "ema"},
+    "rotation_trick": {"estimator": "rotation_trick"},
+    "ProjectedQuantizer of Cosine, kept alive": {"quantizer": "projected_cosine", **ALIVE},
+    "BSQ": {"quantizer": "bsq", "embedding_dim": 7},
+    "LFQ": {"quantizer": "lfq", "embedding_dim": 7},
+    "diveq, kept alive": {"estimator": "diveq", **ALIVE},
+    "nsvq, kept alive": {"estimator": "nsvq", **ALIVE},
+    "GumbelQuantizer": {"quantizer": "gumbel"},
+    "SampledVectorQuantizer, kept alive": {"quantizer": "sampled", "temperature": 0.1, **ALIVE},
+    "EntropyVectorQuantizer": {"quantizer": "entropy"},
+    "OrthogonalVectorQuantizer": {"quantizer": "orthogonal"},
+    "GroupedResidualVQ, 2 x 2 of EMA, kept alive": {
+        "quantizer": "grouped_residual", "num_quantizers": 2, "num_embeddings": 3, **ALIVE
+    },
+    "RandomProjectionQuantizer": {"quantizer": "random_projection"},
+}  # fmt: skip
+BASELINE = "VectorQuantizer"
+EPOCHS = 10
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--workdir", type=Path, default=Path("runs/study"))
+    parser.add_argument("--report", action="store_true", help="of the runs that are done; no more")
+    options, flags = parser.parse_known_args()
+
+    if not options.report:
+        for name in RUNS:
+            train(options.workdir, name, 0, flags)
+        best = sorted(RUNS, key=lambda name: result(options.workdir, name, 0)["nmse"])[:5]
+        for seed in (1, 2):
+            for name in dict.fromkeys([BASELINE, *best]):
+                train(options.workdir, name, seed, flags)
+    results = {
+        name: [done for seed in range(3) if (done := result(options.workdir, name, seed))]
+        for name in RUNS
+    }
+    results = {name: done for name, done in results.items() if done}
+    ranked = sorted(results, key=lambda name: mean(run["nmse"] for run in results[name]))
+    print(report({name: results[name] for name in ranked}))
+    draw({name: results[name] for name in ranked}, options.workdir / "quantizers.png")
+
+
+def folder_of(workdir: Path, name: str, seed: int) -> Path:
+    words = "".join(letter if letter.isalnum() else " " for letter in name).split()
+    return workdir / f"{'_'.join(words)}_seed{seed}"
+
+
+def train(workdir: Path, name: str, seed: int, flags: list[str]) -> None:
+    """The run, or what is left of it."""
+    if result(workdir, name, seed):
+        return
+    settings = [f"--config.model.{setting}={value}" for setting, value in RUNS[name].items()]
+    subprocess.run(
+        [
+            sys.executable,
+            str(HERE.parent / "train.py"),
+            f"--config={HERE.parent / 'configs' / 'mnist.py'}",
+            f"--workdir={folder_of(workdir, name, seed)}",
+            f"--config.training.num_epochs={EPOCHS}",
+            f"--config.training.seed={seed}",
+            "--config.data.allow_sample=False",
+            *settings,
+            *flags,
+        ],
+        check=True,
+    )
+
+
+def result(workdir: Path, name: str, seed: int) -> dict[str, Any]:
+    """The held-out figures after the last epoch, and the seconds an epoch; empty if not done."""
+    log = folder_of(workdir, name, seed) / "metrics.jsonl"
+    lines = [json.loads(line) for line in log.read_text().splitlines()] if log.exists() else []
+    last = [line for line in lines if line["split"] == "test" and line["epoch"] == EPOCHS]
+    if not last:
+        return {}
+    training = [line for line in lines if line["split"] == "train"]
+    images = sum(line["images"] for line in training if line["epoch"] == 1)
+    return {**last[-1], "seconds": images / median(line["images_per_second"] for line in training)}
+
+
+def report(results: dict[str, list[dict[str, Any]]]) -> str:
+    """The table: means over seeds, and the range of the nmse where there are several."""
+    baseline = mean(run["nmse"] for run in results[BASELINE])
+    rows = []
+    for name, runs in results.items():
+        nmse = [run["nmse"] for run in runs]
+        spread = f" ({min(nmse):.4f} to {max(nmse):.4f})" if len(runs) > 1 else ""
+        rows.append(
+            [
+                name,
+                f"{mean(nmse):.4f}{spread}",
+                f"{mean(nmse) / baseline:.2f}",
+                f"{mean(run['perplexity'] for run in runs):.1f}",
+                f"{mean(run['codes_used'] for run in runs):.0f} of {codes(name)}",
+                f"{mean(run['seconds'] for run in runs):.0f}",
+            ]
+        )
+    header = ["quantizer", "test nmse", "x baseline", "perplexity", "codes used", "s an epoch"]
+    return table(header, rows)
+
+
+def codes(name: str) -> int:
+    """The codes of all codebooks."""
+    settings = RUNS[name]
+    books = {"residual": 2, "product": 2, "grouped_residual": 4}.get(settings.get("quantizer"), 1)
+    return books * settings.get("num_embeddings", 128)
+
+
+def draw(results: dict[str, list[dict[str, Any]]], path: Path) -> None:
+    """The same as a picture: one line a quantizer, the best on top, a dot a seed."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(10, 0.3 * len(results) + 1.2), dpi=110, layout="constrained")
+    panels = figure.subplots(1, 3, sharey=True)
+    for place, (name, runs) in enumerate(results.items()):
+        kept = "kept alive" in name
+        color = "black" if name == BASELINE else "tab:blue" if kept else "tab:orange"
+        for axes, values in zip(
+            panels,
+            (
+                [run["nmse"] for run in runs],
+                [run["perplexity"] for run in runs],
+                [100 * run["codes_used"] / codes(name) for run in runs],
+            ),
+            strict=True,
+        ):
+            axes.plot(values, [place] * len(values), "o", color=color, markersize=5, alpha=0.7)
+    baseline = mean(run["nmse"] for run in results[BASELINE])
+    panels[0].axvline(baseline, color="black", linewidth=0.8)
+    panels[0].axvline(0.6 * baseline, color="black", linewidth=0.8, linestyle=":")
+    panels[0].set_xscale("log")
+    panels[0].set_yticks(range(len(results)), list(results), fontsize=8)
+    panels[0].invert_yaxis()
+    titles = ("test nmse (dotted: 0.6 of the baseline)", "perplexity", "codes used, %")
+    for axes, title in zip(panels, titles, strict=True):
+        axes.set_title(title, fontsize=9)
+        axes.grid(alpha=0.3, which="both")
+        axes.tick_params(axis="x", labelsize=8)
+    figure.savefig(path)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,17 @@
+"""configs/mnist.py with finite scalar quantization: 5 x 5 x 5 levels, 125 codes.
+
+python train.py --config configs/mnist_fsq.py
+"""
+
+import ml_collections
+
+from configs import mnist
+
+
+def get_config() -> ml_collections.ConfigDict:
+    config = mnist.get_config()
+    config.model.quantizer = "fsq"
+    config.model.levels = (5, 5, 5)
+    config.model.embedding_dim = 3
+    config.model.num_embeddings = 125
+    return config

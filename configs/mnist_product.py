@@ -1,0 +1,17 @@
+"""configs/mnist.py with two EMA codebooks of 11 codes side by side (6.9 bits), kept alive.
+
+python train.py --config configs/mnist_product.py
+"""
+
+import ml_collections
+
+from configs import mnist
+
+
+def get_config() -> ml_collections.ConfigDict:
+    config = mnist.get_config()
+    config.model.quantizer = "product"
+    config.model.num_embeddings = 11
+    config.model.revival_threshold = 0.1
+    config.model.kmeans_init = True
+    return config

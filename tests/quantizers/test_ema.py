@@ -1,0 +1,172 @@
+"""The moving-average codebook against a plain loop over its formula."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import nnx
+
+from vqvae_jax.quantizers import EMAVectorQuantizer, QuantizerState
+
+DIM, CODES, STEPS = 3, 6, 50
+
+
+def make(**options):
+    return EMAVectorQuantizer(DIM, CODES, rngs=nnx.Rngs(0), **options)
+
+
+def by_hand(z, indices, state, decay, epsilon):
+    """One step of the formula in float64, code by code, vector by vector."""
+    codes, counts, sums = state
+    used, added = np.zeros(CODES), np.zeros((CODES, DIM))
+    for vector, index in zip(z.reshape(-1, DIM), indices.reshape(-1), strict=True):
+        if index >= 0:
+            used[index] += 1
+            added[index] += vector
+    counts = decay * counts + (1 - decay) * used
+    sums = decay * sums + (1 - decay) * added
+    total = counts.sum()
+    codes = codes.copy()
+    for k in range(CODES):
+        if used[k] > 0:
+            smoothed = total * (counts[k] + epsilon) / (total + CODES * epsilon)
+            codes[k] = sums[k] / smoothed
+    return codes, counts, sums
+
+
+@nnx.jit
+def step(quantizer, z):
+    indices = quantizer(z, key=jax.random.key(0)).indices
+    quantizer.update(z, indices)
+    return indices
+
+
+@pytest.mark.parametrize(("decay", "epsilon"), [(0.9, 1e-5), (0.5, 0.1), (0.0, 1e-5)])
+def test_fifty_steps_in_which_codes_die_and_return(decay, epsilon):
+    quantizer = make(decay=decay, epsilon=epsilon)
+    start = np.array(
+        [[5, 0, 0], [-5, 0, 0], [0, 5, 0], [0, -5, 0], [0, 0, 5], [0, 0, -5]], np.float64
+    )
+    quantizer.embeddings[...] = jnp.asarray(start, jnp.float32)
+    state = (start, np.zeros(CODES), np.zeros((CODES, DIM)))
+    random = np.random.RandomState(0)
+    uses = []
+    for t in range(STEPS):
+        # The clusters in use: all at first, codes 1 and 2 gone from step 10 to 30, 5 never there.
+        clusters = [0, 3, 4] if 10 <= t < 30 else [0, 1, 2, 3, 4]
+        z = start[random.choice(clusters, (4, 7))] + 0.3 * random.randn(4, 7, DIM)
+        indices = np.asarray(step(quantizer, jnp.asarray(z, jnp.float32)))
+        distances = np.sum((z[..., None, :] - state[0]) ** 2, axis=-1)
+        np.testing.assert_array_equal(indices, np.argmin(distances, axis=-1))
+        before = state
+        state = by_hand(z, indices, state, decay, epsilon)
+        for ours, theirs in zip(
+            (quantizer.embeddings, quantizer.counts, quantizer.sums), state, strict=True
+        ):
+            np.testing.assert_allclose(ours[...], theirs, rtol=1e-4, atol=1e-5)
+        uses.append(np.bincount(indices.reshape(-1), minlength=CODES))
+        if 10 <= t < 30:
+            np.testing.assert_array_equal(state[0][1:3], before[0][1:3])
+    uses = np.stack(uses)
+    assert uses[:10, 1:3].sum(0).min() > 0
+    assert uses[10:30, 1:3].max() == 0
+    assert uses[30:, 1:3].sum(0).min() > 0
+    assert uses[:, 5].max() == 0
+
+
+def test_code_without_a_use_does_not_move_by_a_bit():
+    quantizer = make(decay=0.5)
+    first = quantizer.embeddings[...]
+    z = jax.random.normal(jax.random.key(0), (8, DIM))
+    for _ in range(3):
+        quantizer.update(z, jnp.array([0, 0, 1, 1, 1, 3, 3, 0]))
+    changed = np.any(np.asarray(quantizer.embeddings[...] != first), axis=1)
+    np.testing.assert_array_equal(changed, [True, True, False, True, False, False])
+    held = quantizer.embeddings[...]
+    quantizer.update(z, jnp.full(8, 5))  # the sums and counts of 0, 1, 3 fade, their codes do not
+    np.testing.assert_array_equal(quantizer.embeddings[...][:5], held[:5])
+    assert np.all(quantizer.counts[...][jnp.array([0, 1, 3])] > 0)
+
+
+def test_first_code_is_the_mean_of_its_vectors():
+    quantizer = make(epsilon=1e-12)
+    z = jax.random.normal(jax.random.key(0), (4, DIM))
+    quantizer.update(z, jnp.array([2, 2, 2, 2]))
+    np.testing.assert_allclose(quantizer.embeddings[...][2], jnp.mean(z, axis=0), rtol=1e-5)
+
+
+def test_masked_vectors_take_no_part():
+    whole, part = make(), make()
+    z = jax.random.normal(jax.random.key(0), (2, 4, DIM))
+    indices = jnp.array([[0, 1, -1, 2], [-1, 1, 1, -1]])
+    whole.update(z.at[0, 2].set(jnp.nan).at[1, 0].set(1e30), indices)
+    kept = indices >= 0
+    part.update(z[kept], indices[kept])
+    for ours, theirs in zip(
+        jax.tree.leaves(nnx.state(whole)), jax.tree.leaves(nnx.state(part)), strict=True
+    ):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-6)
+
+
+def test_masked_in_the_call_and_in_the_update():
+    quantizer = make()
+    z = jax.random.normal(jax.random.key(0), (5, DIM))
+    mask = jnp.array([True, True, False, True, False])
+    indices = quantizer(z, mask, key=jax.random.key(0)).indices
+    quantizer.update(z, indices)
+    np.testing.assert_allclose(jnp.sum(quantizer.counts[...]), 0.01 * 3, rtol=1e-5)
+
+
+def test_update_with_nothing_but_masked_vectors_changes_no_code():
+    quantizer = make()
+    z = jax.random.normal(jax.random.key(0), (5, DIM))
+    before = quantizer.embeddings[...]
+    quantizer.update(z, jnp.full(5, -1))
+    np.testing.assert_array_equal(quantizer.embeddings[...], before)
+    assert not np.any(quantizer.counts[...])
+
+
+def test_two_halves_at_once_are_the_whole_batch():
+    # The parts of an accumulated step, joined in whatever order, are the batch.
+    whole, joined = make(), make()
+    z = jax.random.normal(jax.random.key(0), (8, 5, DIM))
+    indices = whole(z, key=jax.random.key(0)).indices
+    whole.update(z, indices)
+    halves = [joined(part, key=jax.random.key(0)).indices for part in (z[:4], z[4:])]
+    joined.update(jnp.concatenate([z[4:], z[:4]]), jnp.concatenate(halves[::-1]))
+    for ours, theirs in zip(
+        jax.tree.leaves(nnx.state(whole)), jax.tree.leaves(nnx.state(joined)), strict=True
+    ):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-5, atol=1e-7)
+
+
+def test_no_gradient_moves_the_codebook():
+    quantizer = make(commitment_cost=0.5)
+    z = jax.random.normal(jax.random.key(0), (5, DIM))
+    assert isinstance(quantizer.embeddings, QuantizerState)
+    assert not jax.tree.leaves(nnx.state(quantizer, nnx.Param))
+    graph, state = nnx.split(quantizer)
+
+    def loss(state, z):
+        return nnx.merge(graph, state)(z, key=jax.random.key(0)).loss
+
+    to_state, to_z = jax.grad(loss, (0, 1))(state, z)
+    assert not any(np.any(leaf) for leaf in jax.tree.leaves(to_state))
+    codes = quantizer.lookup(quantizer.encode(z))
+    np.testing.assert_allclose(to_z, 0.5 * 2 * (z - codes) / z.size, rtol=1e-5)
+    np.testing.assert_allclose(loss(state, z), 0.5 * np.mean((z - codes) ** 2), rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"decay": 1.0}, "decay is 1.0; it must be at least 0 and below 1"),
+        ({"decay": -0.1}, "decay is -0.1; it must be at least 0 and below 1"),
+        ({"decay": float("nan")}, "decay is nan; it must be at least 0 and below 1"),
+        ({"epsilon": 0.0}, "epsilon is 0.0; it must be a finite number above 0"),
+        ({"epsilon": float("inf")}, "epsilon is inf; it must be a finite number above 0"),
+    ],
+)
+def test_arguments_out_of_range(options, message):
+    with pytest.raises(ValueError, match=message):
+        make(**options)
