@@ -48,21 +48,22 @@ def training_step(quantizer: Quantizer, n: int) -> Callable[[], Any]:
 
     def loss(params: nnx.State, z: jax.Array, state: nnx.State, key: jax.Array) -> Any:
         quantized = nnx.merge(graphdef, params, state)(z, key=key)
-        return quantized.loss + jnp.sum(quantized.values * weights), quantized.indices
+        # The whole output is returned: what is not used, XLA would not compute.
+        return quantized.loss + jnp.sum(quantized.values * weights), quantized
 
     @jax.jit
     def step(params: nnx.State, state: nnx.State, z: jax.Array, key: jax.Array) -> Any:
-        gradients, indices = jax.grad(loss, (0, 1), has_aux=True)(params, z, state, key)
+        given = jax.value_and_grad(loss, (0, 1), has_aux=True)(params, z, state, key)
         updated = nnx.merge(graphdef, params, state)
-        updated.update(z, indices)
-        return gradients, indices, nnx.split(updated, nnx.Param, ...)[2]
+        updated.update(z, given[0][1].indices)
+        return given, nnx.split(updated, nnx.Param, ...)[2]
 
     key = jax.random.key(0)
 
     def call() -> Any:
         nonlocal state
-        gradients, indices, state = step(params, state, z, key)
-        return gradients, indices, state
+        given, state = step(params, state, z, key)
+        return given, state
 
     return call
 

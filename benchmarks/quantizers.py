@@ -23,27 +23,27 @@ ALIVE = {"revival_threshold": 0.1, "kmeans_init": True}
 RUNS: dict[str, dict[str, Any]] = {
     "VectorQuantizer": {},
     "EMAVectorQuantizer, kept alive": {"quantizer": "ema", **ALIVE},
+    "diveq, kept alive": {"estimator": "diveq", **ALIVE},
     "VectorQuantizer, kept alive": ALIVE,
-    "rotation_trick, kept alive": {"estimator": "rotation_trick", **ALIVE},
     "FSQ (5, 5, 5)": {
         "quantizer": "fsq", "levels": (5, 5, 5), "embedding_dim": 3, "num_embeddings": 125
     },
+    "rotation_trick, kept alive": {"estimator": "rotation_trick", **ALIVE},
+    "CosineVectorQuantizer, kept alive": {"quantizer": "cosine", **ALIVE},
+    "BSQ": {"quantizer": "bsq", "embedding_dim": 7},
+    "LFQ": {"quantizer": "lfq", "embedding_dim": 7},
     "ResidualVQ, 2 of EMA, kept alive": {
         "quantizer": "residual", "num_quantizers": 2, "num_embeddings": 11, **ALIVE
     },
     "ProductQuantizer, 2 of EMA, kept alive": {
         "quantizer": "product", "num_embeddings": 11, **ALIVE
     },
-    "CosineVectorQuantizer, kept alive": {"quantizer": "cosine", **ALIVE},
     "SimVQ": {"quantizer": "simvq"},
-    "EMAVectorQuantizer": {"quantizer": "ema"},
-    "rotation_trick": {"estimator": "rotation_trick"},
-    "ProjectedQuantizer of Cosine, kept alive": {"quantizer": "projected_cosine", **ALIVE},
-    "BSQ": {"quantizer": "bsq", "embedding_dim": 7},
-    "LFQ": {"quantizer": "lfq", "embedding_dim": 7},
-    "diveq, kept alive": {"estimator": "diveq", **ALIVE},
-    "nsvq, kept alive": {"estimator": "nsvq", **ALIVE},
     "GumbelQuantizer": {"quantizer": "gumbel"},
+    "EMAVectorQuantizer": {"quantizer": "ema"},
+    "nsvq, kept alive": {"estimator": "nsvq", **ALIVE},
+    "ProjectedQuantizer of Cosine, kept alive": {"quantizer": "projected_cosine", **ALIVE},
+    "rotation_trick": {"estimator": "rotation_trick"},
     "SampledVectorQuantizer, kept alive": {"quantizer": "sampled", "temperature": 0.1, **ALIVE},
     "EntropyVectorQuantizer": {"quantizer": "entropy"},
     "OrthogonalVectorQuantizer": {"quantizer": "orthogonal"},

@@ -92,7 +92,7 @@ RANDOM = {name for name in QUANTIZERS if QUANTIZERS[name]().per_token is False} 
 }  # fmt: skip
 every = pytest.mark.parametrize("name", QUANTIZERS)
 seeds = st.integers(0, 2**16)
-few = hypothesis.settings(max_examples=5)
+few = hypothesis.settings(max_examples=3)
 
 
 class Pieces:
@@ -238,9 +238,9 @@ def test_a_key_decides_all_that_is_random(name):
 
 
 @every
-@pytest.mark.parametrize("key", [None, KEY], ids=["evaluation", "training"])
-def test_jit_changes_nothing(name, key):
+def test_jit_changes_nothing(name):
     its, z = pieces(name), vectors(3, 5)
+    key = KEY if name in RANDOM else None
     jitted, eager = its.call(its.state, z, None, key), its.quantizer(z, key=key)
     np.testing.assert_array_equal(jitted.indices, eager.indices)
     assert_same(jitted, eager, rtol=1e-5, atol=1e-6)
@@ -279,14 +279,18 @@ def test_four_devices_change_nothing(name):
 
 @every
 def test_evaluation_changes_no_state_and_only_updates_do(name):
-    quantizer = QUANTIZERS[name]()
+    quantizer, z = QUANTIZERS[name](), vectors(3, 5)
     before = jax.tree.map(np.array, nnx.state(quantizer))
-    z = vectors(3, 5)
-    quantizer(z)
-    quantizer(z, key=KEY)
-    indices = quantizer.encode(z)
+
+    @nnx.jit  # which hands on what a method writes to the module
+    def evaluate(quantizer):
+        quantizer(z)
+        quantizer(z, key=KEY)
+        return quantizer.encode(z)
+
+    indices = evaluate(quantizer)
     assert_same(nnx.state(quantizer), before, rtol=0)
-    quantizer.update(z, indices, key=KEY)
+    nnx.jit(lambda quantizer: quantizer.update(z, indices, key=KEY))(quantizer)
     pairs = zip(jax.tree.leaves(nnx.state(quantizer)), jax.tree.leaves(before), strict=True)
     assert any(np.any(new != old) for new, old in pairs) == quantizer.has_updates
 
@@ -294,13 +298,11 @@ def test_evaluation_changes_no_state_and_only_updates_do(name):
 @every
 def test_gradient_accumulation_gives_the_same_statistics(name):
     """Two half batches, quantized apart, make the update of the whole one."""
-    its, z = pieces(name), vectors(4, 5)
+    its, z = pieces(name), vectors(6, 5)
     if not its.quantizer.has_updates:
-        assert_same(its.update(its.state, z, its.encode(its.state, z, None), key=KEY), its.state)
-        return
-    whole = its.call(its.state, z, None, None).indices
-    halves = [its.call(its.state, half, None, None).indices for half in (z[:2], z[2:])]
-    one = its.update(its.state, z, whole, key=KEY)
+        pytest.skip("has no statistics")
+    halves = [its.encode(its.state, half, None) for half in (z[:3], z[3:])]
+    one = its.update(its.state, z, its.encode(its.state, z, None), key=KEY)
     two = its.update(its.state, z, jnp.concatenate(halves), key=KEY)
     assert_same(two, one, rtol=0)
 
@@ -371,11 +373,10 @@ def test_all_masked_gives_zeros(name):
 
 
 @every
-@pytest.mark.parametrize("key", [None, KEY], ids=["evaluation", "training"])
-def test_bfloat16_is_computed_in_float32(name, key):
+def test_bfloat16_is_computed_in_float32(name):
     its, z = pieces(name), vectors(3, 5).astype(jnp.bfloat16)
     quantized, wide = (
-        its.call(its.state, given, None, key) for given in (z, z.astype(jnp.float32))
+        its.call(its.state, given, None, KEY) for given in (z, z.astype(jnp.float32))
     )
     assert quantized.values.dtype == jnp.bfloat16
     assert quantized.indices.dtype == jnp.int32
@@ -383,7 +384,7 @@ def test_bfloat16_is_computed_in_float32(name, key):
     np.testing.assert_array_equal(quantized.indices, wide.indices)
     np.testing.assert_allclose(quantized.loss, wide.loss, rtol=1e-6)
     np.testing.assert_array_equal(quantized.values, wide.values.astype(jnp.bfloat16))
-    after = its.update(its.state, z, quantized.indices, key=KEY)
+    after = jax.eval_shape(its.update, its.state, z, quantized.indices, key=KEY)
     for leaf, before in zip(jax.tree.leaves(after), jax.tree.leaves(its.state), strict=True):
         assert leaf.dtype == before.dtype
 

@@ -147,9 +147,9 @@ def test_entropy_moves_encoder_and_codes():
         DIM, CODES, commitment_cost=0.0, codebook_cost=0.0, rngs=nnx.Rngs(0)
     )
     graph, state = nnx.split(quantizer)
-    to_state, to_z = jax.jit(
-        jax.grad(lambda state, z: nnx.merge(graph, state)(z).loss, (0, 1))
-    )(state, jnp.asarray(data()[0]))
+    to_state, to_z = jax.jit(jax.grad(lambda state, z: nnx.merge(graph, state)(z).loss, (0, 1)))(
+        state, jnp.asarray(data()[0])
+    )
     assert np.all(np.any(to_z != 0, axis=1))
     assert np.all(np.any(to_state["embeddings"][...] != 0, axis=1))  # used or not
 

@@ -141,7 +141,7 @@ def in_chunks(function: Callable[[Any], Any], items: Any, numbers_each: int) -> 
 
 
 def _first_argmin(distances: Float[Array, " k"]) -> Int[Array, ""]:
-    """argmin, of operations that XLA:CPU fuses with the product of matrices that gave the distances.
+    """argmin, of operations that XLA:CPU fuses with the product that gave the distances.
 
     For an argmin, or a comparison with their minimum, it would write them to memory. So that a row
     of a chunk stays in the cache, many codes go by blocks. If all are NaN or infinite, the index

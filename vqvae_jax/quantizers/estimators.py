@@ -104,7 +104,7 @@ def diveq(
     codes: Float[Array, "*shape d"],
     key: jax.Array | None = None,
     *,
-    sigma: float = 0.03,
+    sigma: float = 1e-3,
 ) -> Float[Array, "*shape d"]:
     """DiVeQ (Vali et al. 2025, arXiv:2509.26469).
 
@@ -117,7 +117,9 @@ def diveq(
         z: the encoder's output [..., D].
         codes: the chosen codes [..., D].
         key: draws n. None: n = 0, and the value is the code to the bit.
-        sigma: standard deviation of the noise, at least 0 (functools.partial sets it).
+        sigma: standard deviation of the noise, at least 0, to be set with functools.partial. Small
+            beside the error: otherwise the values tell the decoder in training what the codes do
+            not tell it at evaluation.
 
     Returns:
         [..., D].
