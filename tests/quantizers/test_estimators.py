@@ -117,7 +117,6 @@ def test_rotation_to_the_opposite_is_the_reflection():
     np.testing.assert_allclose(found @ (-2 * code), code, rtol=1e-6)
 
 
-@pytest.mark.xfail(strict=True, reason="w is rounding noise there, neither 0 nor a direction")
 def test_rotation_to_the_opposite_but_for_rounding_takes_z_to_the_code():
     for code in vectors(5)[0]:
         z = np.float32(-1.7) * code  # u + v is what rounding left, of any direction

@@ -64,7 +64,8 @@ def rotation_trick(
     """
     z_norm, code_norm = norm(sg(z)), norm(sg(codes))
     u, v = unit(sg(z)), unit(sg(codes))
-    w = unit(u + v)
+    # Of opposite directions, rounding leaves a sum of no direction.
+    w = jnp.where(norm(u + v) > 1e-3, unit(u + v), 0)
     scale = jnp.where(z_norm > 0, code_norm / jnp.where(z_norm > 0, z_norm, 1), 1)
 
     def along(a: Array) -> Array:

@@ -55,7 +55,7 @@ class FSQ(Quantizer):
         key: jax.Array | None,
     ) -> Quantized:
         bounded = self._bounded(z)
-        digits = jnp.round(jax.lax.stop_gradient(bounded))
+        digits = self._rounded(jax.lax.stop_gradient(bounded))
         zero = jnp.zeros(())
         return Quantized(
             values=straight_through(bounded, digits) * self._row(self._steps(), z),
@@ -67,7 +67,7 @@ class FSQ(Quantizer):
         )
 
     def _encode(self, z: Float[Array, "*shape d"]) -> Int[Array, "*shape"]:
-        return self._index(jnp.round(self._bounded(z)))
+        return self._index(self._rounded(self._bounded(z)))
 
     def _lookup(self, indices: Int[Array, "*shape"]) -> Float[Array, "*shape d"]:
         places = np.cumprod([1, *self.levels[:-1]])
@@ -89,6 +89,12 @@ class FSQ(Quantizer):
         offset = np.where(np.array(self.levels) % 2 == 0, 0.5, 0.0)
         shift = np.arctanh(offset / half)
         return jnp.tanh(z + self._row(shift, z)) * self._row(half, z) - self._row(offset, z)
+
+    def _rounded(self, bounded: Float[Array, "*shape d"]) -> Float[Array, "*shape d"]:
+        """To the nearest level: with many levels, eps reaches past the last one."""
+        levels = np.array(self.levels)
+        low, high = self._row(-(levels // 2), bounded), self._row((levels - 1) // 2, bounded)
+        return jnp.clip(jnp.round(bounded), low, high)
 
     def _index(self, digits: Float[Array, "*shape d"]) -> Int[Array, "*shape"]:
         half = self._row(np.array(self.levels) // 2, digits)

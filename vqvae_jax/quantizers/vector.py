@@ -172,7 +172,7 @@ class VectorQuantizer(Quantizer):
         usage = updated_usage(self.usage[...], self.code_counts(indices))
         codebook = self.embeddings[...]
         replaced, vectors = draw_replacements(
-            key, usage < self.revival_threshold, z, indices, codebook
+            key, usage < self.revival_threshold, z, indices, self.codebook
         )
         self.embeddings[...] = jnp.where(
             replaced[:, None], vectors.astype(codebook.dtype), codebook
