@@ -158,6 +158,71 @@ def test_a_killed_run_ends_as_if_it_had_not_been(tmp_path, data_dir, whole_run, 
         np.testing.assert_array_equal(ours[name], value, err_msg=name)
 
 
+def test_a_killed_run_keeps_the_quantizers_state(tmp_path, data_dir):
+    """Averages, usage and the flag that the codes were taken from data; random draws go on."""
+    settings = {
+        "model__quantizer": "ema",
+        "model__revival_threshold": 0.5,
+        "model__kmeans_init": True,
+        "model__estimator": "nsvq",
+        "training__max_steps": 24,
+    }
+    for name in ("whole", "killed"):
+        script = KILL.format(root=str(ROOT), step=17, before=False) if name == "killed" else None
+        result = run(command(tmp_path / name, data_dir, **settings), script=script)
+        assert result.returncode == (0 if script is None else -signal.SIGKILL), result.stderr
+    resumed = run(command(tmp_path / "killed", data_dir, **settings))
+    assert resumed.returncode == 0, resumed.stderr
+    assert metrics(tmp_path / "killed") == metrics(tmp_path / "whole")
+    ours, expected = (saved_state(tmp_path / name, 24) for name in ("killed", "whole"))
+    assert {
+        f"variables.quantizer.{name}" for name in ("counts", "sums", "usage", "initialized")
+    } <= {*expected}
+    for name, value in expected.items():
+        np.testing.assert_array_equal(ours[name], value, err_msg=name)
+    loaded = load_model(tmp_path / "killed")
+    np.testing.assert_array_equal(
+        loaded.quantizer.embeddings[...], ours["variables.quantizer.embeddings"]
+    )
+
+
+@pytest.mark.parametrize("config", sorted(path.name for path in (ROOT / "configs").glob("*.py")))
+def test_every_config_trains(tmp_path, data_dir, config):
+    arguments = command(tmp_path / "run", data_dir, training__max_steps=2)
+    result = run([arguments[0], str(ROOT / "configs" / config), *arguments[2:]])
+    assert result.returncode == 0, result.stderr
+    last = metrics(tmp_path / "run")[-1]
+    assert (last["step"], last["split"]) == (2, "test")
+    for picture in ("reconstructions", "codebook", "training"):
+        assert Image.open(tmp_path / "run" / f"{picture}.png").size[0] > 500
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        (
+            {"model__quantizer": "fsq", "model__levels": "(8,4)"},
+            "model.embedding_dim is 16; with the other settings of the quantizer fsq it must be 2",
+        ),
+        (
+            {"model__levels": "(8,4)"},
+            "model.levels is (8, 4); the quantizer vq does not take it: it must be ()",
+        ),
+        (
+            {"model__quantizer": "lfq"},
+            "model.num_embeddings is 128; with the other settings of the quantizer lfq it must be",
+        ),
+        ({"model__quantizer": "best"}, "model.quantizer is 'best'; it must be one of vq, ema, "),
+    ],
+)
+def test_settings_that_do_not_fit_the_quantizer_are_refused(tmp_path, data_dir, settings, message):
+    result = run(command(tmp_path / "run", data_dir, **settings))
+    assert result.returncode == 2
+    assert result.stderr.startswith(f"train.py: {message}"), result.stderr
+    assert result.stderr.count("\n") == 1
+    assert not (tmp_path / "run").exists()
+
+
 @pytest.mark.parametrize("devices", [1, 4])
 def test_devices_and_dispatches_do_not_change_a_run(tmp_path, data_dir, whole_run, devices):
     arguments = command(tmp_path / "run", data_dir, training__devices=devices)

@@ -77,6 +77,9 @@ QUANTIZERS = {
     "residual_dropout": lambda: ResidualVQ(several(VectorQuantizer, 3), quantize_dropout=True),
     "residual_rotated": lambda: ResidualVQ(several(SimVQ, 2), estimator=rotation_trick),
     "residual_gumbel": lambda: ResidualVQ(several(GumbelQuantizer, 2)),
+    "residual_diveq": lambda: ResidualVQ(
+        several(VectorQuantizer, 2, estimator=diveq, **MOVES_CODES)
+    ),
     "residual_lfq": lambda: ResidualVQ([LFQ(DIM), BSQ(DIM)]),
     "grouped_residual": lambda: GroupedResidualVQ(
         [ResidualVQ(several(VectorQuantizer, 2, dim=2)) for _ in range(2)]

@@ -3,7 +3,6 @@
 import abc
 import dataclasses
 import math
-from typing import ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -44,7 +43,7 @@ class Quantizer(nnx.Module):
     per_token: bool = True
     has_updates: bool = False
     has_initialization: bool = False
-    learns_from_values: ClassVar[bool] = False
+    learns_from_values: bool = False
 
     def __call__(
         self,
@@ -102,6 +101,9 @@ class Quantizer(nnx.Module):
         Returns:
             [..., D], what a call's values are at evaluation; 0 for the index -1 (masked), NaN for
             indices of K and more.
+
+        Raises:
+            ValueError: the last axis of the indices has the wrong length.
         """
         return self._lookup(indices)
 

@@ -73,11 +73,6 @@ class ProductQuantizer(Quantizer):
         return self._joined([quantizer.encode(part) for quantizer, part in parts])
 
     def _lookup(self, indices: Int[Array, "*shape n"]) -> Float[Array, "*shape d"]:
-        """The codes [..., D] at integer indices [..., num_codebooks]: 0 where -1, NaN from K on.
-
-        Raises:
-            ValueError: there is another number of indices.
-        """
         if indices.shape[-1] != self.num_codebooks:
             raise ValueError(
                 f"indices have shape {indices.shape}; their last axis must be {self.num_codebooks}"
@@ -137,8 +132,8 @@ class ProductQuantizer(Quantizer):
 class GroupedResidualVQ(ProductQuantizer):
     """Residual quantizers side by side (Yang et al. 2023, HiFi-Codec, arXiv:2305.02765, section 3).
 
-    A `ProductQuantizer` of `ResidualVQ`s, all of n codebooks, that can decode the first codes of
-    every group.
+    A `ProductQuantizer` of `ResidualVQ`s, all of n codebooks. `lookup` also decodes from the first
+    m codes of every group: the indices group by group, m of each.
 
     Args:
         groups: at least one, all with the same num_embeddings and num_codebooks.
@@ -154,13 +149,6 @@ class GroupedResidualVQ(ProductQuantizer):
             raise ValueError(f"the groups' num_codebooks are {depths}; they must be the same")
 
     def _lookup(self, indices: Int[Array, "*shape m"]) -> Float[Array, "*shape d"]:
-        """The codes [..., D] at integer indices [..., groups * m], m from 1 to n.
-
-        Group by group, the first m codes of each.
-
-        Raises:
-            ValueError: the number of indices is not such a multiple.
-        """
         groups = len(self.quantizers)
         depth, rest = divmod(indices.shape[-1], groups)
         if rest or not 1 <= depth <= self.num_codebooks // groups:

@@ -19,6 +19,7 @@ class ResidualVQ(Quantizer):
 
     The losses are the sums of the quantizers' losses of their residuals. The estimator is applied
     once, to the sum: adding up the quantizers' own would hand z the gradient n times.
+    `lookup(indices[..., :m])` decodes from the first m codes.
 
     Args:
         quantizers: Q_i, at least one, all with the same embedding_dim and num_embeddings; or a
@@ -114,14 +115,6 @@ class ResidualVQ(Quantizer):
         return jnp.stack(indices, axis=-1)
 
     def _lookup(self, indices: Int[Array, "*shape m"]) -> Float[Array, "*shape d"]:
-        """The sums of codes [..., D] at integer indices [..., m], m from 1 to num_codebooks.
-
-        With m < num_codebooks: decoded from the first m codes alone. Codes where an index is -1 are
-        left out.
-
-        Raises:
-            ValueError: there are more indices than codebooks.
-        """
         if not 1 <= indices.shape[-1] <= self.num_codebooks:
             raise ValueError(
                 f"indices have shape {indices.shape}; their last axis must be 1 to "

@@ -79,6 +79,7 @@ class VectorQuantizer(Quantizer):
         self.codebook_cost = codebook_cost
         self.estimator = estimator
         self.per_token = estimator in DETERMINISTIC
+        self.learns_from_values = estimator not in DETERMINISTIC  # which move the codes
         self.revival_threshold = revival_threshold
         self.has_updates = revival_threshold > 0
         self.embeddings: nnx.Variable = nnx.Param(

@@ -118,7 +118,8 @@ class ModelConfig(_Section):
         embedding_dim: D, numbers in a latent vector.
         num_embeddings: K, codes in each codebook.
         commitment_cost: beta, the weight of the commitment loss.
-        estimator: of the gradient.
+        estimator: of the gradient. With nsvq and diveq, vq has neither codebook nor commitment
+            loss.
         revival_threshold: share of its fair share below which a code is replaced; 0: never.
         kmeans_init: whether the codes begin as k-means centres of the first batch.
         levels: of each number, for fsq.
