@@ -186,8 +186,8 @@ def test_a_killed_run_keeps_the_quantizers_state(tmp_path, data_dir):
     )
 
 
-@pytest.mark.parametrize("config", sorted(path.name for path in (ROOT / "configs").glob("*.py")))
-def test_every_config_trains(tmp_path, data_dir, config):
+@pytest.mark.parametrize("config", ["mnist_residual.py", "mnist_gumbel.py"])
+def test_other_quantizers_train(tmp_path, data_dir, config):
     arguments = command(tmp_path / "run", data_dir, training__max_steps=2)
     result = run([arguments[0], str(ROOT / "configs" / config), *arguments[2:]])
     assert result.returncode == 0, result.stderr
@@ -197,29 +197,13 @@ def test_every_config_trains(tmp_path, data_dir, config):
         assert Image.open(tmp_path / "run" / f"{picture}.png").size[0] > 500
 
 
-@pytest.mark.parametrize(
-    ("settings", "message"),
-    [
-        (
-            {"model__quantizer": "fsq", "model__levels": "(8,4)"},
-            "model.embedding_dim is 16; with the other settings of the quantizer fsq it must be 2",
-        ),
-        (
-            {"model__levels": "(8,4)"},
-            "model.levels is (8, 4); the quantizer vq does not take it: it must be ()",
-        ),
-        (
-            {"model__quantizer": "lfq"},
-            "model.num_embeddings is 128; with the other settings of the quantizer lfq it must be",
-        ),
-        ({"model__quantizer": "best"}, "model.quantizer is 'best'; it must be one of vq, ema, "),
-    ],
-)
-def test_settings_that_do_not_fit_the_quantizer_are_refused(tmp_path, data_dir, settings, message):
-    result = run(command(tmp_path / "run", data_dir, **settings))
+def test_settings_that_do_not_fit_the_quantizer_are_refused(tmp_path, data_dir):
+    result = run(command(tmp_path / "run", data_dir, model__quantizer="lfq"))
     assert result.returncode == 2
-    assert result.stderr.startswith(f"train.py: {message}"), result.stderr
-    assert result.stderr.count("\n") == 1
+    assert result.stderr == (
+        "train.py: model.num_embeddings is 128; with the other settings of the quantizer lfq "
+        "it must be 65536\n"
+    )
     assert not (tmp_path / "run").exists()
 
 
