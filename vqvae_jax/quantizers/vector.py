@@ -107,7 +107,8 @@ class VectorQuantizer(Quantizer):
         codebook = self.codebook
         indices = self._search(z, codebook, search_key)
         codes = lookup(codebook, indices)
-        codebook_loss = mean_over_tokens((codes - jax.lax.stop_gradient(z)) ** 2, mask)
+        # The same differences in both, so that XLA computes them once.
+        codebook_loss = mean_over_tokens((jax.lax.stop_gradient(z) - codes) ** 2, mask)
         commitment_loss = mean_over_tokens((z - jax.lax.stop_gradient(codes)) ** 2, mask)
         return Quantized(
             values=self.estimator(z, codes, value_key),
