@@ -194,7 +194,8 @@ def test_other_quantizers_train(tmp_path, data_dir, config):
     last = metrics(tmp_path / "run")[-1]
     assert (last["step"], last["split"]) == (2, "test")
     for picture in ("reconstructions", "codebook", "training"):
-        assert Image.open(tmp_path / "run" / f"{picture}.png").size[0] > 500
+        with Image.open(tmp_path / "run" / f"{picture}.png") as image:
+            assert image.size[0] > 500
 
 
 def test_settings_that_do_not_fit_the_quantizer_are_refused(tmp_path, data_dir):

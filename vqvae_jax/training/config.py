@@ -3,7 +3,7 @@
 import dataclasses
 import math
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import ml_collections
@@ -139,7 +139,7 @@ class ModelConfig(_Section):
         _number("a number of at least 0 and below 1", lambda value: 0 <= value < 1), 0.0
     )
     kmeans_init: bool = _setting(_flag(), False)
-    levels: tuple[int, ...] = _setting(_levels(), ())
+    levels: Sequence[int] = _setting(_levels(), ())
     num_quantizers: int = _setting(_integer(1, 64), 1)
     codebook_dim: int = _setting(_integer(1, 2**16), 8)
     temperature: float = _setting(_number("a finite number above 0", lambda value: value > 0), 1.0)
