@@ -33,6 +33,7 @@ RUNS: dict[str, dict[str, Any]] = {
     "CosineVectorQuantizer, kept alive": {"quantizer": "cosine", **ALIVE},
     "BSQ": {"quantizer": "bsq", "embedding_dim": 7},
     "LFQ": {"quantizer": "lfq", "embedding_dim": 7},
+    "LFQ, entropy cost 0.01": {"quantizer": "lfq", "embedding_dim": 7, "entropy_cost": 0.01},
     "ResidualVQ, 2 of EMA, kept alive": {
         "quantizer": "residual", "num_quantizers": 2, "num_embeddings": 11, **ALIVE
     },

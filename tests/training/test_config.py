@@ -35,6 +35,7 @@ def test_mnist_is_the_reference_protocol():
             "num_quantizers": 1,
             "codebook_dim": 8,
             "temperature": 1.0,
+            "entropy_cost": 0.1,
         },
         "training": {
             "batch_size": 128,
@@ -78,6 +79,7 @@ NAN, INF = float("nan"), float("inf")
         ("model__levels", [8, (1, 2), (2.0,), (True, 2), "8"], "integers of at least 2"),
         ("model__num_quantizers", [0, 1.5, None], "an integer from 1 to"),
         ("model__codebook_dim", [0, None], "an integer from 1 to"),
+        ("model__entropy_cost", [-1, NAN, None], "finite number of at least 0"),
         ("model__temperature", [0, -1.0, INF, None], "finite number above 0"),
         ("data__name", ["", "MNIST", "../x", "a/b", None, 3], "lower-case letters"),
         ("data__archives", ["", 3, "a\0b"], "the path of a folder, or not given"),

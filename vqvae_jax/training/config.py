@@ -126,6 +126,7 @@ class ModelConfig(_Section):
         num_quantizers: how many in a row, for residual and grouped_residual.
         codebook_dim: numbers in a code after the projection, for projected_cosine.
         temperature: for sampled, entropy, gumbel, lfq and bsq.
+        entropy_cost: weight of the entropy loss, for entropy, lfq and bsq.
     """
 
     quantizer: str = _setting(_choice(RECIPES), "vq")
@@ -143,6 +144,9 @@ class ModelConfig(_Section):
     num_quantizers: int = _setting(_integer(1, 64), 1)
     codebook_dim: int = _setting(_integer(1, 2**16), 8)
     temperature: float = _setting(_number("a finite number above 0", lambda value: value > 0), 1.0)
+    entropy_cost: float = _setting(
+        _number("a finite number of at least 0", lambda value: value >= 0), 0.1
+    )
 
     def __post_init__(self) -> None:
         if isinstance(self.levels, list):  # as JSON has it

@@ -130,7 +130,9 @@ RECIPES: Mapping[str, Recipe] = {
     "ema": _codebook(q.EMAVectorQuantizer),
     "cosine": _codebook(q.CosineVectorQuantizer),
     "sampled": _codebook(q.SampledVectorQuantizer, temperature="temperature"),
-    "entropy": _codebook(q.EntropyVectorQuantizer, temperature="temperature"),
+    "entropy": _codebook(
+        q.EntropyVectorQuantizer, temperature="temperature", entropy_cost="entropy_cost"
+    ),
     "orthogonal": _codebook(q.OrthogonalVectorQuantizer),
     "simvq": Recipe(
         lambda model, rngs: q.SimVQ(
@@ -160,13 +162,18 @@ RECIPES: Mapping[str, Recipe] = {
     "fsq": Recipe(lambda model, _: q.FSQ(model.levels), frozenset({"levels"})),
     "lfq": Recipe(
         lambda model, _: q.LFQ(
-            model.embedding_dim, model.commitment_cost, temperature=model.temperature
+            model.embedding_dim,
+            model.commitment_cost,
+            entropy_cost=model.entropy_cost,
+            temperature=model.temperature,
         ),
-        frozenset({"commitment_cost", "temperature"}),
+        frozenset({"commitment_cost", "entropy_cost", "temperature"}),
     ),
     "bsq": Recipe(
-        lambda model, _: q.BSQ(model.embedding_dim, temperature=model.temperature),
-        frozenset({"temperature"}),
+        lambda model, _: q.BSQ(
+            model.embedding_dim, entropy_cost=model.entropy_cost, temperature=model.temperature
+        ),
+        frozenset({"entropy_cost", "temperature"}),
     ),
     "gumbel": Recipe(
         lambda model, rngs: q.GumbelQuantizer(
