@@ -128,8 +128,8 @@ def test_initial_codes_come_from_the_first_batch():
     model = model_with("averaged")
     graphdef = split_model(model)[0]
     state = TrainState.of(model, OPTIMIZER)
-    once = initialize_codes(graphdef, SEED, state, IMAGES[:12])
-    again = initialize_codes(graphdef, SEED, once, IMAGES[12:24])
+    once = initialize_codes(graphdef, SEED, state, jnp.asarray(IMAGES[:12]))
+    again = initialize_codes(graphdef, SEED, once, jnp.asarray(IMAGES[12:24]))
     latents = np.asarray(model.encoder(to_floats(jnp.asarray(IMAGES[:12])))).reshape(-1, 4)
     codes = np.asarray(once.variables["quantizer"]["embeddings"][...])
     assert np.all(codes >= latents.min(0) - 1e-6)

@@ -1,6 +1,7 @@
 """Training steps: a pure function of the state and batches."""
 
 import dataclasses
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -119,15 +120,15 @@ def _with_updated_quantizer(
 def reset_moments(
     optimizer: optax.GradientTransformation,
     opt_state: optax.OptState,
-    before: nnx.State,
-    after: nnx.State,
+    before: Any,
+    after: Any,
 ) -> optax.OptState:
     """Forgets what the optimiser knows of codes that were replaced, not moved.
 
     Args:
         optimizer: an optax transformation.
         opt_state: its state.
-        before: parameters before the replacement.
+        before: parameters before the replacement, as a pytree.
         after: and after it. Wherever any number of a row (of what lies at one index of a
             parameter's first axis) differs, the row's moments become 0.
 
