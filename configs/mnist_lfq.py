@@ -1,6 +1,9 @@
 """configs/mnist.py with lookup-free quantization: 7 bits, 128 codes.
 
-python train.py --config configs/mnist_lfq.py
+    python train.py --config configs/mnist_lfq.py
+
+After 10 epochs on the full 60,000 images, seed 0: test nmse 0.0575, perplexity 26.2, all 128 codes
+used; configs/mnist.py: 0.0491, 7.9, 92 of 128.
 """
 
 import ml_collections

@@ -1,6 +1,8 @@
 """configs/mnist.py with SimVQ: a frozen codebook times a learnt matrix.
 
-python train.py --config configs/mnist_simvq.py
+    python train.py --config configs/mnist_simvq.py
+
+docs/quantizers.md compares it with the others.
 """
 
 import ml_collections

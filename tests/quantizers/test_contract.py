@@ -53,7 +53,6 @@ def of(make, dim=DIM, **options):
 QUANTIZERS = {
     "vector": of(VectorQuantizer),
     "vector_alive": of(VectorQuantizer, **ALIVE),
-    "rotation_trick": of(VectorQuantizer, estimator=rotation_trick),
     "nsvq": of(VectorQuantizer, estimator=nsvq, **MOVES_CODES),
     "diveq": of(VectorQuantizer, estimator=diveq, **MOVES_CODES),
     "ema": of(EMAVectorQuantizer),
@@ -67,12 +66,10 @@ QUANTIZERS = {
     "lfq": lambda: LFQ(DIM),
     "bsq": lambda: BSQ(DIM),
     "gumbel": of(GumbelQuantizer),
-    "gumbel_soft": of(GumbelQuantizer, hard=False),
     "projected": lambda: ProjectedQuantizer(
         of(CosineVectorQuantizer, dim=2)(), DIM, rngs=nnx.Rngs(1)
     ),
     "residual": lambda: ResidualVQ(several(VectorQuantizer, 3)),
-    "residual_ema_alive": lambda: ResidualVQ(several(EMAVectorQuantizer, 2, **ALIVE)),
     "residual_shared": lambda: ResidualVQ(several(EMAVectorQuantizer, 1), num_quantizers=3),
     "residual_dropout": lambda: ResidualVQ(several(VectorQuantizer, 3), quantize_dropout=True),
     "residual_rotated": lambda: ResidualVQ(several(SimVQ, 2), estimator=rotation_trick),
@@ -80,7 +77,6 @@ QUANTIZERS = {
     "residual_diveq": lambda: ResidualVQ(
         several(VectorQuantizer, 2, estimator=diveq, **MOVES_CODES)
     ),
-    "residual_lfq": lambda: ResidualVQ([LFQ(DIM), BSQ(DIM)]),
     "grouped_residual": lambda: GroupedResidualVQ(
         [ResidualVQ(several(VectorQuantizer, 2, dim=2)) for _ in range(2)]
     ),
@@ -91,7 +87,7 @@ QUANTIZERS = {
 }
 # Whose training values are others by definition: noise, soft or drawn codes, dropped quantizers.
 RANDOM = {name for name in QUANTIZERS if QUANTIZERS[name]().per_token is False} - {
-    "entropy", "lfq", "bsq", "residual_lfq"
+    "entropy", "lfq", "bsq"
 }  # fmt: skip
 every = pytest.mark.parametrize("name", QUANTIZERS)
 seeds = st.integers(0, 2**16)

@@ -91,8 +91,10 @@ def expected(name):
     return state, np.array(losses)
 
 
-@pytest.mark.parametrize("name", QUANTIZERS)
-@pytest.mark.parametrize(("devices", "steps_a_dispatch"), [(1, 3), (2, 1), (4, 1), (4, 3)])
+@pytest.mark.parametrize(
+    ("name", "devices", "steps_a_dispatch"),
+    [("plain", 1, 1), ("plain", 2, 3), *[(name, 4, 1) for name in QUANTIZERS], ("revived", 1, 3)],
+)
 def test_devices_and_dispatches_change_nothing(name, devices, steps_a_dispatch):
     model = model_with(name)
     mesh = mesh_for(jax.devices()[:devices], 12)
