@@ -2,7 +2,8 @@
 
     python train.py --config configs/mnist_simvq.py
 
-After 10 epochs on the full 60,000 images, seed 0: test nmse 0.0530, perplexity 12.4, 127 of 128 codes used;
+After 10 epochs on the full 60,000 images, seed 0: test nmse 0.0530, perplexity 12.4,
+127 of 128 codes used;
 configs/mnist.py: 0.0491, 7.9, 92 of 128.
 """
 
