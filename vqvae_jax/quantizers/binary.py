@@ -10,7 +10,7 @@ from vqvae_jax.quantizers.base import (
     check_at_least_zero,
     check_integer,
 )
-from vqvae_jax.quantizers.core import Quantized, mean_over_tokens, unit
+from vqvae_jax.quantizers.core import Quantized, computed_codes, mean_over_tokens, unit
 from vqvae_jax.quantizers.estimators import straight_through
 from vqvae_jax.quantizers.regularized import entropy
 
@@ -137,8 +137,7 @@ class LFQ(Quantizer):
         bits = bits.reshape((1,) * indices.ndim + (-1,))
         ones = (indices[..., None] >> bits) & 1
         codes = jnp.where(ones == 1, self.magnitude, -self.magnitude)
-        inside = indices[..., None] < self.num_embeddings
-        return jnp.where(indices[..., None] < 0, 0.0, jnp.where(inside, codes, jnp.nan))
+        return computed_codes(codes, indices, self.num_embeddings)
 
     def _compared(self, z: Float[Array, "*shape d"]) -> Float[Array, "*shape d"]:
         """What the signs are taken of, and the losses computed from: z itself."""

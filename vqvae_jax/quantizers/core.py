@@ -103,11 +103,12 @@ def sample_code(
     dtype = jnp.promote_types(z.dtype, jnp.float32)
     codes = jax.lax.stop_gradient(codebook).astype(dtype)
     vectors = jax.lax.stop_gradient(z).astype(dtype).reshape(-1, z.shape[-1])
+    code_norms = jnp.sum(codes**2, axis=1)
 
     def draw(vector_and_key: tuple[Array, Array]) -> Int[Array, ""]:
         vector, key = vector_and_key
         products = jnp.matmul(codes, vector, precision=jax.lax.Precision.HIGHEST)
-        logits = (2.0 * products - jnp.sum(codes**2, axis=1)) / temperature
+        logits = (2.0 * products - code_norms) / temperature
         return jax.random.categorical(key, logits).astype(jnp.int32)
 
     keys = jax.random.split(key, len(vectors))
@@ -172,6 +173,23 @@ def lookup(
     """
     codes = codebook.at[indices].get(mode="fill", fill_value=jnp.nan)
     return jnp.where(indices[..., None] >= 0, codes, jnp.zeros((), codes.dtype))
+
+
+def computed_codes(
+    codes: Float[Array, "*shape d"], indices: Int[Array, "*shape"], num_embeddings: int
+) -> Float[Array, "*shape d"]:
+    """What `lookup` gives, where codes are computed from their indices and not kept in a codebook.
+
+    Args:
+        codes: [..., D], of any value where the index is none of a code.
+        indices: integers [...].
+        num_embeddings: K.
+
+    Returns:
+        [..., D]: zeros where an index is negative (masked), NaN where it is K or more.
+    """
+    inside = jnp.where(indices[..., None] < num_embeddings, codes, jnp.nan)
+    return jnp.where(indices[..., None] >= 0, inside, jnp.zeros((), codes.dtype))
 
 
 def norm(vectors: Float[Array, "*shape d"]) -> Float[Array, "*shape 1"]:

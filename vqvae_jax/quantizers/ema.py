@@ -21,7 +21,7 @@ class EMAVectorQuantizer(VectorQuantizer):
 
     for the codes with n_k > 0; the others stay where they are. N_k and m_k begin at 0, so that
     their quotient is a weighted mean of what the code has seen. The loss is beta times the
-    commitment loss; the codebook loss is 0.
+    commitment loss; the codebook loss is reported and takes no part in it.
 
     Args:
         embedding_dim: D, numbers in a code, at least 1.

@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
 from vqvae_jax.quantizers.base import Quantizer, check_integer
-from vqvae_jax.quantizers.core import Quantized
+from vqvae_jax.quantizers.core import Quantized, computed_codes
 from vqvae_jax.quantizers.estimators import straight_through
 
 # Keeps the outermost levels within reach of the tanh.
@@ -77,8 +77,7 @@ class FSQ(Quantizer):
         digits = rest % jnp.asarray(self.levels, jnp.int32).reshape(shape)
         steps = jnp.asarray(self._steps(), jnp.float32).reshape(shape)
         codes = (digits - jnp.asarray(half, jnp.int32).reshape(shape)).astype(jnp.float32) * steps
-        inside = indices[..., None] < self.num_embeddings
-        return jnp.where(indices[..., None] < 0, 0.0, jnp.where(inside, codes, jnp.nan))
+        return computed_codes(codes, indices, self.num_embeddings)
 
     def _steps(self) -> np.ndarray:
         """Between neighbouring levels: multiplied by, since XLA may divide in another way."""

@@ -64,52 +64,42 @@ _KEPT_ALIVE = {"revival_threshold", "kmeans_init"}
 _CODEBOOK = {"commitment_cost", "estimator", *_KEPT_ALIVE}
 
 
-def _codebook(make: Callable[..., q.Quantizer], **options: str) -> Recipe:
-    """Of what is made like a `VectorQuantizer`; options: more arguments, and their settings."""
+def _made_like_vq(
+    make: Callable[..., q.Quantizer], model: ModelConfig, rngs: nnx.Rngs, **options: Any
+) -> q.Quantizer:
+    """What is made like a `VectorQuantizer`; options: more of its arguments, or others."""
+    arguments = {
+        "embedding_dim": model.embedding_dim,
+        "num_embeddings": model.num_embeddings,
+        "commitment_cost": model.commitment_cost,
+        "revival_threshold": model.revival_threshold,
+        "kmeans_init": model.kmeans_init,
+    }
+    return make(**(arguments | options), rngs=rngs)
+
+
+def _codebook(make: Callable[..., q.Quantizer], *settings: str) -> Recipe:
+    """Of what is made like a `VectorQuantizer`, and takes more settings as arguments."""
 
     def build(model: ModelConfig, rngs: nnx.Rngs) -> q.Quantizer:
-        return make(
-            model.embedding_dim,
-            model.num_embeddings,
-            commitment_cost=model.commitment_cost,
-            estimator=ESTIMATORS[model.estimator],
-            revival_threshold=model.revival_threshold,
-            kmeans_init=model.kmeans_init,
-            rngs=rngs,
-            **{name: getattr(model, setting) for name, setting in options.items()},
-        )
+        more = {name: getattr(model, name) for name in settings}
+        return _made_like_vq(make, model, rngs, estimator=ESTIMATORS[model.estimator], **more)
 
-    return Recipe(build, frozenset(_CODEBOOK | set(options.values())))
+    return Recipe(build, frozenset(_CODEBOOK | set(settings)))
 
 
 def _vector(model: ModelConfig, rngs: nnx.Rngs) -> q.Quantizer:
     moves_codes = model.estimator in ("nsvq", "diveq")
-    return q.VectorQuantizer(
-        model.embedding_dim,
-        model.num_embeddings,
-        0.0 if moves_codes else model.commitment_cost,
-        codebook_cost=0.0 if moves_codes else 1.0,
-        estimator=ESTIMATORS[model.estimator],
-        revival_threshold=model.revival_threshold,
-        kmeans_init=model.kmeans_init,
-        rngs=rngs,
-    )
+    costs = {"commitment_cost": 0.0, "codebook_cost": 0.0} if moves_codes else {}
+    estimator = ESTIMATORS[model.estimator]
+    return _made_like_vq(q.VectorQuantizer, model, rngs, estimator=estimator, **costs)
 
 
-def _ema(
-    model: ModelConfig, rngs: nnx.Rngs, embedding_dim: int | None = None
-) -> q.EMAVectorQuantizer:
-    return q.EMAVectorQuantizer(
-        embedding_dim or model.embedding_dim,
-        model.num_embeddings,
-        model.commitment_cost,
-        revival_threshold=model.revival_threshold,
-        kmeans_init=model.kmeans_init,
-        rngs=rngs,
-    )
+def _ema(model: ModelConfig, rngs: nnx.Rngs, embedding_dim: int) -> q.Quantizer:
+    return _made_like_vq(q.EMAVectorQuantizer, model, rngs, embedding_dim=embedding_dim)
 
 
-def _residual(model: ModelConfig, rngs: nnx.Rngs, embedding_dim: int | None = None) -> q.ResidualVQ:
+def _residual(model: ModelConfig, rngs: nnx.Rngs, embedding_dim: int) -> q.ResidualVQ:
     return q.ResidualVQ(
         [_ema(model, rngs, embedding_dim) for _ in range(model.num_quantizers)],
         estimator=ESTIMATORS[model.estimator],
@@ -129,10 +119,8 @@ RECIPES: Mapping[str, Recipe] = {
     "vq": Recipe(_vector, frozenset(_CODEBOOK)),
     "ema": _codebook(q.EMAVectorQuantizer),
     "cosine": _codebook(q.CosineVectorQuantizer),
-    "sampled": _codebook(q.SampledVectorQuantizer, temperature="temperature"),
-    "entropy": _codebook(
-        q.EntropyVectorQuantizer, temperature="temperature", entropy_cost="entropy_cost"
-    ),
+    "sampled": _codebook(q.SampledVectorQuantizer, "temperature"),
+    "entropy": _codebook(q.EntropyVectorQuantizer, "temperature", "entropy_cost"),
     "orthogonal": _codebook(q.OrthogonalVectorQuantizer),
     "simvq": Recipe(
         lambda model, rngs: q.SimVQ(
@@ -146,14 +134,7 @@ RECIPES: Mapping[str, Recipe] = {
     ),
     "projected_cosine": Recipe(
         lambda model, rngs: q.ProjectedQuantizer(
-            q.CosineVectorQuantizer(
-                model.codebook_dim,
-                model.num_embeddings,
-                model.commitment_cost,
-                revival_threshold=model.revival_threshold,
-                kmeans_init=model.kmeans_init,
-                rngs=rngs,
-            ),
+            _made_like_vq(q.CosineVectorQuantizer, model, rngs, embedding_dim=model.codebook_dim),
             model.embedding_dim,
             rngs=rngs,
         ),
@@ -184,7 +165,10 @@ RECIPES: Mapping[str, Recipe] = {
         ),
         frozenset({"temperature"}),
     ),
-    "residual": Recipe(_residual, frozenset(_CODEBOOK | {"num_quantizers"})),
+    "residual": Recipe(
+        lambda model, rngs: _residual(model, rngs, model.embedding_dim),
+        frozenset(_CODEBOOK | {"num_quantizers"}),
+    ),
     "grouped_residual": Recipe(
         lambda model, rngs: q.GroupedResidualVQ(
             [_residual(model, rngs, dim) for dim in _halves(model)]
