@@ -105,9 +105,11 @@ def training(records: list[dict[str, Any]], num_codes: int) -> bytes:
             for name in ("perplexity", "codes_used"):
                 label = f"{name.replace('_', ' ')} (test)"
                 codes.plot(steps, [line[name] for line in lines], label=label, **style)
-    for axes, name in ((loss, "loss"), (error, "nmse: mse / data variance")):
-        axes.set_yscale("log")
-        _label(axes, name)
+    if all(record["loss"] > 0 for record in records):  # an entropy loss may make it negative
+        loss.set_yscale("log")
+    error.set_yscale("log")
+    _label(loss, "loss")
+    _label(error, "nmse: mse / data variance")
     codes.set_ylim(0, num_codes * 1.02)
     _label(codes, f"codes, of {num_codes}")
     return _png(figure)
