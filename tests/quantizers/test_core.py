@@ -40,7 +40,7 @@ def test_search_in_chunks_finds_the_same(monkeypatch, forget_compiled, limit):
     z = jnp.asarray(random.randn(3, 20, 3).astype(np.float32))
     codebook = jnp.asarray(random.randn(7, 3).astype(np.float32))
     whole = core.nearest_code(z, codebook)
-    monkeypatch.setattr(core, "MAX_DISTANCES_CPU", limit)
+    monkeypatch.setattr(core, "MAX_NUMBERS", limit)
     jax.clear_caches()
     np.testing.assert_array_equal(core.nearest_code(z, codebook), whole)
 

@@ -219,7 +219,7 @@ def test_chunks_change_nothing(monkeypatch, forget_compiled, limit):
         return [quantized, gradients[1], learnt, jax.jit(nnx.merge(graph, state).encode)(z)]
 
     whole = jax.tree.leaves(run())
-    monkeypatch.setattr(core, "MAX_DISTANCES_CPU", limit)
+    monkeypatch.setattr(core, "MAX_NUMBERS_CPU", limit)
     jax.clear_caches()
     for chunked, expected in zip(jax.tree.leaves(run()), whole, strict=True):
         np.testing.assert_allclose(chunked, expected, rtol=1e-5, atol=1e-6)

@@ -34,7 +34,7 @@ def full(z, codebook, temperature, weights):
 @pytest.mark.parametrize("masked", [False, True])
 def test_entropies_are_those_of_the_full_matrix(monkeypatch, masked, limit):
     if limit is not None:
-        monkeypatch.setattr(regularized, "MAX_DISTANCES", limit)
+        monkeypatch.setattr(regularized, "MAX_NUMBERS", limit)
     z, codebook = data()
     counted = np.arange(COUNT) % 4 != 1 if masked else np.ones(COUNT, bool)
     expected = full(z, codebook, 0.7, counted / counted.sum())
@@ -46,7 +46,7 @@ def test_entropies_are_those_of_the_full_matrix(monkeypatch, masked, limit):
 @pytest.mark.parametrize("limit", [None, 4 * CODES])
 def test_gradient_of_the_entropies_is_that_of_the_full_matrix(monkeypatch, limit):
     if limit is not None:
-        monkeypatch.setattr(regularized, "MAX_DISTANCES", limit)
+        monkeypatch.setattr(regularized, "MAX_NUMBERS", limit)
     z, codebook = map(jnp.asarray, data())
     weights = jnp.asarray(np.arange(COUNT) % 4 != 1, jnp.float32) / 8
 

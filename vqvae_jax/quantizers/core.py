@@ -17,11 +17,14 @@ from jaxtyping import Array, Bool, Float, Int
 # A member of an output: an array, or whatever a transformation of pytrees puts in its place.
 Leaf = Any
 
-# The search materialises at most this many distances at a time: on CPUs what stays near the core
-# (2 MiB in float32), elsewhere what keeps the device busy (64 MiB).
-MAX_DISTANCES_CPU, MAX_DISTANCES = 2**19, 2**24
+# At most this many numbers, such as distances, are materialised at a time: on CPUs what stays near
+# the core (2 MiB in float32), elsewhere what keeps the device busy (64 MiB).
+MAX_NUMBERS_CPU, MAX_NUMBERS = 2**19, 2**24
 # But those of so many vectors, since every product of matrices rearranges the codebook first.
 _MIN_CHUNK = 16
+# Of at most so many codes, XLA:CPU fuses the search with the product, tile by tile: no distance
+# reaches the memory. With more, it is faster by way of the memory.
+_MAX_FUSED = 2**13
 
 
 @jax.tree_util.register_dataclass
@@ -55,8 +58,7 @@ def nearest_code(
     """The index of the code nearest to each vector: argmin_k |z - e_k|^2 (equation 1 of the paper).
 
     Computed as |z|^2 + |e|^2 - 2 z.e, in float32 or wider whatever the inputs' type. Of several
-    nearest codes the first wins. At most 2^24 distances (on CPUs 2^19) exist at a time, or 16
-    vectors'.
+    nearest codes the first wins. At most 2^24 distances exist at a time, or 16 vectors'.
 
     Args:
         z: vectors [..., D].
@@ -70,13 +72,20 @@ def nearest_code(
     vectors = jax.lax.stop_gradient(z).astype(dtype).reshape(-1, z.shape[-1])
     code_norms, doubled = jnp.sum(codes**2, axis=1), 2.0 * codes
 
-    def search(vector: Float[Array, " d"]) -> Int[Array, ""]:
-        products = jnp.matmul(vector, doubled.T, precision=jax.lax.Precision.HIGHEST)
-        distances = jnp.sum(vector**2) + code_norms - products
-        argmin = functools.partial(jax.lax.argmin, axis=0, index_dtype=jnp.int32)
-        return jax.lax.platform_dependent(distances, cpu=_first_argmin, default=argmin)
+    def search(vectors: Array, argmin: Callable[[Array], Array], at_a_time: int) -> Array:
+        def of_one(vector: Float[Array, " d"]) -> Int[Array, ""]:
+            products = jnp.matmul(vector, doubled.T, precision=jax.lax.Precision.HIGHEST)
+            return argmin(jnp.sum(vector**2) + code_norms - products)
 
-    indices = in_chunks(search, vectors, codes.shape[0])
+        return _map(of_one, vectors, at_a_time // len(codes))
+
+    argmin = functools.partial(jax.lax.argmin, axis=0, index_dtype=jnp.int32)
+    at_a_time = MAX_NUMBERS if len(codes) <= _MAX_FUSED else MAX_NUMBERS // 4
+    indices = jax.lax.platform_dependent(
+        vectors,
+        cpu=functools.partial(search, argmin=_first_argmin, at_a_time=at_a_time),
+        default=functools.partial(search, argmin=argmin, at_a_time=MAX_NUMBERS),
+    )
     return indices.reshape(z.shape[:-1])
 
 
@@ -88,7 +97,7 @@ def sample_code(
 ) -> Int[Array, "*shape"]:
     """Draws a code for each vector: P(k) = softmax_k(-|z - e_k|^2 / temperature).
 
-    In the same chunks as `nearest_code`. The draw of a vector depends on the key and on its place
+    In chunks, as `nearest_code`. The draw of a vector depends on the key and on its place
     among the vectors, not on the chunks.
 
     Args:
@@ -122,34 +131,35 @@ def in_chunks(function: Callable[[Any], Any], items: Any, numbers_each: int) -> 
     Args:
         function: of one item.
         items: a pytree of arrays with the same leading axis.
-        numbers_each: how many numbers the function needs for an item: K for distances.
+        numbers_each: how many numbers the function materialises for an item: K for distances.
 
     Returns:
         The results, stacked.
     """
-
-    def run(items: Any, at_a_time: int) -> Any:
-        chunk = max(_MIN_CHUNK, at_a_time // numbers_each)
-        if len(jax.tree.leaves(items)[0]) <= chunk:
-            return jax.vmap(function)(items)
-        return jax.lax.map(function, items, batch_size=chunk)
-
     return jax.lax.platform_dependent(
         items,
-        cpu=functools.partial(run, at_a_time=MAX_DISTANCES_CPU),
-        default=functools.partial(run, at_a_time=MAX_DISTANCES),
+        cpu=lambda items: _map(function, items, MAX_NUMBERS_CPU // numbers_each),
+        default=lambda items: _map(function, items, MAX_NUMBERS // numbers_each),
     )
+
+
+def _map(function: Callable[[Any], Any], items: Any, chunk: int) -> Any:
+    """function(item) of every item, vectorised over `chunk` of them, but no fewer than 16."""
+    chunk = max(_MIN_CHUNK, chunk)
+    if len(jax.tree.leaves(items)[0]) <= chunk:
+        return jax.vmap(function)(items)
+    return jax.lax.map(function, items, batch_size=chunk)
 
 
 def _first_argmin(distances: Float[Array, " k"]) -> Int[Array, ""]:
     """argmin, of operations that XLA:CPU fuses with the product that gave the distances.
 
-    For an argmin, or a comparison with their minimum, it would write them to memory. So that a row
-    of a chunk stays in the cache, many codes go by blocks. If all are NaN or infinite, the index
-    is one of [0, K).
+    For an argmin, or a comparison with their minimum, it would write them to memory. Many codes go
+    by blocks: their distances are written, but read once. If all are NaN or infinite, the index is
+    one of [0, K).
     """
     k = len(distances)
-    if k > 2**13:
+    if k > _MAX_FUSED:
         padded = jnp.pad(distances, (0, -k % 1024), constant_values=jnp.inf)
         blocks = padded.reshape(-1, 1024)
         block = _first_argmin(jnp.min(blocks, axis=1))

@@ -9,7 +9,7 @@ from flax import nnx
 from jaxtyping import Array, Bool, Float
 
 from vqvae_jax.quantizers.base import check_above_zero, check_at_least_zero
-from vqvae_jax.quantizers.core import MAX_DISTANCES, Quantized, unit
+from vqvae_jax.quantizers.core import MAX_NUMBERS, Quantized, unit
 from vqvae_jax.quantizers.vector import VectorQuantizer
 
 
@@ -43,7 +43,7 @@ def codebook_entropies(
         p = jnp.exp(log_p)
         return -jnp.sum(weights * jnp.sum(p * log_p, axis=1)), weights @ p
 
-    chunk = min(len(vectors), max(1, MAX_DISTANCES // len(codebook)))
+    chunk = min(len(vectors), max(1, MAX_NUMBERS // len(codebook)))
     missing = -len(vectors) % chunk
     vectors = jnp.pad(vectors, ((0, missing), (0, 0))).reshape(-1, chunk, vectors.shape[1])
     weights = jnp.pad(weights, (0, missing)).reshape(-1, chunk)

@@ -106,7 +106,8 @@ class VectorQuantizer(Quantizer):
         search_key, value_key = (None, None) if key is None else jax.random.split(key)
         codebook = self.codebook
         indices = self._search(z, codebook, search_key)
-        codes = lookup(codebook, indices)
+        # `lookup` would cost one more pass over the vectors, to look for indices that are no codes.
+        codes = codebook.at[indices].get(mode="promise_in_bounds")
         # The same differences in both, so that XLA computes them once.
         codebook_loss = mean_over_tokens((jax.lax.stop_gradient(z) - codes) ** 2, mask)
         commitment_loss = mean_over_tokens((z - jax.lax.stop_gradient(codes)) ** 2, mask)
