@@ -44,6 +44,12 @@ RUNS: dict[str, dict[str, Any]] = {
     "GumbelQuantizer": {"quantizer": "gumbel"},
     "EMAVectorQuantizer": {"quantizer": "ema"},
     "nsvq, kept alive": {"estimator": "nsvq", **ALIVE},
+    "EMAVectorQuantizer, beta 4, kept alive": {
+        "quantizer": "ema", "commitment_cost": 4.0, **ALIVE
+    },
+    "ProjectedQuantizer of EMA, beta 1, kept alive": {
+        "quantizer": "projected_ema", "commitment_cost": 1.0, **ALIVE
+    },
     "ProjectedQuantizer of Cosine, kept alive": {"quantizer": "projected_cosine", **ALIVE},
     "rotation_trick": {"estimator": "rotation_trick"},
     "SampledVectorQuantizer, kept alive": {"quantizer": "sampled", "temperature": 0.1, **ALIVE},

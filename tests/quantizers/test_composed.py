@@ -22,8 +22,8 @@ from vqvae_jax.quantizers import (
     SampledVectorQuantizer,
     SimVQ,
     VectorQuantizer,
-    core,
     rotation_trick,
+    search,
 )
 
 DIM, CODES = 3, 5
@@ -674,6 +674,6 @@ def test_sampled_in_chunks_draws_the_same(monkeypatch, forget_compiled):
     quantizer = SampledVectorQuantizer(DIM, CODES, temperature=3.0, rngs=nnx.Rngs(0))
     z, key = sample(7), jax.random.key(0)
     whole = run(quantizer, z, key=key).indices
-    monkeypatch.setattr(core, "MAX_NUMBERS_CPU", 3 * CODES)
+    monkeypatch.setattr(search, "MAX_NUMBERS_CPU", 3 * CODES)
     jax.clear_caches()
     np.testing.assert_array_equal(run(quantizer, z, key=key).indices, whole)

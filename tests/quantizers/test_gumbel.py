@@ -7,7 +7,7 @@ import optax
 import pytest
 from flax import nnx
 
-from vqvae_jax.quantizers import GumbelQuantizer, core
+from vqvae_jax.quantizers import GumbelQuantizer, search
 
 DIM, CODES = 3, 5
 
@@ -219,7 +219,7 @@ def test_chunks_change_nothing(monkeypatch, forget_compiled, limit):
         return [quantized, gradients[1], learnt, jax.jit(nnx.merge(graph, state).encode)(z)]
 
     whole = jax.tree.leaves(run())
-    monkeypatch.setattr(core, "MAX_NUMBERS_CPU", limit)
+    monkeypatch.setattr(search, "MAX_NUMBERS_CPU", limit)
     jax.clear_caches()
     for chunked, expected in zip(jax.tree.leaves(run()), whole, strict=True):
         np.testing.assert_allclose(chunked, expected, rtol=1e-5, atol=1e-6)

@@ -7,7 +7,6 @@ from vqvae_jax.quantizers.core import (
     Quantized,
     code_counts,
     lookup,
-    nearest_code,
     perplexity,
 )
 from vqvae_jax.quantizers.ema import EMAVectorQuantizer
@@ -25,6 +24,7 @@ from vqvae_jax.quantizers.projected import ProjectedQuantizer
 from vqvae_jax.quantizers.random_projection import RandomProjectionQuantizer
 from vqvae_jax.quantizers.regularized import EntropyVectorQuantizer, OrthogonalVectorQuantizer
 from vqvae_jax.quantizers.residual import ResidualVQ
+from vqvae_jax.quantizers.search import nearest_code
 from vqvae_jax.quantizers.simvq import SimVQ
 from vqvae_jax.quantizers.vector import (
     CosineVectorQuantizer,

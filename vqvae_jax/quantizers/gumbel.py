@@ -14,8 +14,9 @@ from vqvae_jax.quantizers.base import (
     check_at_least_zero,
     check_integer,
 )
-from vqvae_jax.quantizers.core import Quantized, in_chunks, lookup, mean_over_tokens
+from vqvae_jax.quantizers.core import Quantized, lookup, mean_over_tokens
 from vqvae_jax.quantizers.estimators import sg
+from vqvae_jax.quantizers.search import in_chunks
 
 Schedule = Callable[[Array], Array]
 

@@ -4,7 +4,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
-from vqvae_jax.quantizers.core import code_counts, code_sums, nearest_code
+from vqvae_jax.quantizers.core import code_counts, code_sums
+from vqvae_jax.quantizers.search import nearest_code
 
 _ITERATIONS = 10
 

@@ -6,8 +6,9 @@ from flax import nnx
 from jaxtyping import Array, Bool, Float, Int
 
 from vqvae_jax.quantizers.base import Quantizer, QuantizerState, check_integer
-from vqvae_jax.quantizers.core import Quantized, lookup, nearest_code, unit
+from vqvae_jax.quantizers.core import Quantized, lookup, unit
 from vqvae_jax.quantizers.estimators import sg
+from vqvae_jax.quantizers.search import nearest_code
 
 
 class RandomProjectionQuantizer(Quantizer):

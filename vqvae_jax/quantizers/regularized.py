@@ -9,7 +9,8 @@ from flax import nnx
 from jaxtyping import Array, Bool, Float
 
 from vqvae_jax.quantizers.base import check_above_zero, check_at_least_zero
-from vqvae_jax.quantizers.core import MAX_NUMBERS, Quantized, unit
+from vqvae_jax.quantizers.core import Quantized, unit
+from vqvae_jax.quantizers.search import MAX_NUMBERS
 from vqvae_jax.quantizers.vector import VectorQuantizer
 
 

@@ -18,13 +18,12 @@ from vqvae_jax.quantizers.core import (
     Quantized,
     lookup,
     mean_over_tokens,
-    nearest_code,
-    sample_code,
     unit,
 )
 from vqvae_jax.quantizers.estimators import DETERMINISTIC, Estimator, straight_through
 from vqvae_jax.quantizers.kmeans import kmeans
 from vqvae_jax.quantizers.revival import draw_replacements, updated_usage
+from vqvae_jax.quantizers.search import nearest_code, sample_code
 
 
 class VectorQuantizer(Quantizer):

@@ -124,7 +124,7 @@ class ModelConfig(_Section):
         kmeans_init: whether the codes begin as k-means centres of the first batch.
         levels: of each number, for fsq.
         num_quantizers: how many in a row, for residual and grouped_residual.
-        codebook_dim: numbers in a code after the projection, for projected_cosine.
+        codebook_dim: numbers in a code after the projection, for the projected ones.
         temperature: for sampled, entropy, gumbel, lfq and bsq.
         entropy_cost: weight of the entropy loss, for entropy, lfq and bsq.
     """

@@ -95,6 +95,16 @@ def _vector(model: ModelConfig, rngs: nnx.Rngs) -> q.Quantizer:
     return _made_like_vq(q.VectorQuantizer, model, rngs, estimator=estimator, **costs)
 
 
+def _projected(make: Callable[..., q.Quantizer]) -> Recipe:
+    """Of what is made like a `VectorQuantizer`, between projections."""
+
+    def build(model: ModelConfig, rngs: nnx.Rngs) -> q.Quantizer:
+        inner = _made_like_vq(make, model, rngs, embedding_dim=model.codebook_dim)
+        return q.ProjectedQuantizer(inner, model.embedding_dim, rngs=rngs)
+
+    return Recipe(build, frozenset({"commitment_cost", "codebook_dim", *_KEPT_ALIVE}))
+
+
 def _ema(model: ModelConfig, rngs: nnx.Rngs, embedding_dim: int) -> q.Quantizer:
     return _made_like_vq(q.EMAVectorQuantizer, model, rngs, embedding_dim=embedding_dim)
 
@@ -132,14 +142,8 @@ RECIPES: Mapping[str, Recipe] = {
         ),
         frozenset({"commitment_cost", "estimator"}),
     ),
-    "projected_cosine": Recipe(
-        lambda model, rngs: q.ProjectedQuantizer(
-            _made_like_vq(q.CosineVectorQuantizer, model, rngs, embedding_dim=model.codebook_dim),
-            model.embedding_dim,
-            rngs=rngs,
-        ),
-        frozenset({"commitment_cost", "codebook_dim", *_KEPT_ALIVE}),
-    ),
+    "projected_cosine": _projected(q.CosineVectorQuantizer),
+    "projected_ema": _projected(q.EMAVectorQuantizer),
     "fsq": Recipe(lambda model, _: q.FSQ(model.levels), frozenset({"levels"})),
     "lfq": Recipe(
         lambda model, _: q.LFQ(

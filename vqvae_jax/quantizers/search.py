@@ -1,0 +1,165 @@
+"""The search for a code of a whole codebook, in pieces that fit a bounded memory.
+
+On CPUs the search is written in operations that XLA:CPU fuses with the product of vectors and
+codes, tile by tile; docs/performance.md says what that gains.
+"""
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Int
+
+# At most this many numbers, such as distances, are materialised at a time: on CPUs what stays near
+# the core (2 MiB in float32), elsewhere what keeps the device busy (64 MiB).
+MAX_NUMBERS_CPU, MAX_NUMBERS = 2**19, 2**24
+# But those of so many vectors, since every product of matrices rearranges the codebook first.
+_MIN_CHUNK = 16
+# Of at most so many codes, XLA:CPU fuses the search with the product, tile by tile: no distance
+# reaches the memory. With more it is faster by way of the memory, in blocks of so many.
+_MAX_FUSED, _BLOCK = 2**13, 2**10
+
+
+@jax.jit
+def nearest_code(
+    z: Float[Array, "*shape d"], codebook: Float[Array, "k d"]
+) -> Int[Array, "*shape"]:
+    """The index of the code nearest to each vector: argmin_k |z - e_k|^2.
+
+    Equation 1 of van den Oord et al. 2017 (arXiv:1711.00937), computed as |z|^2 + |e|^2 - 2 z.e, in
+    float32 or wider whatever the inputs' type. Of several nearest codes the first wins. At most
+    2^24 distances exist at a time, or 16 vectors'.
+
+    Args:
+        z: vectors [..., D].
+        codebook: codes [K, D].
+
+    Returns:
+        int32 [...], in [0, K). Carries no gradient.
+    """
+    vectors, codes = _detached(z, codebook)
+    indices = jax.lax.platform_dependent(vectors, codes, cpu=_on_cpu, default=_elsewhere)
+    return indices.reshape(z.shape[:-1])
+
+
+def _detached(
+    z: Float[Array, "*shape d"], codebook: Float[Array, "k d"]
+) -> tuple[Float[Array, "n d"], Float[Array, "k d"]]:
+    """The vectors [N, D] and the codes, without their gradients, in float32 or wider."""
+    dtype = jnp.promote_types(z.dtype, jnp.float32)
+    vectors, codes = (jax.lax.stop_gradient(x).astype(dtype) for x in (z, codebook))
+    return vectors.reshape(-1, z.shape[-1]), codes
+
+
+def _on_cpu(vectors: Float[Array, "n d"], codes: Float[Array, "k d"]) -> Int[Array, " n"]:
+    k, norms = len(codes), jnp.sum(codes**2, axis=1)
+    if k <= _MAX_FUSED:
+        return _search(vectors, codes, norms, _first_argmin, MAX_NUMBERS // k)
+    padding = (0, -k % _BLOCK)  # with codes that are infinitely far away
+    codes = jnp.pad(codes, (padding, (0, 0)))
+    norms = jnp.pad(norms, padding, constant_values=jnp.inf)
+    indices = _search(vectors, codes, norms, _first_argmin_by_blocks, MAX_NUMBERS // (4 * k))
+    return jnp.minimum(indices, k - 1)
+
+
+def _elsewhere(vectors: Float[Array, "n d"], codes: Float[Array, "k d"]) -> Int[Array, " n"]:
+    argmin = functools.partial(jax.lax.argmin, axis=0, index_dtype=jnp.int32)
+    return _search(vectors, codes, jnp.sum(codes**2, axis=1), argmin, MAX_NUMBERS // len(codes))
+
+
+def _search(
+    vectors: Float[Array, "n d"],
+    codes: Float[Array, "k d"],
+    norms: Float[Array, " k"],
+    argmin: Callable[[Array], Array],
+    at_a_time: int,
+) -> Int[Array, " n"]:
+    """argmin(distances) of so many vectors at a time; norms: |e|^2."""
+    doubled = 2.0 * codes
+
+    def of_one(vector: Float[Array, " d"]) -> Int[Array, ""]:
+        products = jnp.matmul(vector, doubled.T, precision=jax.lax.Precision.HIGHEST)
+        return argmin(jnp.sum(vector**2) + norms - products)
+
+    return _map(of_one, vectors, at_a_time)
+
+
+def _first_argmin(distances: Float[Array, " k"]) -> Int[Array, ""]:
+    """Argmin, of operations that XLA:CPU fuses with the product that gave the distances.
+
+    For an argmin, or a comparison with their minimum, it would write them to memory. If all are NaN
+    or infinite, the index is one of [0, K).
+    """
+    k = len(distances)
+    above = jnp.sign(distances - jnp.min(distances))  # 0 for the nearest codes, 1 for the others
+    first = jnp.min(jnp.arange(k, dtype=distances.dtype) + k * above)
+    return jnp.clip(first.astype(jnp.int32), 0, k - 1)
+
+
+def _first_argmin_by_blocks(distances: Float[Array, " k"]) -> Int[Array, ""]:
+    """Argmin of a multiple of 1,024 distances: they are written to memory, but read once."""
+    blocks = distances.reshape(-1, _BLOCK)
+    block = _first_argmin(jnp.min(blocks, axis=1))
+    return block * _BLOCK + _first_argmin(blocks[block])
+
+
+def sample_code(
+    z: Float[Array, "*shape d"],
+    codebook: Float[Array, "k d"],
+    temperature: float,
+    key: jax.Array,
+) -> Int[Array, "*shape"]:
+    """Draws a code for each vector: P(k) = softmax_k(-|z - e_k|^2 / temperature).
+
+    In chunks, as `nearest_code`. The draw of a vector depends on the key and on its place among the
+    vectors, not on the chunks.
+
+    Args:
+        z: vectors [..., D].
+        codebook: codes [K, D].
+        temperature: above 0.
+        key: draws them.
+
+    Returns:
+        int32 [...], in [0, K). Carries no gradient.
+    """
+    vectors, codes = _detached(z, codebook)
+    norms = jnp.sum(codes**2, axis=1)
+
+    def draw(vector_and_key: tuple[Array, Array]) -> Int[Array, ""]:
+        vector, key = vector_and_key
+        products = jnp.matmul(codes, vector, precision=jax.lax.Precision.HIGHEST)
+        logits = (2.0 * products - norms) / temperature
+        return jax.random.categorical(key, logits).astype(jnp.int32)
+
+    keys = jax.random.split(key, len(vectors))
+    indices = in_chunks(draw, (vectors, keys), codes.shape[0])
+    return indices.reshape(z.shape[:-1])
+
+
+def in_chunks(function: Callable[[Any], Any], items: Any, numbers_each: int) -> Any:
+    """function(item) of every item, vectorised over as many at a time as memory allows.
+
+    Args:
+        function: of one item.
+        items: a pytree of arrays with the same leading axis.
+        numbers_each: how many numbers the function materialises for an item: K for distances.
+
+    Returns:
+        The results, stacked.
+    """
+    return jax.lax.platform_dependent(
+        items,
+        cpu=lambda items: _map(function, items, MAX_NUMBERS_CPU // numbers_each),
+        default=lambda items: _map(function, items, MAX_NUMBERS // numbers_each),
+    )
+
+
+def _map(function: Callable[[Any], Any], items: Any, chunk: int) -> Any:
+    """function(item) of every item, vectorised over `chunk` of them, but no fewer than 16."""
+    chunk = max(_MIN_CHUNK, chunk)
+    if len(jax.tree.leaves(items)[0]) <= chunk:
+        return jax.vmap(function)(items)
+    return jax.lax.map(function, items, batch_size=chunk)
