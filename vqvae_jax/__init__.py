@@ -2,6 +2,14 @@
 
 from vqvae_jax.interop import load_torch_state_dict, to_torch_state_dict
 from vqvae_jax.models import VQVAE, Decoder, Encoder, VQVAEOutput
+from vqvae_jax.priors import (
+    GatedPixelCNN,
+    Prior,
+    TransformerPrior,
+    drop_labels,
+    nll,
+    sample_codes,
+)
 from vqvae_jax.quantizers import (
     BSQ,
     FSQ,
@@ -38,9 +46,11 @@ __all__ = [
     "EMAVectorQuantizer",
     "Encoder",
     "EntropyVectorQuantizer",
+    "GatedPixelCNN",
     "GroupedResidualVQ",
     "GumbelQuantizer",
     "OrthogonalVectorQuantizer",
+    "Prior",
     "ProductQuantizer",
     "ProjectedQuantizer",
     "Quantized",
@@ -50,12 +60,16 @@ __all__ = [
     "ResidualVQ",
     "SampledVectorQuantizer",
     "SimVQ",
+    "TransformerPrior",
     "VQVAEOutput",
     "VectorQuantizer",
     "diveq",
+    "drop_labels",
     "load_torch_state_dict",
+    "nll",
     "nsvq",
     "rotation_trick",
+    "sample_codes",
     "straight_through",
     "to_torch_state_dict",
 ]

@@ -1,0 +1,222 @@
+"""What every prior over code maps is: the contract, the embedding and the output layers."""
+
+import abc
+import functools
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+from jaxtyping import Array, Float, Int
+
+from vqvae_jax.quantizers.base import check_integer
+from vqvae_jax.quantizers.core import lookup
+
+
+class Prior(nnx.Module):
+    """A distribution of code maps: the product, code after code, of p(code | all earlier ones).
+
+    Positions follow each other row by row, from left to right, and within a position codebook after
+    codebook. A network of the embedded codes gives each position features f, made of nothing but
+    the positions before it. The codes of the position itself enter behind them: those of codebook
+    j are
+
+        k_j ~ softmax(W_j ELU(f + sum_{i < j} E_i[k_i]) + b_j)
+
+    The same distribution can be had in one go, for training, and position by position, to draw from
+    it or to code with it: `start` makes a cache; `step` takes in the codes of the position before
+    and gives f; `logits` makes the distributions of f, codebook by codebook. These calls do the
+    same arithmetic every time: a compiled step gives the same numbers again.
+
+        cache = prior.start(batch_size, (h, w), labels)
+        features, cache = prior.step(cache, 0, anything)
+        first = prior.logits(features)
+        second = prior.logits(features, codes_of_the_first_codebook)
+        features, cache = prior.step(cache, 1, codes_at_0)
+
+    Codes lie in [0, K); where one is K or more, all that depends on it is NaN. Labels lie in
+    [0, num_classes), or are -1 for no class, which is learnt like another class; beyond those, all
+    is NaN. Without `num_classes` there are no labels.
+
+    Args:
+        num_embeddings: K, codes in each codebook, at least 1.
+        channels: C, numbers in a vector of features, at least 1.
+        num_codebooks: n, codes at a position, on a last axis of their own; None for a single one
+            without an axis. As the quantizer has it.
+        num_classes: how many classes, at least 1; None for a distribution without.
+        rngs: `params` draws the initial values: embeddings from N(0, 1), output layers as `linear`.
+
+    Raises:
+        ValueError: an argument out of its range.
+    """
+
+    def __init__(
+        self,
+        num_embeddings: int,
+        channels: int,
+        *,
+        num_codebooks: int | None = None,
+        num_classes: int | None = None,
+        rngs: nnx.Rngs,
+    ):
+        check_integer("num_embeddings", num_embeddings)
+        check_integer("channels", channels)
+        if num_codebooks is not None:
+            check_integer("num_codebooks", num_codebooks)
+        if num_classes is not None:
+            check_integer("num_classes", num_classes)
+        self.num_embeddings, self.channels = num_embeddings, channels
+        self.num_codebooks, self.num_classes = num_codebooks, num_classes
+        n, table = num_codebooks or 1, (num_embeddings, channels)
+        self.inputs = nnx.List([normal(table, rngs=rngs) for _ in range(n)])
+        self.earlier = nnx.List([normal(table, rngs=rngs) for _ in range(n - 1)])
+        self.outputs = nnx.List([linear(channels, num_embeddings, rngs=rngs) for _ in range(n)])
+
+    def __call__(
+        self, codes: Int[Array, "b h w *n"], labels: Int[Array, " b"] | None = None
+    ) -> Float[Array, "b h w *n k"]:
+        """The logits of every code, given the earlier ones.
+
+        Args:
+            codes: [B, h, w], or [B, h, w, n] of n codebooks; integers in [0, K).
+            labels: integers [B] in [0, num_classes), -1 for no class; None: all of no class.
+
+        Returns:
+            [B, h, w, K], or [B, h, w, n, K].
+
+        Raises:
+            ValueError: codes or labels have the wrong shape or type.
+        """
+        axis = () if self.num_codebooks is None else (self.num_codebooks,)
+        if not jnp.issubdtype(codes.dtype, jnp.integer):
+            raise ValueError(f"codes have type {codes.dtype}; they must be integers")
+        if codes.ndim < 3 or codes.shape[3:] != axis:
+            axes = ", ".join(["B, h, w", *map(str, axis)])
+            raise ValueError(f"codes have shape {codes.shape}; it must be [{axes}]")
+        batch_size, height, width = codes.shape[:3]
+        self._check_shape((height, width))
+        features = self._features(self.embed(codes), self._classes(labels, batch_size))
+        columns = self._columns(codes)
+        logits = [self.logits(features, *columns[:j]) for j in range(len(columns))]
+        return logits[0] if self.num_codebooks is None else jnp.stack(logits, axis=-2)
+
+    def start(
+        self, batch_size: int, shape: tuple[int, int], labels: Int[Array, " b"] | None = None
+    ) -> Any:
+        """The cache before the first position, for `step`.
+
+        Args:
+            batch_size: B, code maps at a time, at least 1.
+            shape: h and w of the maps, each at least 1.
+            labels: integers [B] as for a call.
+
+        Returns:
+            A pytree of arrays.
+
+        Raises:
+            ValueError: an argument has the wrong shape, type or range.
+        """
+        check_integer("batch_size", batch_size)
+        self._check_shape(shape)
+        return self._start(batch_size, shape, self._classes(labels, batch_size))
+
+    @abc.abstractmethod
+    def step(
+        self, cache: Any, position: int | Int[Array, ""], previous: Int[Array, "b ..."]
+    ) -> tuple[Float[Array, "b c"], Any]:
+        """The features of a position, from the codes of the one before.
+
+        Args:
+            cache: as `start` or the step before returned it.
+            position: row * w + column; to be gone through in order, from 0.
+            previous: the codes at position - 1, [B] or [B, n]; at position 0 not looked at.
+
+        Returns:
+            The features [B, C], for `logits`, and the new cache.
+        """
+
+    def logits(
+        self, features: Float[Array, "*shape c"], *earlier: Int[Array, "*shape"]
+    ) -> Float[Array, "*shape k"]:
+        """The logits of a position's next code.
+
+        Args:
+            features: [..., C].
+            *earlier: the codes of the position's earlier codebooks, each [...]. None of them: the
+                logits are those of the first codebook.
+
+        Returns:
+            [..., K].
+
+        Raises:
+            ValueError: codes of more codebooks than can come before one.
+        """
+        if len(earlier) >= len(self.outputs):
+            raise ValueError(
+                f"earlier are the codes of {len(earlier)} codebooks; "
+                f"it must be fewer than {len(self.outputs)}, of all codebooks"
+            )
+        for j, codes in enumerate(earlier):
+            features = features + lookup(self.earlier[j][...], codes)
+        return self.outputs[len(earlier)](nnx.elu(features))
+
+    def embed(self, codes: Int[Array, "..."]) -> Float[Array, "..."]:
+        """The embedded codes: of [...] or [..., n] the sum over codebooks [..., C]."""
+        columns = zip(self.inputs, self._columns(codes), strict=True)
+        return functools.reduce(jnp.add, [lookup(table[...], column) for table, column in columns])
+
+    @abc.abstractmethod
+    def _features(
+        self, x: Float[Array, "b h w c"], classes: Int[Array, " b"]
+    ) -> Float[Array, "b h w c"]:
+        """The features of every position, of embedded codes x and rows of the classes' table."""
+
+    @abc.abstractmethod
+    def _start(self, batch_size: int, shape: tuple[int, int], classes: Int[Array, " b"]) -> Any:
+        """The cache of `start`."""
+
+    def _check_shape(self, shape: tuple[int, int]) -> None:
+        """Raises ValueError where a map of this shape cannot be."""
+        check_shape("shape", shape)
+
+    def _columns(self, codes: Int[Array, "..."]) -> list[Array]:
+        """The codes of each codebook."""
+        if self.num_codebooks is None:
+            return [codes]
+        return [codes[..., j] for j in range(self.num_codebooks)]
+
+    @property
+    def _class_rows(self) -> int:
+        """Rows of a table of the classes; the last is that of no class."""
+        return (self.num_classes or 0) + 1
+
+    def _classes(self, labels: Int[Array, " b"] | None, batch_size: int) -> Int[Array, " b"]:
+        """The rows that belong to labels; one beyond the table where a label is out of range."""
+        none = self._class_rows - 1
+        if labels is None:
+            return jnp.full((batch_size,), none, jnp.int32)
+        if self.num_classes is None:
+            raise ValueError("labels are given; there must be none where num_classes is None")
+        if not jnp.issubdtype(labels.dtype, jnp.integer):
+            raise ValueError(f"labels have type {labels.dtype}; they must be integers")
+        if labels.shape != (batch_size,):
+            raise ValueError(f"labels have shape {labels.shape}; it must be [B], ({batch_size},)")
+        classes = jnp.where(labels == -1, none, none + 1)
+        return jnp.where((labels >= 0) & (labels < none), labels, classes).astype(jnp.int32)
+
+
+def check_shape(name: str, shape: tuple[int, ...]) -> None:
+    """Raises ValueError where `shape` is not of two integers of at least 1."""
+    if len(shape) != 2 or not all(isinstance(size, int) and size > 0 for size in shape):
+        raise ValueError(f"{name} is {shape}; it must be two integers of at least 1")
+
+
+def normal(shape: tuple[int, ...], *, rngs: nnx.Rngs) -> nnx.Param:
+    """A parameter of this shape, its values drawn from N(0, 1)."""
+    return nnx.Param(jax.random.normal(rngs.params(), shape))
+
+
+def linear(in_dim: int, out_dim: int, *, bias: bool = True, rngs: nnx.Rngs) -> nnx.Linear:
+    """A linear layer, its weights drawn from U(+-1 / sqrt(in_dim)), its biases 0."""
+    uniform = nnx.initializers.variance_scaling(1 / 3, "fan_in", "uniform")
+    return nnx.Linear(in_dim, out_dim, use_bias=bias, kernel_init=uniform, rngs=rngs)

@@ -1,0 +1,46 @@
+"""What a prior learns from: the likelihood of code maps, and labels that are left out at times."""
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Int
+
+from vqvae_jax.priors.base import Prior
+
+
+def nll(
+    prior: Prior, codes: Int[Array, "b h w *n"], labels: Int[Array, " b"] | None = None
+) -> Float[Array, ""]:
+    """The mean negative log-likelihood of code maps, in nats a code.
+
+        nll = -mean(log p(code | the earlier codes of its map, label))
+
+    Args:
+        prior: the distribution.
+        codes: [B, h, w] or [B, h, w, n], integers in [0, K). NaN comes out where one is not.
+        labels: integers [B] in [0, num_classes), -1 for no class; None: all of no class.
+
+    Raises:
+        ValueError: codes or labels have the wrong shape or type.
+    """
+    log_p = jax.nn.log_softmax(prior(codes, labels))
+    inside = jnp.where(codes < 0, prior.num_embeddings, codes)
+    return -jnp.mean(jnp.take_along_axis(log_p, inside[..., None], axis=-1, mode="fill"))
+
+
+def drop_labels(labels: Int[Array, " b"], rate: float, key: jax.Array) -> Int[Array, " b"]:
+    """Labels, each replaced with probability `rate` by -1, no class.
+
+    Trained with some labels dropped, a prior knows the distributions with and without a class,
+    which classifier-free guidance needs (Ho & Salimans 2022, arXiv:2207.12598, algorithm 1).
+
+    Args:
+        labels: integers [B].
+        rate: in [0, 1]; 0.1 is usual.
+        key: draws which.
+
+    Raises:
+        ValueError: the rate is out of its range.
+    """
+    if not 0 <= rate <= 1:
+        raise ValueError(f"rate is {rate}; it must be in [0, 1]")
+    return jnp.where(jax.random.bernoulli(key, rate, labels.shape), -1, labels)

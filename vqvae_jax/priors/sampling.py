@@ -1,0 +1,173 @@
+"""Code maps drawn from a prior, and how their logits may be changed for it."""
+
+import functools
+import math
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+from jaxtyping import Array, Float, Int
+
+from vqvae_jax.priors.base import Prior
+from vqvae_jax.quantizers.base import check_at_least_zero, check_integer
+
+
+def sample_codes(
+    prior: Prior,
+    number: int,
+    shape: tuple[int, int],
+    *,
+    key: jax.Array,
+    labels: Int[Array, " b"] | None = None,
+    temperature: float = 1.0,
+    top_k: int | None = None,
+    top_p: float | None = None,
+    guidance: float = 1.0,
+) -> Int[Array, "b h w *n"]:
+    """Draws code maps, position by position, in one compiled loop.
+
+    The logits go through `guided_logits` and then through `restricted_logits`. The code of codebook
+    j at position p is `jax.random.categorical(fold_in(fold_in(key, p), j), logits)`.
+
+    Args:
+        prior: the distribution.
+        number: B, how many maps, at least 1.
+        shape: h and w of the maps.
+        key: draws the codes; the same key and arguments give the same codes.
+        labels: integers [B] in [0, num_classes), -1 for no class; None: all of no class.
+        temperature: finite and at least 0: 1 is the distribution itself, 0 the most probable code.
+        top_k: only so many of the most probable codes, in [1, K]; None: all.
+        top_p: only the most probable codes that together have this probability, in (0, 1]; None:
+            all.
+        guidance: s of classifier-free guidance, finite and at least 0: 1 is none. Another value
+            doubles the work.
+
+    Returns:
+        int32 [B, h, w], or [B, h, w, n].
+
+    Raises:
+        ValueError: an argument has the wrong shape or type, or is out of its range; or there is
+            guidance without labels.
+    """
+    check_integer("number", number)
+    check_at_least_zero("temperature", temperature)
+    if top_k is not None and not 1 <= top_k <= prior.num_embeddings:
+        raise ValueError(f"top_k is {top_k}; it must be in [1, {prior.num_embeddings}] or None")
+    if top_p is not None and not 0 < top_p <= 1:
+        raise ValueError(f"top_p is {top_p}; it must be in (0, 1] or None")
+    check_at_least_zero("guidance", guidance)
+    if guidance != 1 and labels is None:
+        raise ValueError(f"guidance is {guidance}; without labels it must be 1")
+    graph, state = nnx.split(prior)
+    scale = None if guidance == 1 else guidance
+    return _sample(
+        graph, state, key, labels, temperature, top_p, scale, number=number, shape=shape, k=top_k
+    )
+
+
+def guided_logits(
+    conditional: Float[Array, "*shape k"], free: Float[Array, "*shape k"], guidance: float | Array
+) -> Float[Array, "*shape k"]:
+    """The logits of classifier-free guidance (Ho & Salimans 2022, arXiv:2207.12598, equation 6).
+
+        free + s (conditional - free)
+
+    With s = 1 they are the conditional ones, with s = 0 the free ones. The paper's w is s - 1.
+
+    Args:
+        conditional: logits [..., K] with the class.
+        free: logits [..., K] without.
+        guidance: s.
+    """
+    return free + guidance * (conditional - free)
+
+
+def restricted_logits(
+    logits: Float[Array, "*shape k"],
+    temperature: float | Array = 1.0,
+    top_k: int | None = None,
+    top_p: float | Array | None = None,
+) -> Float[Array, "*shape k"]:
+    """Logits divided by the temperature, -inf for codes that shall not be drawn.
+
+    First the temperature, then top_k, then top_p (nucleus sampling, Holtzman et al. 2019,
+    arXiv:1904.09751, equation 2) of what top_k has left: the fewest of the most probable codes
+    whose probabilities add up to top_p or more. Codes as probable as the last of those stay.
+
+    Args:
+        logits: [..., K].
+        temperature: at least 0; at 0 all codes but the most probable have logits below -1e20, so
+            that they are never drawn.
+        top_k: how many codes stay, in [1, K]; None: all.
+        top_p: in (0, 1]; None: 1.
+    """
+    scaled = logits - jnp.max(logits, axis=-1, keepdims=True)
+    scaled = scaled / jnp.maximum(temperature, 1e-30)
+    if top_k is not None:
+        lowest = jax.lax.top_k(scaled, top_k)[0][..., -1:]
+        scaled = jnp.where(scaled >= lowest, scaled, -jnp.inf)
+    if top_p is not None:
+        ordered = jnp.sort(scaled, axis=-1, descending=True)
+        p = jax.nn.softmax(ordered)
+        more_probable = jnp.cumsum(p, axis=-1) - p
+        stays = jnp.where(more_probable < top_p, ordered, jnp.inf)
+        scaled = jnp.where(scaled >= jnp.min(stays, axis=-1, keepdims=True), scaled, -jnp.inf)
+    return scaled
+
+
+@functools.partial(jax.jit, static_argnames=("graph", "number", "shape", "k"))
+def _sample(
+    graph: nnx.GraphDef,
+    state: nnx.State,
+    key: jax.Array,
+    labels: Array | None,
+    temperature: Array | float,
+    top_p: Array | float | None,
+    guidance: Array | float | None,
+    *,
+    number: int,
+    shape: tuple[int, int],
+    k: int | None,
+) -> Array:
+    """`sample_codes`, compiled; guidance None is none, and otherwise maps go twice side by side."""
+    prior: Prior = nnx.merge(graph, state)
+    if guidance is not None and labels is not None:
+        labels = jnp.concatenate([labels, jnp.full_like(labels, -1)])
+
+    def doubled(codes: Array) -> Array:
+        return codes if guidance is None else jnp.concatenate([codes, codes])
+
+    def draw(key: jax.Array, features: Array, earlier: list[Array]) -> Array:
+        logits = prior.logits(features, *map(doubled, earlier))
+        if guidance is not None:
+            conditional, free = jnp.split(logits, 2)
+            logits = guided_logits(conditional, free, guidance)
+        logits = restricted_logits(logits, temperature, k, top_p)
+        return jax.random.categorical(key, logits).astype(jnp.int32)
+
+    def advance(carry: tuple, position: Array) -> tuple[tuple, Array]:
+        cache, codes = carry
+        features, cache = prior.step(cache, position, doubled(codes))
+        drawn: list[Array] = []
+        for j in range(prior.num_codebooks or 1):
+            own = jax.random.fold_in(jax.random.fold_in(key, position), j)
+            drawn.append(draw(own, features, drawn))
+        codes = drawn[0] if prior.num_codebooks is None else jnp.stack(drawn, axis=-1)
+        return (cache, codes), codes
+
+    cache = prior.start(number if guidance is None else 2 * number, shape, labels)
+    axis = () if prior.num_codebooks is None else (prior.num_codebooks,)
+    before = jnp.zeros((number, *axis), jnp.int32)
+    _, codes = jax.lax.scan(advance, (cache, before), jnp.arange(math.prod(shape)))
+    return jnp.moveaxis(codes, 0, 1).reshape(number, *shape, *axis)
+
+
+def _check_labels(labels: Int[Array, " b"] | None, num_classes: int | None) -> None:
+    """Raises ValueError where labels, known already, are out of range: no NaN shows it in codes."""
+    if labels is None or num_classes is None or isinstance(labels, jax.core.Tracer):
+        return
+    low, high = int(jnp.min(labels)), int(jnp.max(labels))
+    if low < -1 or high >= num_classes:
+        raise ValueError(
+            f"labels go from {low} to {high}; they must be in [0, {num_classes}), or -1 for none"
+        )

@@ -1,0 +1,190 @@
+"""The transformer prior: a decoder over the positions of a code map."""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+from jaxtyping import Array, Float, Int
+
+from vqvae_jax.priors.base import Prior, check_shape, linear, normal
+from vqvae_jax.quantizers.base import check_integer
+from vqvae_jax.quantizers.core import Leaf, lookup
+
+
+class Block(nnx.Module):
+    """Attention to this and all earlier positions, then an MLP, each behind a normalisation.
+
+        x <- x + W_o attention(LN(x)),    x <- x + W_2 GELU(W_1 LN(x)),    W_1: C -> 4 C
+
+    Args:
+        channels: C, a multiple of num_heads.
+        num_heads: of the attention, each of C / num_heads channels.
+        rngs: `params` draws the weights as `linear`.
+    """
+
+    def __init__(self, channels: int, num_heads: int, *, rngs: nnx.Rngs):
+        self.num_heads = num_heads
+        self.norm_attention = nnx.LayerNorm(channels, rngs=rngs)
+        self.project = linear(channels, 3 * channels, rngs=rngs)
+        self.gather = linear(channels, channels, rngs=rngs)
+        self.norm_mlp = nnx.LayerNorm(channels, rngs=rngs)
+        self.widen = linear(channels, 4 * channels, rngs=rngs)
+        self.narrow = linear(4 * channels, channels, rngs=rngs)
+
+    def __call__(self, x: Float[Array, "b t c"]) -> Float[Array, "b t c"]:
+        """All positions at once."""
+        queries, keys, values = self._heads(x)
+        return self._rest(x, jax.nn.dot_product_attention(queries, keys, values, is_causal=True))
+
+    def step(
+        self,
+        x: Float[Array, "b 1 c"],
+        keys: Float[Array, "b t n c_n"],
+        values: Float[Array, "b t n c_n"],
+        position: int | Int[Array, ""],
+    ) -> tuple[Array, Array, Array]:
+        """One position, with the keys and values of those before it; returns them with its own."""
+        query, key, value = self._heads(x)
+        keys = jax.lax.dynamic_update_slice_in_dim(keys, key, position, axis=1)
+        values = jax.lax.dynamic_update_slice_in_dim(values, value, position, axis=1)
+        known = jnp.full(len(x), position + 1, jnp.int32)
+        attended = jax.nn.dot_product_attention(query, keys, values, key_value_seq_lengths=known)
+        return self._rest(x, attended), keys, values
+
+    def _heads(self, x: Float[Array, "b t c"]) -> list[Array]:
+        """Queries, keys and values [B, T, heads, C / heads]."""
+        projected = self.project(self.norm_attention(x))
+        heads = projected.reshape(*x.shape[:2], 3 * self.num_heads, x.shape[2] // self.num_heads)
+        return jnp.split(heads, 3, axis=2)
+
+    def _rest(self, x: Float[Array, "b t c"], attended: Array) -> Float[Array, "b t c"]:
+        """What follows the attention."""
+        x = x + self.gather(attended.reshape(x.shape))
+        return x + self.narrow(nnx.gelu(self.widen(self.norm_mlp(x))))
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class TransformerCache:
+    """What `TransformerPrior.step` keeps, of code maps of T = h w positions.
+
+    Attributes:
+        first: the start token [B, C].
+        positions: the embedded positions [T, C].
+        keys: of blocks, a tuple with [B, T, heads, C / heads] for each; zeros where not yet known.
+        values: likewise.
+    """
+
+    first: Leaf
+    positions: Leaf
+    keys: Leaf
+    values: Leaf
+
+
+class TransformerPrior(Prior):
+    """A causal transformer over the positions (Vaswani et al. 2017, arXiv:1706.03762).
+
+    A decoder of pre-normalised blocks, as in Radford et al. 2019 (GPT-2). The token of a position
+    is the code of the position before it, that of the first position a learnt start token, one for
+    each class. To each is added what is learnt about its row and its column.
+
+        f = W LN(blocks(token + row + column)) + b
+
+    Args:
+        num_embeddings: K, codes in each codebook, at least 1.
+        max_shape: the largest h and w of code maps, each at least 1.
+        channels: C, at least 1, a multiple of num_heads.
+        num_layers: blocks, at least 1.
+        num_heads: heads of the attention, at least 1.
+        num_codebooks: n, codes at a position; None for a single one without an axis.
+        num_classes: how many classes, at least 1; None for a distribution without.
+        rngs: `params` draws the initial values: start tokens, rows and columns from N(0, 1), the
+            rest as `Prior` and `linear` say.
+
+    Raises:
+        ValueError: an argument out of its range.
+    """
+
+    def __init__(
+        self,
+        num_embeddings: int,
+        max_shape: tuple[int, int],
+        *,
+        channels: int = 128,
+        num_layers: int = 6,
+        num_heads: int = 4,
+        num_codebooks: int | None = None,
+        num_classes: int | None = None,
+        rngs: nnx.Rngs,
+    ):
+        super().__init__(
+            num_embeddings,
+            channels,
+            num_codebooks=num_codebooks,
+            num_classes=num_classes,
+            rngs=rngs,
+        )
+        check_shape("max_shape", max_shape)
+        check_integer("num_layers", num_layers)
+        check_integer("num_heads", num_heads)
+        if channels % num_heads:
+            raise ValueError(
+                f"channels is {channels}; it must be a multiple of num_heads = {num_heads}"
+            )
+        self.max_shape = max_shape
+        self.first = normal((self._class_rows, channels), rngs=rngs)
+        self.rows = normal((max_shape[0], channels), rngs=rngs)
+        self.columns = normal((max_shape[1], channels), rngs=rngs)
+        self.blocks = nnx.List([Block(channels, num_heads, rngs=rngs) for _ in range(num_layers)])
+        self.norm = nnx.LayerNorm(channels, rngs=rngs)
+        self.last = linear(channels, channels, rngs=rngs)
+
+    def step(
+        self, cache: TransformerCache, position: int | Int[Array, ""], previous: Int[Array, "b ..."]
+    ) -> tuple[Float[Array, "b c"], TransformerCache]:
+        """See `Prior.step`."""
+        token = jnp.where(position > 0, self.embed(previous), cache.first)
+        x = (token + cache.positions[position][None])[:, None]
+        all_keys, all_values = [], []
+        for block, keys, values in zip(self.blocks, cache.keys, cache.values, strict=True):
+            x, keys, values = block.step(x, keys, values, position)
+            all_keys.append(keys)
+            all_values.append(values)
+        cache = dataclasses.replace(cache, keys=tuple(all_keys), values=tuple(all_values))
+        return self.last(self.norm(x[:, 0])), cache
+
+    def _features(
+        self, x: Float[Array, "b h w c"], classes: Int[Array, " b"]
+    ) -> Float[Array, "b h w c"]:
+        batch_size, height, width, channels = x.shape
+        codes = x.reshape(batch_size, height * width, channels)[:, :-1]
+        tokens = jnp.concatenate([lookup(self.first[...], classes)[:, None], codes], axis=1)
+        tokens = tokens + self._positions((height, width))[None]
+        for block in self.blocks:
+            tokens = block(tokens)
+        return self.last(self.norm(tokens)).reshape(x.shape)
+
+    def _start(
+        self, batch_size: int, shape: tuple[int, int], classes: Int[Array, " b"]
+    ) -> TransformerCache:
+        positions = self._positions(shape)
+        heads = self.blocks[0].num_heads
+        size = (batch_size, len(positions), heads, self.channels // heads)
+        return TransformerCache(
+            first=lookup(self.first[...], classes),
+            positions=positions,
+            keys=tuple(jnp.zeros(size) for _ in self.blocks),
+            values=tuple(jnp.zeros(size) for _ in self.blocks),
+        )
+
+    def _positions(self, shape: tuple[int, int]) -> Float[Array, "t c"]:
+        """The embedded positions [h w, C]."""
+        height, width = shape
+        rows, columns = self.rows[...][:height], self.columns[...][:width]
+        return (rows[:, None] + columns[None]).reshape(height * width, self.channels)
+
+    def _check_shape(self, shape: tuple[int, int]) -> None:
+        super()._check_shape(shape)
+        if any(size > largest for size, largest in zip(shape, self.max_shape, strict=True)):
+            raise ValueError(f"shape is {shape}; it must be at most max_shape = {self.max_shape}")
