@@ -58,6 +58,7 @@ def sample_codes(
     check_at_least_zero("guidance", guidance)
     if guidance != 1 and labels is None:
         raise ValueError(f"guidance is {guidance}; without labels it must be 1")
+    _check_labels(labels, prior.num_classes)
     graph, state = nnx.split(prior)
     scale = None if guidance == 1 else guidance
     return _sample(

@@ -1,0 +1,87 @@
+"""Small priors of every kind, for the tests that run over all of them."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import nnx
+
+from vqvae_jax.priors import GatedPixelCNN, TransformerPrior
+
+KINDS = {
+    "pixelcnn": functools.partial(GatedPixelCNN, channels=8, dilations=(1, 2)),
+    "transformer": functools.partial(
+        TransformerPrior, max_shape=(5, 5), channels=8, num_layers=2, num_heads=2
+    ),
+}
+
+
+@pytest.fixture(params=KINDS)
+def kind(request):
+    return KINDS[request.param]
+
+
+@pytest.fixture(params=[None, 2], ids=["one codebook", "two codebooks"])
+def num_codebooks(request):
+    return request.param
+
+
+@pytest.fixture(params=[None, 3], ids=["no classes", "classes"])
+def num_classes(request):
+    return request.param
+
+
+@pytest.fixture
+def prior(kind, num_codebooks, num_classes):
+    """A prior of 4 symbols with random weights, all of them."""
+    return randomized(
+        kind(4, num_codebooks=num_codebooks, num_classes=num_classes, rngs=nnx.Rngs(0))
+    )
+
+
+@pytest.fixture
+def conditional(kind, num_codebooks):
+    """The same with classes in every case."""
+    return randomized(kind(4, num_codebooks=num_codebooks, num_classes=3, rngs=nnx.Rngs(0)))
+
+
+@pytest.fixture
+def run():
+    return run_compiled
+
+
+def run_compiled(function, prior, *arrays, **static):
+    """function(prior, *arrays, **static), compiled as one: faster than operation by operation."""
+    graph, state = nnx.split(prior)
+    return _run(function, graph, state, *arrays, options=tuple(static.items()))
+
+
+@functools.partial(jax.jit, static_argnames=("function", "graph", "options"))
+def _run(function, graph, state, *arrays, options):
+    return function(nnx.merge(graph, state), *arrays, **dict(options))
+
+
+@pytest.fixture
+def draw_codes():
+    def draw(prior, batch_size, *shape, seed=0):
+        """Random code maps, and labels with that of no class among them (None without classes)."""
+        random = np.random.RandomState(seed)
+        axis = () if prior.num_codebooks is None else (prior.num_codebooks,)
+        codes = random.randint(0, prior.num_embeddings, (batch_size, *shape, *axis))
+        if prior.num_classes is None:
+            return jnp.asarray(codes, jnp.int32), None
+        labels = np.arange(batch_size) % (prior.num_classes + 1) - 1
+        return jnp.asarray(codes, jnp.int32), jnp.asarray(labels, jnp.int32)
+
+    return draw
+
+
+def randomized(prior):
+    """The prior with noise on all parameters: no bias stays 0, no scale 1."""
+    graph, state = nnx.split(prior)
+    leaves, tree = jax.tree.flatten(state)
+    random = np.random.RandomState(1)
+    noisy = [leaf + jnp.asarray(0.3 * random.randn(*leaf.shape), leaf.dtype) for leaf in leaves]
+    return nnx.merge(graph, jax.tree.unflatten(tree, noisy))
