@@ -4,11 +4,11 @@ import abc
 import functools
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float, Int
 
+from vqvae_jax.priors.linear import Linear, normal
 from vqvae_jax.quantizers.base import check_integer
 from vqvae_jax.quantizers.core import lookup
 
@@ -44,7 +44,7 @@ class Prior(nnx.Module):
         num_codebooks: n, codes at a position, on a last axis of their own; None for a single one
             without an axis. As the quantizer has it.
         num_classes: how many classes, at least 1; None for a distribution without.
-        rngs: `params` draws the initial values: embeddings from N(0, 1), output layers as `linear`.
+        rngs: `params` draws the initial values: embeddings from N(0, 1), output layers as `Linear`.
 
     Raises:
         ValueError: an argument out of its range.
@@ -70,7 +70,7 @@ class Prior(nnx.Module):
         n, table = num_codebooks or 1, (num_embeddings, channels)
         self.inputs = nnx.List([normal(table, rngs=rngs) for _ in range(n)])
         self.earlier = nnx.List([normal(table, rngs=rngs) for _ in range(n - 1)])
-        self.outputs = nnx.List([linear(channels, num_embeddings, rngs=rngs) for _ in range(n)])
+        self.outputs = nnx.List([Linear(channels, num_embeddings, rngs=rngs) for _ in range(n)])
 
     def __call__(
         self, codes: Int[Array, "b h w *n"], labels: Int[Array, " b"] | None = None
@@ -209,14 +209,3 @@ def check_shape(name: str, shape: tuple[int, ...]) -> None:
     """Raises ValueError where `shape` is not of two integers of at least 1."""
     if len(shape) != 2 or not all(isinstance(size, int) and size > 0 for size in shape):
         raise ValueError(f"{name} is {shape}; it must be two integers of at least 1")
-
-
-def normal(shape: tuple[int, ...], *, rngs: nnx.Rngs) -> nnx.Param:
-    """A parameter of this shape, its values drawn from N(0, 1)."""
-    return nnx.Param(jax.random.normal(rngs.params(), shape))
-
-
-def linear(in_dim: int, out_dim: int, *, bias: bool = True, rngs: nnx.Rngs) -> nnx.Linear:
-    """A linear layer, its weights drawn from U(+-1 / sqrt(in_dim)), its biases 0."""
-    uniform = nnx.initializers.variance_scaling(1 / 3, "fan_in", "uniform")
-    return nnx.Linear(in_dim, out_dim, use_bias=bias, kernel_init=uniform, rngs=rngs)

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float, Int
 
-from vqvae_jax.priors.base import linear
+from vqvae_jax.priors.linear import Linear
 from vqvae_jax.quantizers.core import lookup
 
 
@@ -22,15 +22,15 @@ class GatedLayer(nnx.Module):
         channels: C of both stacks.
         dilation: d, from one tap of a kernel to the next.
         class_rows: how many classes, with that of no class.
-        rngs: `params` draws the weights as `linear`, the biases from U(+-1 / sqrt(C)).
+        rngs: `params` draws the weights as `Linear`, the biases from U(+-1 / sqrt(C)).
     """
 
     def __init__(self, channels: int, dilation: int, class_rows: int, *, rngs: nnx.Rngs):
         self.dilation = dilation
-        self.down = linear(6 * channels, 2 * channels, bias=False, rngs=rngs)
-        self.across = linear(2 * channels, 2 * channels, bias=False, rngs=rngs)
-        self.link = linear(2 * channels, 2 * channels, bias=False, rngs=rngs)
-        self.residual = linear(channels, channels, rngs=rngs)
+        self.down = Linear(6 * channels, 2 * channels, use_bias=False, rngs=rngs)
+        self.across = Linear(2 * channels, 2 * channels, use_bias=False, rngs=rngs)
+        self.link = Linear(2 * channels, 2 * channels, use_bias=False, rngs=rngs)
+        self.residual = Linear(channels, channels, rngs=rngs)
         self.biases = nnx.Param(
             jax.random.uniform(rngs.params(), (class_rows, 4 * channels), minval=-1.0, maxval=1.0)
             * channels**-0.5

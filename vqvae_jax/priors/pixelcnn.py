@@ -8,8 +8,9 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float, Int
 
-from vqvae_jax.priors.base import Prior, linear
+from vqvae_jax.priors.base import Prior
 from vqvae_jax.priors.gated import GatedLayer, gated, shift
+from vqvae_jax.priors.linear import Linear
 from vqvae_jax.quantizers.base import check_integer
 from vqvae_jax.quantizers.core import Leaf
 
@@ -40,7 +41,8 @@ class GatedPixelCNN(Prior):
     A vertical stack sees the rows above, a horizontal one the row to the left and, through it, the
     vertical one: together all earlier positions in reach, with no blind spot. A first layer of
     kernel 3 without its centre, then a `GatedLayer` for each dilation. Features reach 1 + the sum
-    of the dilations rows up, and as many columns to either side.
+    of the dilations rows up, and as many columns to either side; dilations of more than the reach
+    of the other layers leave gaps in it.
 
     Convolutions are products over the taps that their masks leave: nothing is multiplied by zero.
     Steps compute the vertical stack once a row and the horizontal one once a position, as in
@@ -52,7 +54,7 @@ class GatedPixelCNN(Prior):
         dilations: of the gated layers, each at least 1.
         num_codebooks: n, codes at a position; None for a single one without an axis.
         num_classes: how many classes, at least 1; None for a distribution without.
-        rngs: `params` draws the initial values, as `Prior`, `GatedLayer` and `linear` say.
+        rngs: `params` draws the initial values, as `Prior`, `GatedLayer` and `Linear` say.
 
     Raises:
         ValueError: an argument out of its range.
@@ -79,8 +81,8 @@ class GatedPixelCNN(Prior):
             raise ValueError(f"dilations are {dilations}; there must be at least one")
         for dilation in dilations:
             check_integer("dilations", dilation)
-        self.first_down = linear(3 * channels, channels, rngs=rngs)
-        self.first_across = linear(channels, channels, rngs=rngs)
+        self.first_down = Linear(3 * channels, channels, rngs=rngs)
+        self.first_across = Linear(channels, channels, rngs=rngs)
         self.layers = nnx.List(
             [GatedLayer(channels, dilation, self._class_rows, rngs=rngs) for dilation in dilations]
         )

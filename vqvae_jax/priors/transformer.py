@@ -7,7 +7,8 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float, Int
 
-from vqvae_jax.priors.base import Prior, check_shape, linear, normal
+from vqvae_jax.priors.base import Prior, check_shape
+from vqvae_jax.priors.linear import Linear, normal
 from vqvae_jax.quantizers.base import check_integer
 from vqvae_jax.quantizers.core import Leaf, lookup
 
@@ -20,17 +21,17 @@ class Block(nnx.Module):
     Args:
         channels: C, a multiple of num_heads.
         num_heads: of the attention, each of C / num_heads channels.
-        rngs: `params` draws the weights as `linear`.
+        rngs: `params` draws the weights as `Linear`.
     """
 
     def __init__(self, channels: int, num_heads: int, *, rngs: nnx.Rngs):
         self.num_heads = num_heads
         self.norm_attention = nnx.LayerNorm(channels, rngs=rngs)
-        self.project = linear(channels, 3 * channels, rngs=rngs)
-        self.gather = linear(channels, channels, rngs=rngs)
+        self.project = Linear(channels, 3 * channels, rngs=rngs)
+        self.gather = Linear(channels, channels, rngs=rngs)
         self.norm_mlp = nnx.LayerNorm(channels, rngs=rngs)
-        self.widen = linear(channels, 4 * channels, rngs=rngs)
-        self.narrow = linear(4 * channels, channels, rngs=rngs)
+        self.widen = Linear(channels, 4 * channels, rngs=rngs)
+        self.narrow = Linear(4 * channels, channels, rngs=rngs)
 
     def __call__(self, x: Float[Array, "b t c"]) -> Float[Array, "b t c"]:
         """All positions at once."""
@@ -100,7 +101,7 @@ class TransformerPrior(Prior):
         num_codebooks: n, codes at a position; None for a single one without an axis.
         num_classes: how many classes, at least 1; None for a distribution without.
         rngs: `params` draws the initial values: start tokens, rows and columns from N(0, 1), the
-            rest as `Prior` and `linear` say.
+            rest as `Prior` and `Linear` say.
 
     Raises:
         ValueError: an argument out of its range.
@@ -138,7 +139,7 @@ class TransformerPrior(Prior):
         self.columns = normal((max_shape[1], channels), rngs=rngs)
         self.blocks = nnx.List([Block(channels, num_heads, rngs=rngs) for _ in range(num_layers)])
         self.norm = nnx.LayerNorm(channels, rngs=rngs)
-        self.last = linear(channels, channels, rngs=rngs)
+        self.last = Linear(channels, channels, rngs=rngs)
 
     def step(
         self, cache: TransformerCache, position: int | Int[Array, ""], previous: Int[Array, "b ..."]
