@@ -41,8 +41,8 @@ class GatedPixelCNN(Prior):
     A vertical stack sees the rows above, a horizontal one the row to the left and, through it, the
     vertical one: together all earlier positions in reach, with no blind spot. A first layer of
     kernel 3 without its centre, then a `GatedLayer` for each dilation. Features reach 1 + the sum
-    of the dilations rows up, and as many columns to either side; dilations of more than the reach
-    of the other layers leave gaps in it.
+    of the dilations rows up, and as many columns to either side; a dilation greater than what the
+    layers of smaller ones reach leaves gaps in it.
 
     Convolutions are products over the taps that their masks leave: nothing is multiplied by zero.
     Steps compute the vertical stack once a row and the horizontal one once a position, as in
