@@ -47,6 +47,9 @@ RUNS: dict[str, dict[str, Any]] = {
     "EMAVectorQuantizer, beta 4, kept alive": {
         "quantizer": "ema", "commitment_cost": 4.0, **ALIVE
     },
+    "EMAVectorQuantizer with diveq, beta 4, kept alive": {
+        "quantizer": "ema", "estimator": "diveq", "commitment_cost": 4.0, **ALIVE
+    },
     "ProjectedQuantizer of EMA, beta 1, kept alive": {
         "quantizer": "projected_ema", "commitment_cost": 1.0, **ALIVE
     },
