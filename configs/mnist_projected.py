@@ -1,0 +1,20 @@
+"""configs/mnist.py with an EMA codebook of 8 numbers a code, between two learnt projections.
+
+    python train.py --config configs/mnist_projected.py
+
+After 10 epochs on the full 60,000 images, seed 0: test nmse 0.0324, perplexity 33.5, all 128 codes
+used; configs/mnist.py: 0.0491, 7.9, 92 of 128.
+"""
+
+import ml_collections
+
+from configs import mnist
+
+
+def get_config() -> ml_collections.ConfigDict:
+    config = mnist.get_config()
+    config.model.quantizer = "projected_ema"
+    config.model.commitment_cost = 1.0
+    config.model.revival_threshold = 0.1
+    config.model.kmeans_init = True
+    return config
