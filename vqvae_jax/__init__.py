@@ -1,6 +1,12 @@
 """Vector quantisers for JAX, and the VQ-VAE they belong to."""
 
 from vqvae_jax.interop import load_torch_state_dict, to_torch_state_dict
+from vqvae_jax.likelihoods import (
+    AutoregressiveHead,
+    CategoricalHead,
+    LogisticMixtureHead,
+    PixelHead,
+)
 from vqvae_jax.models import VQVAE, Decoder, Encoder, VQVAEOutput
 from vqvae_jax.priors import (
     GatedPixelCNN,
@@ -41,6 +47,8 @@ __all__ = [
     "FSQ",
     "LFQ",
     "VQVAE",
+    "AutoregressiveHead",
+    "CategoricalHead",
     "CosineVectorQuantizer",
     "Decoder",
     "EMAVectorQuantizer",
@@ -49,7 +57,9 @@ __all__ = [
     "GatedPixelCNN",
     "GroupedResidualVQ",
     "GumbelQuantizer",
+    "LogisticMixtureHead",
     "OrthogonalVectorQuantizer",
+    "PixelHead",
     "Prior",
     "ProductQuantizer",
     "ProjectedQuantizer",

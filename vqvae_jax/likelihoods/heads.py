@@ -1,0 +1,192 @@
+"""Heads: from the decoder's features at a pixel to a distribution over the pixel's values."""
+
+import abc
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+from jaxtyping import Array, Float, UInt8
+
+from vqvae_jax.likelihoods.distributions import (
+    CATEGORICAL,
+    PixelDistribution,
+    logistic_mixture,
+    sample_values,
+)
+from vqvae_jax.quantizers.base import check_integer
+
+
+class PixelHead(nnx.Module):
+    """The contract of all heads: p(x | features), over images of integers in [0, 255].
+
+    Features [B, H, W, F] are floats, what a decoder with out_dim = F gives; images x [B, H, W, C]
+    are uint8. The C channels of a pixel are independent given the features and the pixels before.
+
+    Attributes:
+        in_dim: F.
+        out_dim: C.
+        distribution: the family of each channel's distribution.
+        autoregressive: whether a pixel's distribution depends on the pixels before it, in raster
+            order. On later ones it never does.
+    """
+
+    in_dim: int
+    out_dim: int
+    distribution: PixelDistribution
+    autoregressive: bool = False
+
+    def __call__(
+        self, features: Float[Array, "b h w f"], x: UInt8[Array, "b h w c"]
+    ) -> Float[Array, "b h w c"]:
+        """Log p(x | features) of each channel of each pixel, given the pixels before it.
+
+        Args:
+            features: [B, H, W, F].
+            x: images [B, H, W, C], uint8.
+
+        Returns:
+            [B, H, W, C], in nats.
+
+        Raises:
+            ValueError: features or x have the wrong shape or type.
+        """
+        self._check(features, x)
+        return self.distribution.log_prob(self._parameters(features, x), x)
+
+    def nll(
+        self, features: Float[Array, "b h w f"], x: UInt8[Array, "b h w c"]
+    ) -> Float[Array, " b"]:
+        """The negative log-likelihood of each image, -log p(x | features): [B], in nats.
+
+        Divided by H W C log(2) it is in bits per dimension.
+
+        Raises:
+            ValueError: features or x have the wrong shape or type.
+        """
+        return -jnp.sum(self(features, x), axis=(1, 2, 3))
+
+    def log_probs(
+        self, features: Float[Array, "b h w f"], x: UInt8[Array, "b h w c"] | None = None
+    ) -> Float[Array, "b h w c 256"]:
+        """The log-probabilities of all values of each channel of each pixel.
+
+        Args:
+            features: [B, H, W, F].
+            x: the images [B, H, W, C], uint8, for the pixels before each; None for a head that is
+                not autoregressive.
+
+        Returns:
+            [B, H, W, C, 256], in nats.
+
+        Raises:
+            ValueError: features or x have the wrong shape or type.
+        """
+        self._check(features, x)
+        return self.distribution.log_probs(self._parameters(features, x))
+
+    @abc.abstractmethod
+    def sample(self, features: Float[Array, "b h w f"], key: jax.Array) -> UInt8[Array, "b h w c"]:
+        """Images [B, H, W, C] drawn from p(x | features).
+
+        Raises:
+            ValueError: features have the wrong shape or type.
+        """
+
+    @abc.abstractmethod
+    def _parameters(
+        self, features: Float[Array, "b h w f"], x: UInt8[Array, "b h w c"] | None
+    ) -> Float[Array, "b h w c p"]:
+        """The parameters of all channels' distributions."""
+
+    def _check(self, features: Array, x: Array | None) -> None:
+        """Looks at shapes and types."""
+        self._check_features(features)
+        if x is None:
+            if self.autoregressive:
+                raise ValueError("x is None; an autoregressive head needs the pixels before each")
+            return
+        shape = (*features.shape[:3], self.out_dim)
+        if x.shape != shape or x.dtype != jnp.uint8:
+            raise ValueError(f"x has shape {x.shape} and type {x.dtype}; it must be {shape}, uint8")
+
+    def _check_features(self, features: Array) -> None:
+        """Looks at their shape and type."""
+        if features.ndim != 4 or features.shape[-1] != self.in_dim:
+            raise ValueError(
+                f"features have shape {features.shape}; it must be [B, H, W, {self.in_dim}]"
+            )
+        if not jnp.issubdtype(features.dtype, jnp.floating):
+            raise ValueError(f"features have type {features.dtype}; it must be floating")
+
+
+class IndependentHead(PixelHead):
+    """A head whose pixels are independent given the features: one affine map of these.
+
+    Args:
+        in_dim: F, channels of the features, at least 1.
+        out_dim: C, channels of the images, at least 1.
+        distribution: the family of each channel's distribution.
+        rngs: `params` draws the initial values.
+
+    Raises:
+        ValueError: an argument out of its range.
+    """
+
+    def __init__(
+        self, in_dim: int, out_dim: int, distribution: PixelDistribution, *, rngs: nnx.Rngs
+    ):
+        check_integer("in_dim", in_dim)
+        check_integer("out_dim", out_dim)
+        self.in_dim, self.out_dim, self.distribution = in_dim, out_dim, distribution
+        self.out = nnx.Linear(in_dim, out_dim * distribution.num_parameters, rngs=rngs)
+
+    def sample(self, features: Float[Array, "b h w f"], key: jax.Array) -> UInt8[Array, "b h w c"]:
+        """Images [B, H, W, C] drawn from p(x | features).
+
+        Raises:
+            ValueError: features have the wrong shape or type.
+        """
+        return sample_values(self.log_probs(features), key)
+
+    def _parameters(
+        self, features: Float[Array, "b h w f"], x: UInt8[Array, "b h w c"] | None
+    ) -> Float[Array, "b h w c p"]:
+        return split_channels(self.out(features), self.out_dim)
+
+
+class CategoricalHead(IndependentHead):
+    """Independent pixels with a logit for each of the 256 values.
+
+    Args:
+        in_dim: F, channels of the features, at least 1.
+        out_dim: C, channels of the images, at least 1.
+        rngs: `params` draws the initial values.
+
+    Raises:
+        ValueError: an argument out of its range.
+    """
+
+    def __init__(self, in_dim: int, out_dim: int, *, rngs: nnx.Rngs):
+        super().__init__(in_dim, out_dim, CATEGORICAL, rngs=rngs)
+
+
+class LogisticMixtureHead(IndependentHead):
+    """Independent pixels with discretised mixtures of logistic distributions (arXiv:1701.05517).
+
+    Args:
+        in_dim: F, channels of the features, at least 1.
+        out_dim: C, channels of the images, at least 1.
+        num_mixtures: M, components of a mixture, at least 1.
+        rngs: `params` draws the initial values.
+
+    Raises:
+        ValueError: an argument out of its range.
+    """
+
+    def __init__(self, in_dim: int, out_dim: int, num_mixtures: int = 10, *, rngs: nnx.Rngs):
+        super().__init__(in_dim, out_dim, logistic_mixture(num_mixtures), rngs=rngs)
+
+
+def split_channels(x: Float[Array, "b h w cp"], channels: int) -> Float[Array, "b h w c p"]:
+    """[B, H, W, C P] as [B, H, W, C, P]."""
+    return x.reshape(*x.shape[:3], channels, x.shape[3] // channels)
