@@ -180,7 +180,12 @@ class AutoregressiveHead(PixelHead):
     def _parameters(
         self, features: Float[Array, "b h w f"], x: UInt8[Array, "b h w c"] | None
     ) -> Float[Array, "b h w c p"]:
-        pixels = _scaled(x)
+        return self._from_pixels(_scaled(x), features)
+
+    def _from_pixels(
+        self, pixels: Float[Array, "b h w c"], features: Float[Array, "b h w f"]
+    ) -> Float[Array, "b h w c p"]:
+        """The parameters, from pixels in [0, 1]."""
         v = self.above(rows_above(pixels, self.reach, current=False))
         h = self.left(columns_left(pixels, self.reach, current=False))
         for layer, condition in zip(self.layers, self.conditions, strict=True):
