@@ -116,9 +116,7 @@ def test_piece_by_piece(layer, inputs):
         for j in range(5):
             framed = jnp.concatenate([left, h[:, i : i + 1, j : j + 1]], axis=2)
             h_next = layer.horizontal_pixels(framed, across[:, :, j : j + 1])
-            np.testing.assert_allclose(
-                h_next[:, 0, 0], expected_h[:, i, j], rtol=1e-5, atol=1e-6
-            )
+            np.testing.assert_allclose(h_next[:, 0, 0], expected_h[:, i, j], rtol=1e-5, atol=1e-6)
             left = framed[:, :, 1:]
 
 

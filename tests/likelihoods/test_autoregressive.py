@@ -51,12 +51,11 @@ def in_reach(num_layers, size):
     return seen
 
 
-@pytest.mark.parametrize(("num_layers", "size"), [(2, 5), (1, 3)])
+@pytest.mark.parametrize(("num_layers", "size"), [(1, 3), (3, 7)])
 def test_sees_what_is_before_and_no_more(features, num_layers, size):
     """The derivative at every pixel by every pixel: exactly zero later, nonzero in all the reach.
 
-    With 2 layers after a window of 5 all earlier pixels of so small an image are in reach, but
-    for the far corners.
+    With 3 layers after a window of 7 all earlier pixels of so small an image are in reach.
     """
     head = make(1, num_layers, size)
     graphdef, state = nnx.split(head)
@@ -71,8 +70,7 @@ def test_sees_what_is_before_and_no_more(features, num_layers, size):
     order = np.arange(HEIGHT * WIDTH).reshape(HEIGHT, WIDTH)
     earlier = order[:, :, None, None] > order
     assert not (jacobian & ~earlier).any()
-    if size == 5:
-        assert (earlier & ~jacobian).sum() < 0.03 * earlier.sum()
+    assert (jacobian == earlier).all() == (size == 7)
 
 
 def test_later_pixels_do_not_matter(features):
@@ -146,7 +144,9 @@ def test_samples_follow_the_distribution():
     head.left.kernel[...] = 20 * head.left.kernel[...]  # so that the first pixel matters
     features = jnp.broadcast_to(jnp.ones((1, 1, 2, 3)), (n, 1, 2, 3))
     samples = np.asarray(head.sample(features, jax.random.key(0))).reshape(n, 2)
-    firsts = jnp.zeros((256, 1, 2, 1), jnp.uint8).at[:, 0, 0, 0].set(jnp.arange(256, dtype=jnp.uint8))
+    firsts = (
+        jnp.zeros((256, 1, 2, 1), jnp.uint8).at[:, 0, 0, 0].set(jnp.arange(256, dtype=jnp.uint8))
+    )
     tables = np.exp(np.asarray(head.log_probs(features[:256], firsts), np.float64))[:, 0, :, 0]
     first, second = tables[0, 0], tables[:, 1]  # [256], [first, second]
     joint = first[:, None] * second

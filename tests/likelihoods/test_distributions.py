@@ -138,9 +138,9 @@ def test_mixture_gradient_is_the_oracles():
     """By central differences in float64."""
     parameters = np.random.RandomState(1).randn(9) - np.repeat([0, 0, 1], 3)
     x = jnp.asarray([0, 1, 100, 254, 255], jnp.uint8)
-    gradients = jax.jacobian(
-        lambda p: logistic_mixture_log_prob(jnp.broadcast_to(p, (5, 9)), x)
-    )(jnp.asarray(parameters, jnp.float32))
+    gradients = jax.jacobian(lambda p: logistic_mixture_log_prob(jnp.broadcast_to(p, (5, 9)), x))(
+        jnp.asarray(parameters, jnp.float32)
+    )
     for index, step in enumerate(1e-5 * np.eye(9)):
         change = np.log(oracle(parameters + step)) - np.log(oracle(parameters - step))
         np.testing.assert_allclose(

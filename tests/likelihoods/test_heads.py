@@ -65,9 +65,7 @@ def test_own_features_matter(head, features, x):
 def test_jit_is_eager(head, features, x):
     graphdef, state = nnx.split(head)
     jitted = jax.jit(lambda state, *args: nnx.merge(graphdef, state)(*args))
-    np.testing.assert_allclose(
-        jitted(state, features, x), head(features, x), rtol=1e-5, atol=1e-5
-    )
+    np.testing.assert_allclose(jitted(state, features, x), head(features, x), rtol=1e-5, atol=1e-5)
 
 
 def test_works_without_a_graph(features, x):
@@ -89,17 +87,17 @@ def test_sample_is_a_function_of_the_key(head, features):
 
 
 def test_training_goes_to_the_entropy():
-    """Two patterns, chosen at each image by a coin that the features do not show.
+    """Two patterns, chosen by a coin; the features show the position, and nothing of the coin.
 
     Independent pixels can reach log(2) at each of the 6 pixels where the two differ; given the
     first of them the others are certain, so the autoregressive heads can reach log(2) in all.
     """
     patterns = np.zeros((2, 3, 3, 1), np.uint8)
     patterns[1, :, ::2] = 255
-    x, features = jnp.asarray(patterns), jnp.ones((2, 3, 3, 5))
+    x = jnp.asarray(patterns)
+    features = jnp.asarray(np.broadcast_to(np.eye(9), (2, 9, 9)).reshape(2, 3, 3, 9), jnp.float32)
     for name, make in HEADS.items():
-        head = make(5, 1, rngs=nnx.Rngs(0))
-        graphdef, state = nnx.split(head)
+        graphdef, state = nnx.split(make(9, 1, rngs=nnx.Rngs(0)))
         optimizer = optax.adam(0.03)
 
         @jax.jit
@@ -116,7 +114,7 @@ def test_training_goes_to_the_entropy():
             state, moments, value = step(state, moments)
             losses.append(float(value))
         entropy = np.log(2) * (1 if "autoregressive" in name else 6)
-        assert losses[0] > 20, name
+        assert losses[0] > 10, name
         assert entropy - 1e-3 < losses[-1] < entropy + 0.3, name
 
 

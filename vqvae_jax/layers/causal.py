@@ -1,10 +1,10 @@
 """Convolutions in raster order, whole and piece by piece: what a PixelCNN is made of.
 
 A pixel may depend on the pixels of the rows above and on those to its left. Two stacks of layers
-cover exactly these (van den Oord et al. 2016, "Conditional Image Generation with PixelCNN Decoders",
-arXiv:1606.05328, section 2): a vertical one that sees the rows above, to both sides, and a
-horizontal one that sees the pixels to the left and takes in the vertical one at its own position.
-One stack alone would have a blind spot to the upper right.
+cover exactly these (van den Oord et al. 2016, "Conditional Image Generation with PixelCNN
+Decoders", arXiv:1606.05328, section 2.2): a vertical one that sees the rows above, to both sides,
+and a horizontal one that sees the pixels to the left and takes in the vertical one at its own
+position. One stack alone would have a blind spot to the upper right.
 
 Masked taps do not exist, rather than being multiplied by zero: a layer is a dense convolution of an
 input with a frame of zeros above (`rows_above`) or to the left (`columns_left`). What a layer is

@@ -180,6 +180,7 @@ class AutoregressiveHead(PixelHead):
     def _parameters(
         self, features: Float[Array, "b h w f"], x: UInt8[Array, "b h w c"] | None
     ) -> Float[Array, "b h w c p"]:
+        assert x is not None  # refused before
         return self._from_pixels(_scaled(x), features)
 
     def _from_pixels(
