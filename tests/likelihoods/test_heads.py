@@ -18,7 +18,7 @@ HEADS = {
     "mixture": functools.partial(LogisticMixtureHead, num_mixtures=3),
     "autoregressive": functools.partial(AutoregressiveHead, **SMALL),
     "autoregressive-mixture": functools.partial(
-        AutoregressiveHead, **SMALL, distribution=logistic_mixture(2)
+        AutoregressiveHead, **SMALL, distribution=logistic_mixture(4)
     ),
 }
 
@@ -95,10 +95,10 @@ def test_training_goes_to_the_entropy():
     patterns = np.zeros((2, 3, 3, 1), np.uint8)
     patterns[1, :, ::2] = 255
     x = jnp.asarray(patterns)
-    features = jnp.asarray(np.broadcast_to(np.eye(9), (2, 9, 9)).reshape(2, 3, 3, 9), jnp.float32)
+    features = jnp.asarray(np.broadcast_to(3 * np.eye(9), (2, 9, 9)).reshape(2, 3, 3, 9), jnp.float32)
     for name, make in HEADS.items():
         graphdef, state = nnx.split(make(9, 1, rngs=nnx.Rngs(0)))
-        optimizer = optax.adam(0.03)
+        optimizer = optax.adam(0.01)
 
         @jax.jit
         def step(state, moments, graphdef=graphdef, optimizer=optimizer):
@@ -110,7 +110,7 @@ def test_training_goes_to_the_entropy():
             return optax.apply_updates(state, updates), moments, value
 
         moments, losses = optimizer.init(state), []
-        for _ in range(300):
+        for _ in range(400):
             state, moments, value = step(state, moments)
             losses.append(float(value))
         entropy = np.log(2) * (1 if "autoregressive" in name else 6)

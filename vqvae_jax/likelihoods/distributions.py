@@ -107,11 +107,16 @@ def _logistic_mixture(
     # is a difference of two almost equal numbers. At the edges only the factor of the tail is left.
     inner = (x > 0) & (x < NUM_VALUES - 1)
     log_bins = (
-        jnp.where(x < NUM_VALUES - 1, jax.nn.log_sigmoid(above), 0)
-        + jnp.where(x > 0, jax.nn.log_sigmoid(-below), 0)
+        jnp.where(x < NUM_VALUES - 1, _log_sigmoid(above), 0)
+        + jnp.where(x > 0, _log_sigmoid(-below), 0)
         + jnp.where(inner, jnp.log(-jnp.expm1(-2 / 255 * scales_inverse)), 0)
     )
     return jax.nn.logsumexp(jax.nn.log_softmax(logits, axis=-1) + log_bins, axis=-1)
+
+
+def _log_sigmoid(z: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
+    """`jax.nn.log_sigmoid` to an absolute 1e-7, at a fraction of its cost on CPUs."""
+    return jnp.minimum(z, 0) - jnp.log(1 + jnp.exp(-jnp.abs(z)))
 
 
 CATEGORICAL = PixelDistribution(NUM_VALUES, categorical_log_prob, categorical_log_probs)
