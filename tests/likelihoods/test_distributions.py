@@ -80,28 +80,34 @@ def test_extreme_mixtures():
     assert np.isfinite(jacobians).all()
 
 
-@pytest.mark.parametrize("log_scale", [-1e30, -100.0, 100.0, 1e30])
+@pytest.mark.parametrize("log_scale", [-1e30, -16.0, 3.0, 1e30])
 def test_scales_beyond_the_extremes_are_clipped(log_scale):
     parameters = jnp.asarray([0.0, 0.3, log_scale])
-    clipped = jnp.asarray([0.0, 0.3, 15.0 if log_scale > 0 else -15.0])
+    clipped = jnp.asarray([0.0, 0.3, 2.0 if log_scale > 0 else -15.0])
     np.testing.assert_array_equal(
         logistic_mixture_log_probs(parameters), logistic_mixture_log_probs(clipped)
     )
     assert np.isfinite(jax.jacobian(logistic_mixture_log_probs)(parameters)).all()
 
 
+def test_the_widest_mixture_can_still_be_moved():
+    """The log-probability of an edge has a gradient by the mean, however large log(s) became."""
+    gradient = jax.grad(logistic_mixture_log_prob)(jnp.asarray([0.0, 0.0, 40.0]), jnp.uint8(255))
+    np.testing.assert_allclose(gradient[1], 0.0722, rtol=0.01)
+
+
 @given(
     seed=st.integers(0, 2**16),
-    log_scale=st.floats(-8.0, 15.0, width=32),
+    log_scale=st.floats(-8.0, 2.0, width=32),
     mean=st.floats(-3.0, 3.0, width=32),
 )
 @example(seed=0, log_scale=-15.0, mean=0.3)
-@example(seed=0, log_scale=15.0, mean=1e4)
+@example(seed=0, log_scale=2.0, mean=100.0)
 def test_mixtures_are_the_oracles(seed, log_scale, mean):
     """Within 1e-4, or 1e-4 of the exponent: a scale of e^-8 has exponents rounded to 1e-3."""
     random = np.random.RandomState(seed)
     logits, means, log_scales = random.randn(3, 4).astype(np.float32)
-    log_scales = np.clip(log_scales + np.float32(log_scale), -15, 15)
+    log_scales = np.clip(log_scales + np.float32(log_scale), -15, 2)
     parameters = np.concatenate([logits, means + np.float32(mean), log_scales])
     expected = oracle(parameters)
     log_probs = np.asarray(logistic_mixture_log_probs(jnp.asarray(parameters)), np.float64)
@@ -114,7 +120,7 @@ def test_mixtures_of_common_scales_are_the_oracles():
     """Probabilities, not only their logarithms, within 1e-4."""
     random = np.random.RandomState(0)
     parameters = random.randn(50, 30).astype(np.float32)
-    parameters[:, 20:] = parameters[:, 20:] - 1.5
+    parameters[:, 20:] = np.minimum(parameters[:, 20:] - 1.5, 2)
     actual = np.exp(logistic_mixture_log_probs(jnp.asarray(parameters)))
     np.testing.assert_allclose(actual, oracle(parameters), rtol=1e-4)
 

@@ -12,7 +12,7 @@ from flax import nnx
 from vqvae_jax import AutoregressiveHead, CategoricalHead, LogisticMixtureHead
 from vqvae_jax.likelihoods import logistic_mixture
 
-SMALL = {"hidden_dim": 4, "num_layers": 1, "size": 3}
+SMALL = {"hidden_dim": 16, "num_layers": 1, "size": 3}
 HEADS = {
     "categorical": CategoricalHead,
     "mixture": functools.partial(LogisticMixtureHead, num_mixtures=3),
@@ -95,7 +95,9 @@ def test_training_goes_to_the_entropy():
     patterns = np.zeros((2, 3, 3, 1), np.uint8)
     patterns[1, :, ::2] = 255
     x = jnp.asarray(patterns)
-    features = jnp.asarray(np.broadcast_to(3 * np.eye(9), (2, 9, 9)).reshape(2, 3, 3, 9), jnp.float32)
+    features = jnp.asarray(
+        np.broadcast_to(3 * np.eye(9), (2, 9, 9)).reshape(2, 3, 3, 9), jnp.float32
+    )
     for name, make in HEADS.items():
         graphdef, state = nnx.split(make(9, 1, rngs=nnx.Rngs(0)))
         optimizer = optax.adam(0.01)
