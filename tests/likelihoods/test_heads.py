@@ -70,10 +70,10 @@ def test_jit_is_eager(head, features, x):
 
 def test_works_without_a_graph(features, x):
     """Flax's tree mode: no shared variables, nothing mutated."""
-    for make in HEADS.values():
+    for name in ("mixture", "autoregressive"):
         with nnx.set_graph_mode(False):
-            head = make(5, 3, rngs=nnx.Rngs(0))
-            gradients = nnx.grad(lambda head: jnp.mean(head(features, x)))(head)
+            head = HEADS[name](5, 3, rngs=nnx.Rngs(0))
+            gradients = nnx.jit(nnx.grad(lambda head: jnp.mean(head(features, x))))(head)
             samples = head.sample(features, jax.random.key(0))
         assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(gradients))
         assert samples.shape == x.shape
@@ -112,7 +112,7 @@ def test_training_goes_to_the_entropy():
             return optax.apply_updates(state, updates), moments, value
 
         moments, losses = optimizer.init(state), []
-        for _ in range(400):
+        for _ in range(800):
             state, moments, value = step(state, moments)
             losses.append(float(value))
         entropy = np.log(2) * (1 if "autoregressive" in name else 6)
