@@ -22,6 +22,8 @@ from vqvae_jax.quantizers import (
     SampledVectorQuantizer,
     SimVQ,
     VectorQuantizer,
+    diveq,
+    nsvq,
     rotation_trick,
     search,
 )
@@ -399,6 +401,46 @@ def test_update_hands_each_quantizer_its_residual(dropped):
     for one, other in zip(quantizer.quantizers, apart, strict=True):
         assert_same_state(one, other)
         assert np.any(one.counts[...] > 0)
+
+
+def test_noise_in_the_values_reaches_no_later_quantizer():
+    quantizer = ResidualVQ(several(VectorQuantizer, 2, estimator=nsvq))
+    z = sample(200)
+    indices = run(quantizer, z, key=jax.random.key(0)).indices
+    np.testing.assert_array_equal(indices, quantizer.encode(z))
+
+
+@pytest.mark.parametrize("outer", [diveq, rotation_trick])
+def test_what_learns_from_values_gets_their_gradient_once(outer):
+    z, weights, key = sample(6), sample(6, seed=1), jax.random.key(0)
+
+    def gradient(**options):
+        inner = several(VectorQuantizer, 2, estimator=diveq)
+        return values_gradients(ResidualVQ(inner, **options), z, weights, key)[0]
+
+    for ours, expected in zip(
+        jax.tree.leaves(gradient(estimator=outer)), jax.tree.leaves(gradient()), strict=True
+    ):
+        np.testing.assert_allclose(ours, expected, rtol=1e-6)
+
+
+def test_estimator_without_effect_is_refused():
+    with pytest.raises(ValueError, match="estimator is rotation_trick, which would have no effect"):
+        ResidualVQ(several(VectorQuantizer, 2, estimator=rotation_trick))
+
+
+@pytest.mark.parametrize("compose", [ResidualVQ, ProductQuantizer])
+def test_one_quantizer_for_several_places_is_refused(compose):
+    with pytest.raises(ValueError, match="a quantizer is given more than once"):
+        compose(several(VectorQuantizer, 1) * 2)
+
+
+@pytest.mark.parametrize("compose", [ResidualVQ, ProductQuantizer])
+def test_update_with_another_number_of_indices_is_refused(compose):
+    quantizer = compose(several(EMAVectorQuantizer, 3))
+    z = sample(4, dim=quantizer.embedding_dim)
+    with pytest.raises(ValueError, match=r"indices have shape \(4, 2\); .* must be \(4, 3\)"):
+        quantizer.update(z, quantizer.encode(z)[..., :2])
 
 
 def test_update_of_a_shared_codebook_is_one_with_all_residuals():

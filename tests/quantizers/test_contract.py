@@ -455,3 +455,25 @@ def test_wrong_input_is_named(name):
 def test_wrong_argument_is_named(arguments, message):
     with pytest.raises(ValueError, match=message):
         VectorQuantizer(*arguments, rngs=nnx.Rngs(0))
+
+
+@every
+def test_float64_is_allowed(name):
+    z = np.random.RandomState(0).randn(6, QUANTIZERS[name]().embedding_dim).astype(np.float32)
+    with jax.enable_x64(True):
+        quantizer = QUANTIZERS[name]()
+        for dtype in (jnp.float32, jnp.float64):
+            quantized = quantizer(jnp.asarray(z, dtype), key=jax.random.key(0))
+            assert quantized.values.dtype == dtype
+            assert quantized.indices.dtype == jnp.int32
+            quantizer.update(jnp.asarray(z, dtype), quantized.indices, key=jax.random.key(1))
+
+
+@every
+def test_indices_of_any_integer_type_are_looked_up(name):
+    quantizer = QUANTIZERS[name]()
+    axes = () if quantizer.num_codebooks is None else (quantizer.num_codebooks,)
+    indices = jnp.zeros((3, *axes), jnp.int32).at[0].set(quantizer.num_embeddings - 1)
+    expected = quantizer.lookup(indices)
+    for dtype in (jnp.uint8, jnp.int16, jnp.uint32):
+        np.testing.assert_array_equal(quantizer.lookup(indices.astype(dtype)), expected)

@@ -43,3 +43,25 @@ def test_code_counts_leaves_out_what_is_no_code():
 )
 def test_perplexity(counts, expected):
     np.testing.assert_allclose(core.perplexity(jnp.array(counts)), expected, rtol=1e-6)
+
+
+@pytest.mark.parametrize("dtype", [jnp.int8, jnp.uint8, jnp.int32])
+def test_small_types_of_indices_count_alike(dtype):
+    indices = jnp.array([0, 3, 127], dtype)
+    np.testing.assert_array_equal(jnp.nonzero(core.code_counts(indices, 128))[0], [0, 3, 127])
+    sums = core.code_sums(jnp.ones((3, 1)), indices, 128)
+    np.testing.assert_array_equal(jnp.nonzero(sums[:, 0])[0], [0, 3, 127])
+
+
+def test_perplexity_of_counts_whose_sum_is_beyond_int32():
+    np.testing.assert_allclose(core.perplexity(jnp.full(4, 2**29, jnp.int32)), 4.0, rtol=1e-6)
+
+
+def test_masked_mean_of_more_numbers_than_int32_holds():
+    @jax.jit
+    def mean():
+        rows = jnp.arange(2**20)[:, None] + jnp.zeros((1, 2**11), jnp.int32)
+        values = jnp.where(rows == 0, 2.0**20, 0.0)  # 2^31 of them in the mean
+        return core.mean_over_tokens(values, jnp.ones(2**20, jnp.bool_))
+
+    np.testing.assert_allclose(mean(), 1.0, rtol=1e-5)

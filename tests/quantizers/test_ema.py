@@ -15,8 +15,9 @@ def make(**options):
     return EMAVectorQuantizer(DIM, CODES, rngs=nnx.Rngs(0), **options)
 
 
-def by_hand(z, indices, state, decay, epsilon):
-    """One step of the formula in float64, code by code, vector by vector."""
+def by_hand(z, indices, state, decay, epsilon, t):
+    """Step t of the formula in float64, code by code, vector by vector."""
+    epsilon = epsilon * (1 - decay**t)
     codes, counts, sums = state
     used, added = np.zeros(CODES), np.zeros((CODES, DIM))
     for vector, index in zip(z.reshape(-1, DIM), indices.reshape(-1), strict=True):
@@ -59,7 +60,7 @@ def test_fifty_steps_in_which_codes_die_and_return(decay, epsilon):
         distances = np.sum((z[..., None, :] - state[0]) ** 2, axis=-1)
         np.testing.assert_array_equal(indices, np.argmin(distances, axis=-1))
         before = state
-        state = by_hand(z, indices, state, decay, epsilon)
+        state = by_hand(z, indices, state, decay, epsilon, t + 1)
         for ours, theirs in zip(
             (quantizer.embeddings, quantizer.counts, quantizer.sums), state, strict=True
         ):
@@ -93,6 +94,15 @@ def test_first_code_is_the_mean_of_its_vectors():
     z = jax.random.normal(jax.random.key(0), (4, DIM))
     quantizer.update(z, jnp.array([2, 2, 2, 2]))
     np.testing.assert_allclose(quantizer.embeddings[...][2], jnp.mean(z, axis=0), rtol=1e-5)
+
+
+def test_many_codes_and_few_vectors_leave_codes_within_the_data():
+    quantizer = EMAVectorQuantizer(1, 65_536, decay=0.999, rngs=nnx.Rngs(0))
+    quantizer.update(jnp.ones((64, 1)), jnp.arange(64))
+    np.testing.assert_allclose(quantizer.embeddings[...][:64], 1.0, rtol=0.02)
+    quantizer = EMAVectorQuantizer(1, 16, decay=0.9999, rngs=nnx.Rngs(0))
+    quantizer.update(jnp.ones((4096, 1)), jnp.zeros(4096, jnp.int32).at[0].set(1))
+    np.testing.assert_allclose(quantizer.embeddings[...][:2], 1.0, rtol=1e-4)
 
 
 def test_masked_vectors_take_no_part():

@@ -139,7 +139,8 @@ def test_most_codes_there_can_be():
         ([], "levels is empty; it must hold at least one level"),
         ([4, 1], "a level is 1; it must be an integer of at least 2"),
         ([4, -3], "a level is -3; it must be an integer of at least 2"),
-        ([2] * 31, "make 2147483648 codes, above 2\\^30"),
+        ([2] * 31, "they must make at most 2\\^30 codes"),
+        ([2**24 + 1], "a level is 16777217; it must be at most 2\\^24"),
     ],
 )
 def test_levels_out_of_range(levels, message):

@@ -133,6 +133,18 @@ def test_initialize_leaves_out_the_masked():
     np.testing.assert_array_equal(np.sort(nearest(found, centres)), np.arange(16))
 
 
+def test_initialize_waits_for_a_batch_in_which_something_counts():
+    quantizer = VectorQuantizer(2, 2, kmeans_init=True, rngs=nnx.Rngs(0))
+    before = quantizer.embeddings[...]
+    z = jnp.array([[3.0, 0.0], [0.0, 1.0]])
+    quantizer.initialize(z, jnp.zeros(2, jnp.bool_), key=jax.random.key(0))
+    np.testing.assert_array_equal(quantizer.embeddings[...], before)
+    assert not quantizer.initialized[...]
+    quantizer.initialize(z, key=jax.random.key(0))
+    assert quantizer.initialized[...]
+    assert sorted(map(tuple, np.asarray(quantizer.embeddings[...]).tolist())) == [(0, 1), (3, 0)]
+
+
 def test_initialize_normalises_for_the_cosine():
     quantizer = CosineVectorQuantizer(2, 2, kmeans_init=True, rngs=nnx.Rngs(0))
     z = jnp.array([[3.0, 0.0], [500.0, 0.0], [0.0, 0.01], [0.0, 7.0]])

@@ -190,9 +190,11 @@ def test_codes_in_use_are_left_alone():
 
 @pytest.mark.parametrize("make", MAKERS)
 def test_revival_needs_a_key(make):
-    z = batch(0)
+    z, quantizer = batch(0), alive(make, 0.5)
+    before = jax.tree.map(jnp.copy, nnx.state(quantizer))
     with pytest.raises(ValueError, match="key is None; with a revival_threshold, update needs one"):
-        alive(make, 0.5).update(z, jnp.zeros(10, jnp.int32))
+        quantizer.update(z, jnp.zeros(10, jnp.int32))
+    jax.tree.map(np.testing.assert_array_equal, nnx.state(quantizer), before)
     make(2, 4, rngs=nnx.Rngs(0)).update(z, jnp.zeros(10, jnp.int32))
 
 

@@ -68,6 +68,16 @@ def test_vectors_that_are_no_numbers_disturb_no_others(codes):
     assert np.all((found >= 0) & (found < codes))
 
 
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+@pytest.mark.parametrize("codes", [4, 9000])
+def test_code_that_is_no_number_is_what_all_vectors_get(codes, bad):
+    random = np.random.RandomState(0)
+    codebook = random.randn(codes, 2).astype(np.float32)
+    codebook[2, 1] = bad
+    found = search.nearest_code(jnp.asarray(random.randn(5, 2), jnp.float32), jnp.asarray(codebook))
+    np.testing.assert_array_equal(found, np.full(5, 2))
+
+
 def test_drawn_codes_follow_the_distances():
     codebook = jnp.array([[0.0], [1.0], [3.0]])
     z = jnp.full((20_000, 1), 0.4)

@@ -3,11 +3,12 @@
 import abc
 import dataclasses
 import math
+import numbers
 
 import jax
 import jax.numpy as jnp
 from flax import nnx
-from jaxtyping import Array, Bool, Float, Int
+from jaxtyping import Array, Bool, Float, Int, Integer
 
 from vqvae_jax.quantizers.core import Quantized, code_counts
 
@@ -92,7 +93,7 @@ class Quantizer(nnx.Module):
         indices = self._encode(self._checked(z, mask))
         return indices if mask is None else self._masked(indices, mask)
 
-    def lookup(self, indices: Int[Array, "..."]) -> Float[Array, "..."]:
+    def lookup(self, indices: Integer[Array, "..."]) -> Float[Array, "..."]:
         """The codes.
 
         Args:
@@ -103,14 +104,14 @@ class Quantizer(nnx.Module):
             indices of K and more.
 
         Raises:
-            ValueError: the last axis of the indices has the wrong length.
+            ValueError: the indices are no integers, or their last axis has the wrong length.
         """
-        return self._lookup(indices)
+        return self._lookup(_integers(indices))
 
     def update(
         self,
         z: Float[Array, "*shape d"],
-        indices: Int[Array, "..."],
+        indices: Integer[Array, "..."],
         *,
         key: jax.Array | None = None,
     ) -> None:
@@ -125,9 +126,13 @@ class Quantizer(nnx.Module):
             key: draws the random numbers, where codes are revived.
 
         Raises:
-            ValueError: z has the wrong shape or type; or there is no key, and codes are to be
-                revived.
+            ValueError: z or the indices have the wrong shape or type; or there is no key, and codes
+                are to be revived.
         """
+        indices = _integers(indices)
+        shape = z.shape[:-1] + (() if self.num_codebooks is None else (self.num_codebooks,))
+        if indices.shape != shape:
+            raise ValueError(f"indices have shape {indices.shape}; for this z it must be {shape}")
         if self.has_updates:
             counted = indices >= 0
             if self.num_codebooks is not None:
@@ -197,7 +202,7 @@ class Quantizer(nnx.Module):
         """The most information that a vector's indices can carry, in bits."""
         return (self.num_codebooks or 1) * math.log2(self.num_embeddings)
 
-    def code_counts(self, indices: Int[Array, "..."]) -> Int[Array, "..."]:
+    def code_counts(self, indices: Integer[Array, "..."]) -> Int[Array, "..."]:
         """How often each code occurs: int32 [K], or [num_codebooks, K]. Counts of batches add up.
 
         Args:
@@ -247,9 +252,16 @@ class Quantizer(nnx.Module):
         return jnp.where(mask[..., None], wide, jnp.zeros((), wide.dtype))
 
 
+def _integers(indices: Integer[Array, "..."]) -> Int[Array, "..."]:
+    """The indices in int32: small types would wrap where they are compared with K."""
+    if not jnp.issubdtype(indices.dtype, jnp.integer):
+        raise ValueError(f"indices have type {indices.dtype}; they must be integers")
+    return indices.astype(jnp.int32)
+
+
 def check_integer(name: str, number: int, low: int = 1) -> None:
     """Raises ValueError where `number` is not an integer of at least `low`."""
-    if isinstance(number, bool) or not isinstance(number, int) or number < low:
+    if isinstance(number, bool) or not isinstance(number, numbers.Integral) or number < low:
         raise ValueError(f"{name} is {number}; it must be an integer of at least {low}")
 
 

@@ -148,7 +148,8 @@ class LFQ(Quantizer):
 
     def _index(self, z: Float[Array, "*shape d"]) -> Int[Array, "*shape"]:
         places = 2 ** jnp.arange(self.embedding_dim, dtype=jnp.int32)
-        return jnp.sum((z > 0) * places.reshape((1,) * (z.ndim - 1) + (-1,)), axis=-1)
+        places = places.reshape((1,) * (z.ndim - 1) + (-1,))
+        return jnp.sum((z > 0) * places, axis=-1, dtype=jnp.int32)
 
 
 class BSQ(LFQ):

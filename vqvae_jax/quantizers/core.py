@@ -10,7 +10,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float, Int
+from jaxtyping import Array, Bool, Float, Int, Integer
 
 # A member of an output: an array, or whatever a transformation of pytrees puts in its place.
 Leaf = Any
@@ -41,7 +41,7 @@ class Quantized:
 
 
 def lookup(
-    codebook: Float[Array, "k d"], indices: Int[Array, "*shape"]
+    codebook: Float[Array, "k d"], indices: Integer[Array, "*shape"]
 ) -> Float[Array, "*shape d"]:
     """The codes at `indices`: zeros where an index is negative (masked), NaN where it is K or more.
 
@@ -57,7 +57,7 @@ def lookup(
 
 
 def computed_codes(
-    codes: Float[Array, "*shape d"], indices: Int[Array, "*shape"], num_embeddings: int
+    codes: Float[Array, "*shape d"], indices: Integer[Array, "*shape"], num_embeddings: int
 ) -> Float[Array, "*shape d"]:
     """What `lookup` gives, where codes are computed from their indices and not kept in a codebook.
 
@@ -100,10 +100,10 @@ def mean_over_tokens(
     if mask is None:
         return jnp.mean(values)
     kept = jnp.where(mask[..., None], values, 0)
-    return jnp.sum(kept) / jnp.maximum(jnp.sum(mask) * values.shape[-1], 1)
+    return jnp.sum(kept) / jnp.maximum(jnp.sum(mask), 1) / values.shape[-1]
 
 
-def code_counts(indices: Int[Array, "..."], num_embeddings: int) -> Int[Array, " k"]:
+def code_counts(indices: Integer[Array, "..."], num_embeddings: int) -> Int[Array, " k"]:
     """How often each code occurs in `indices`; those out of [0, K) are not counted.
 
     Args:
@@ -113,12 +113,12 @@ def code_counts(indices: Int[Array, "..."], num_embeddings: int) -> Int[Array, "
     Returns:
         int32 [K].
     """
-    dropped = jnp.where(indices < 0, num_embeddings, indices)
+    dropped = _dropped(indices, num_embeddings)
     return jnp.zeros((num_embeddings,), jnp.int32).at[dropped].add(1, mode="drop")
 
 
 def code_sums(
-    z: Float[Array, "*shape d"], indices: Int[Array, "*shape"], num_embeddings: int
+    z: Float[Array, "*shape d"], indices: Integer[Array, "*shape"], num_embeddings: int
 ) -> Float[Array, "k d"]:
     """The sum of the vectors that chose each code; those with an index out of [0, K) in no sum.
 
@@ -131,9 +131,15 @@ def code_sums(
         float32 or wider [K, D].
     """
     vectors = z.astype(jnp.promote_types(z.dtype, jnp.float32)).reshape(-1, z.shape[-1])
-    dropped = jnp.where(indices < 0, num_embeddings, indices).reshape(-1)
+    dropped = _dropped(indices, num_embeddings).reshape(-1)
     sums = jnp.zeros((num_embeddings, z.shape[-1]), vectors.dtype)
     return sums.at[dropped].add(vectors, mode="drop")
+
+
+def _dropped(indices: Integer[Array, "*shape"], num_embeddings: int) -> Int[Array, "*shape"]:
+    """The indices in int32, K where they are negative: out of range, so that nothing is added."""
+    indices = indices.astype(jnp.int32)
+    return jnp.where(indices < 0, num_embeddings, indices)
 
 
 def perplexity(counts: Int[Array, " k"]) -> Float[Array, ""]:
@@ -145,5 +151,6 @@ def perplexity(counts: Int[Array, " k"]) -> Float[Array, ""]:
     Returns:
         A scalar in [1, K]; 1 where nothing was counted.
     """
-    p = counts / jnp.maximum(jnp.sum(counts), 1)
+    numbers = counts.astype(jnp.float32)  # whose sum does not overflow
+    p = numbers / jnp.maximum(jnp.sum(numbers), 1)
     return jnp.exp(-jnp.sum(jax.scipy.special.xlogy(p, p)))

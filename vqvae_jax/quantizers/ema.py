@@ -17,10 +17,11 @@ class EMAVectorQuantizer(VectorQuantizer):
 
         N_k = gamma N_k + (1 - gamma) n_k
         m_k = gamma m_k + (1 - gamma) s_k
-        e_k = m_k / N'_k,    N'_k = N (N_k + eps) / (N + K eps),    N = sum_k N_k
+        e_k = m_k / N'_k,    N'_k = N (N_k + eps_t) / (N + K eps_t),    N = sum_k N_k
 
     for the codes with n_k > 0; the others stay where they are. N_k and m_k begin at 0, so that
-    their quotient is a weighted mean of what the code has seen. The loss is beta times the
+    their quotient is a weighted mean of what the code has seen; eps_t = eps (1 - gamma^t), t the
+    updates so far, keeps the smoothing in proportion while they grow. The loss is beta times the
     commitment loss; the codebook loss is reported and takes no part in it.
 
     Args:
@@ -67,18 +68,18 @@ class EMAVectorQuantizer(VectorQuantizer):
         self.embeddings = QuantizerState(self.embeddings[...])
         self.counts = QuantizerState(jnp.zeros(num_embeddings))
         self.sums = QuantizerState(jnp.zeros((num_embeddings, embedding_dim)))
+        self.weight = QuantizerState(jnp.zeros(()))  # 1 - gamma^t
 
     def _learn(self, z: Float[Array, "*shape d"], indices: Int[Array, "*shape"]) -> None:
         used = code_counts(indices, self.num_embeddings)
         sums = code_sums(z, indices, self.num_embeddings)
         self.counts[...] = self.decay * self.counts[...] + (1 - self.decay) * used
         self.sums[...] = self.decay * self.sums[...] + (1 - self.decay) * sums
-        counts = self.counts[...]
+        self.weight[...] = self.decay * self.weight[...] + (1 - self.decay)
+        counts, epsilon = self.counts[...], self.epsilon * self.weight[...]
         total = jnp.sum(counts)
-        smoothed = (total * (counts + self.epsilon) / (total + self.num_embeddings * self.epsilon))[
-            :, None
-        ]
-        means = self.sums[...] / jnp.where(smoothed > 0, smoothed, 1)
+        smoothed = total * (counts + epsilon) / (total + self.num_embeddings * epsilon)
+        means = self.sums[...] / jnp.where(smoothed > 0, smoothed, 1)[:, None]
         self.embeddings[...] = jnp.where(used[:, None] > 0, means, self.embeddings[...])
 
     def _forget(self, replaced: Bool[Array, " k"]) -> None:

@@ -30,21 +30,23 @@ class FSQ(Quantizer):
     z = -3.8. For binary codes `BSQ` and `LFQ` are the better choice.
 
     Args:
-        levels: L of each number, each at least 2, at most 2^30 codes in all; D is their count and
-            K their product.
+        levels: L of each number, each from 2 to 2^24, at most 2^30 codes in all; D is their count
+            and K their product.
 
     Raises:
         ValueError: a level out of its range.
     """
 
     def __init__(self, levels: Sequence[int]):
-        if not levels:
+        if len(levels) == 0:
             raise ValueError("levels is empty; it must hold at least one level")
         for level in levels:
             check_integer("a level", level, low=2)
-        if math.prod(levels) > 2**30:
-            raise ValueError(f"levels {tuple(levels)} make {math.prod(levels)} codes, above 2^30")
-        self.levels = tuple(levels)
+            if level > 2**24:
+                raise ValueError(f"a level is {level}; it must be at most 2^24")
+        self.levels = tuple(int(level) for level in levels)
+        if math.prod(self.levels) > 2**30:
+            raise ValueError(f"levels are {self.levels}; they must make at most 2^30 codes")
         self.embedding_dim = len(self.levels)
         self.num_embeddings = math.prod(self.levels)
 
@@ -99,7 +101,8 @@ class FSQ(Quantizer):
         half = self._row(np.array(self.levels) // 2, digits)
         places = jnp.asarray(np.cumprod([1, *self.levels[:-1]]), jnp.int32)
         whole = (digits + half).astype(jnp.int32)
-        return jnp.sum(whole * places.reshape((1,) * (digits.ndim - 1) + (-1,)), axis=-1)
+        places = places.reshape((1,) * (digits.ndim - 1) + (-1,))
+        return jnp.sum(whole * places, axis=-1, dtype=jnp.int32)
 
     @staticmethod
     def _row(numbers: np.ndarray, like: Array) -> Array:

@@ -40,6 +40,7 @@ class ProductQuantizer(Quantizer):
         self.per_token = all(quantizer.per_token for quantizer in quantizers)
         self.has_updates = any(quantizer.has_updates for quantizer in quantizers)
         self.has_initialization = any(quantizer.has_initialization for quantizer in quantizers)
+        self.learns_from_values = any(quantizer.learns_from_values for quantizer in quantizers)
 
     def _quantize(
         self,

@@ -33,7 +33,8 @@ def codebook_entropies(
         the codes are used alike. Both in [0, log K], and 0 where no vector counts.
     """
     vectors = z.reshape(-1, z.shape[-1])
-    weights = jnp.ones(len(vectors)) if mask is None else mask.reshape(-1).astype(jnp.float32)
+    dtype = jnp.promote_types(vectors.dtype, codebook.dtype)
+    weights = jnp.ones(len(vectors), dtype) if mask is None else mask.reshape(-1).astype(dtype)
     weights = weights / jnp.maximum(jnp.sum(weights), 1)
     half_norms = jnp.sum(codebook**2, axis=1) / 2
 
@@ -52,7 +53,7 @@ def codebook_entropies(
     def add(sums: tuple[Array, Array], chunk: tuple[Array, Array]) -> tuple[tuple, None]:
         return jax.tree.map(jnp.add, sums, part(*chunk)), None
 
-    zeros = (jnp.zeros((), vectors.dtype), jnp.zeros(len(codebook), vectors.dtype))
+    zeros = (jnp.zeros((), dtype), jnp.zeros(len(codebook), dtype))
     (of_vectors, mean_p), _ = jax.lax.scan(add, zeros, (vectors, weights))
     return of_vectors, entropy(mean_p)
 

@@ -15,11 +15,12 @@ from vqvae_jax.quantizers.estimators import DETERMINISTIC, Estimator, sg, straig
 class ResidualVQ(Quantizer):
     """Residual vector quantization (Zeghidour et al. 2021, SoundStream, arXiv:2107.03312, alg. 1).
 
-        r_1 = z,    r_{i+1} = r_i - sg(Q_i(r_i)),    values = sum_i Q_i(r_i)
+        r_1 = z,    r_{i+1} = r_i - sg(e_i),    e_i the code of Q_i for r_i,    values = sum_i e_i
 
     The losses are the sums of the quantizers' losses of their residuals. The estimator is applied
-    once, to the sum: adding up the quantizers' own would hand z the gradient n times.
-    `lookup(indices[..., :m])` decodes from the first m codes.
+    once, to the sum: adding up the quantizers' own would hand z the gradient n times. Quantizers
+    that learn from the gradient at their values give in training these values to the sum, and are
+    handed that gradient. `lookup(indices[..., :m])` decodes from the first m codes.
 
     Args:
         quantizers: Q_i, at least one, all with the same embedding_dim and num_embeddings; or a
@@ -58,6 +59,13 @@ class ResidualVQ(Quantizer):
                 )
         if any(quantizer.num_codebooks is not None for quantizer in quantizers):
             raise ValueError("a quantizer has several codebooks; each must have one")
+        for quantizer in quantizers:
+            own = getattr(quantizer, "estimator", straight_through)
+            if own in DETERMINISTIC and own is not straight_through:
+                raise ValueError(
+                    f"a quantizer's estimator is {own.__name__}, which would have no effect; "
+                    "give it to the ResidualVQ"
+                )
         self.quantizers = nnx.List(quantizers)
         self.embedding_dim = quantizers[0].embedding_dim
         self.num_embeddings = quantizers[0].num_embeddings
@@ -71,6 +79,9 @@ class ResidualVQ(Quantizer):
         )
         self.has_updates = any(quantizer.has_updates for quantizer in quantizers)
         self.has_initialization = any(quantizer.has_initialization for quantizer in quantizers)
+        self.learns_from_values = estimator not in DETERMINISTIC or any(
+            quantizer.learns_from_values for quantizer in quantizers
+        )
         self.shared = num_quantizers is not None
 
     def _quantize(
@@ -83,21 +94,23 @@ class ResidualVQ(Quantizer):
         if key is not None:
             keys = list(jax.random.split(key, self.num_codebooks + 2))
         depth = self._depth(z, keys[-1])
-        total, learning = jnp.zeros_like(z), jnp.zeros_like(z)
+        codes, total, learning = jnp.zeros_like(z), jnp.zeros_like(z), jnp.zeros_like(z)
         outputs = []
         for i, quantizer in enumerate(self._stages()):
             taken = mask
             if depth is not None:
                 taken = depth > i if mask is None else mask & (depth > i)
-            residual = z - sg(total)
+            residual = z - sg(codes)
             quantized = quantizer(residual, taken, key=keys[i])
             outputs.append(quantized)
+            chosen = quantizer.lookup(quantized.indices)
+            codes += chosen
             if quantizer.learns_from_values:
                 values = quantizer(sg(residual), taken, key=keys[i]).values
                 learning += values - sg(values)
-                total += values
+                total += sg(values)
             else:
-                total += quantizer.lookup(quantized.indices)
+                total += chosen
         return Quantized(
             values=self.estimator(z, total, keys[-2]) + learning,
             indices=jnp.stack([output.indices for output in outputs], axis=-1),
@@ -164,17 +177,22 @@ class ResidualVQ(Quantizer):
 
     def _residuals(self, z: Array, indices: Array) -> list[Array]:
         """What each quantizer was given."""
-        residual, residuals = z, []
+        codes, residuals = jnp.zeros_like(z), []
         for i, quantizer in enumerate(self._stages()):
-            residuals.append(residual)
-            residual = residual - quantizer.lookup(indices[..., i])
+            residuals.append(z - codes)
+            codes += quantizer.lookup(indices[..., i])
         return residuals
 
 
 def check_composable(quantizers: Sequence[Quantizer]) -> None:
-    """Raises ValueError where there are no quantizers, or not all of the same number of codes."""
+    """Raises ValueError for no quantizers, one twice, or different numbers of codes."""
     if not quantizers:
         raise ValueError("quantizers is empty; there must be at least one")
+    if len(set(map(id, quantizers))) < len(quantizers):
+        raise ValueError(
+            "a quantizer is given more than once; make one for each codebook, or let a ResidualVQ "
+            "share a single one with num_quantizers"
+        )
     sizes = [quantizer.num_embeddings for quantizer in quantizers]
     if len(set(sizes)) > 1:
         raise ValueError(f"the quantizers' num_embeddings are {sizes}; they must be the same")

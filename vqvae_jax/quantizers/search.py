@@ -29,18 +29,22 @@ def nearest_code(
     """The index of the code nearest to each vector: argmin_k |z - e_k|^2.
 
     Equation 1 of van den Oord et al. 2017 (arXiv:1711.00937), computed as |z|^2 + |e|^2 - 2 z.e, in
-    float32 or wider whatever the inputs' type. Of several nearest codes the first wins. At most
-    2^24 distances exist at a time, or 16 vectors'.
+    float32 or wider whatever the inputs' type; where vectors and codes are much longer than they
+    are far apart, that form rounds. Of several nearest codes the first wins. At most 2^24 distances
+    exist at a time, or 16 vectors' (under vmap, for each codebook).
 
     Args:
         z: vectors [..., D].
         codebook: codes [K, D].
 
     Returns:
-        int32 [...], in [0, K). Carries no gradient.
+        int32 [...], in [0, K). Carries no gradient. If a code is not finite, the first such code
+        for all vectors, so that the values show it.
     """
     vectors, codes = _detached(z, codebook)
-    indices = jax.lax.platform_dependent(vectors, codes, cpu=_on_cpu, default=_elsewhere)
+    found = jax.lax.platform_dependent(vectors, codes, cpu=_on_cpu, default=_elsewhere)
+    broken = ~jnp.all(jnp.isfinite(codes), axis=1)
+    indices = jnp.where(jnp.any(broken), jnp.argmax(broken).astype(jnp.int32), found)
     return indices.reshape(z.shape[:-1])
 
 

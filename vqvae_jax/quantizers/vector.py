@@ -131,9 +131,11 @@ class VectorQuantizer(Quantizer):
         indices: Int[Array, "*shape"],
         key: jax.Array | None,
     ) -> None:
+        if self.revival_threshold > 0 and key is None:
+            raise ValueError("key is None; with a revival_threshold, update needs one")
         z = self._compared(z)
         self._learn(z, indices)
-        if self.revival_threshold > 0:
+        if key is not None and self.revival_threshold > 0:
             self._revive(z, indices, key)
 
     def _initialize(
@@ -145,13 +147,13 @@ class VectorQuantizer(Quantizer):
         vectors = self._compared(z).reshape(-1, self.embedding_dim)
         counted = jnp.ones(len(vectors), jnp.bool_) if mask is None else mask.reshape(-1)
         before = self.embeddings[...]
-        codes = jax.lax.cond(
-            self.initialized[...],
-            lambda: before,
+        due = ~self.initialized[...] & jnp.any(counted)
+        self.embeddings[...] = jax.lax.cond(
+            due,
             lambda: kmeans(key, vectors, counted, self.num_embeddings).astype(before.dtype),
+            lambda: before,
         )
-        self.embeddings[...] = codes
-        self.initialized[...] = jnp.ones((), jnp.bool_)
+        self.initialized[...] = self.initialized[...] | due
 
     def _compared(self, z: Float[Array, "*shape d"]) -> Float[Array, "*shape d"]:
         """What is compared with the codes: z itself."""
@@ -167,10 +169,8 @@ class VectorQuantizer(Quantizer):
         """The part of the update that comes before the revival: none."""
 
     def _revive(
-        self, z: Float[Array, "*shape d"], indices: Int[Array, "*shape"], key: jax.Array | None
+        self, z: Float[Array, "*shape d"], indices: Int[Array, "*shape"], key: jax.Array
     ) -> None:
-        if key is None:
-            raise ValueError("key is None; with a revival_threshold, update needs one")
         usage = updated_usage(self.usage[...], self.code_counts(indices))
         codebook = self.embeddings[...]
         replaced, vectors = draw_replacements(
