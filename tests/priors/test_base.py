@@ -56,6 +56,20 @@ def test_steps_give_the_logits_of_a_call(prior, run, draw_codes, shape):
     np.testing.assert_allclose(run(all_steps, prior, codes, labels), whole, rtol=1e-5, atol=1e-5)
 
 
+def test_codes_and_labels_of_small_types_are_the_same():
+    prior = GatedPixelCNN(4, channels=4, num_classes=3, rngs=nnx.Rngs(0))
+    codes, labels = jnp.arange(12).reshape(2, 3, 2) % 4, jnp.array([2, 0])
+    small = codes.astype(jnp.uint8), labels.astype(jnp.uint8)
+    np.testing.assert_array_equal(prior(*small), prior(codes, labels))
+    np.testing.assert_array_equal(nll(prior, *small), nll(prior, codes, labels))
+    for guidance in (1.0, 2.0):
+        drawn = [
+            sample_codes(prior, 2, (3, 2), key=jax.random.key(0), labels=each, guidance=guidance)
+            for each in (small[1], labels)
+        ]
+        np.testing.assert_array_equal(*drawn)
+
+
 def test_probabilities_of_all_code_maps_add_up_to_one(kind, num_codebooks, run):
     prior = kind(2, num_codebooks=num_codebooks, num_classes=2, rngs=nnx.Rngs(0))
     shape = (2, 2) if num_codebooks is None else (1, 2, 2)

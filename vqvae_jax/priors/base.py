@@ -6,7 +6,7 @@ from typing import Any
 
 import jax.numpy as jnp
 from flax import nnx
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Float, Int, Integer
 
 from vqvae_jax.priors.linear import Linear, normal
 from vqvae_jax.quantizers.base import check_integer
@@ -73,7 +73,7 @@ class Prior(nnx.Module):
         self.outputs = nnx.List([Linear(channels, num_embeddings, rngs=rngs) for _ in range(n)])
 
     def __call__(
-        self, codes: Int[Array, "b h w *n"], labels: Int[Array, " b"] | None = None
+        self, codes: Integer[Array, "b h w *n"], labels: Integer[Array, " b"] | None = None
     ) -> Float[Array, "b h w *n k"]:
         """The logits of every code, given the earlier ones.
 
@@ -93,6 +93,7 @@ class Prior(nnx.Module):
         if codes.ndim < 3 or codes.shape[3:] != axis:
             axes = ", ".join(["B, h, w", *map(str, axis)])
             raise ValueError(f"codes have shape {codes.shape}; it must be [{axes}]")
+        codes = codes.astype(jnp.int32)
         batch_size, height, width = codes.shape[:3]
         self._check_shape((height, width))
         features = self._features(self.embed(codes), self._classes(labels, batch_size))
@@ -101,7 +102,7 @@ class Prior(nnx.Module):
         return logits[0] if self.num_codebooks is None else jnp.stack(logits, axis=-2)
 
     def start(
-        self, batch_size: int, shape: tuple[int, int], labels: Int[Array, " b"] | None = None
+        self, batch_size: int, shape: tuple[int, int], labels: Integer[Array, " b"] | None = None
     ) -> Any:
         """The cache before the first position, for `step`.
 
@@ -190,7 +191,7 @@ class Prior(nnx.Module):
         """Rows of a table of the classes; the last is that of no class."""
         return (self.num_classes or 0) + 1
 
-    def _classes(self, labels: Int[Array, " b"] | None, batch_size: int) -> Int[Array, " b"]:
+    def _classes(self, labels: Integer[Array, " b"] | None, batch_size: int) -> Int[Array, " b"]:
         """The rows that belong to labels; one beyond the table where a label is out of range."""
         none = self._class_rows - 1
         if labels is None:
@@ -201,8 +202,9 @@ class Prior(nnx.Module):
             raise ValueError(f"labels have type {labels.dtype}; they must be integers")
         if labels.shape != (batch_size,):
             raise ValueError(f"labels have shape {labels.shape}; it must be [B], ({batch_size},)")
+        labels = labels.astype(jnp.int32)
         classes = jnp.where(labels == -1, none, none + 1)
-        return jnp.where((labels >= 0) & (labels < none), labels, classes).astype(jnp.int32)
+        return jnp.where((labels >= 0) & (labels < none), labels, classes)
 
 
 def check_shape(name: str, shape: tuple[int, ...]) -> None:

@@ -2,13 +2,13 @@
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Float, Int, Integer
 
 from vqvae_jax.priors.base import Prior
 
 
 def nll(
-    prior: Prior, codes: Int[Array, "b h w *n"], labels: Int[Array, " b"] | None = None
+    prior: Prior, codes: Integer[Array, "b h w *n"], labels: Integer[Array, " b"] | None = None
 ) -> Float[Array, ""]:
     """The mean negative log-likelihood of code maps, in nats a code.
 
@@ -23,11 +23,12 @@ def nll(
         ValueError: codes or labels have the wrong shape or type.
     """
     log_p = jax.nn.log_softmax(prior(codes, labels))
+    codes = codes.astype(jnp.int32)
     inside = jnp.where(codes < 0, prior.num_embeddings, codes)
     return -jnp.mean(jnp.take_along_axis(log_p, inside[..., None], axis=-1, mode="fill"))
 
 
-def drop_labels(labels: Int[Array, " b"], rate: float, key: jax.Array) -> Int[Array, " b"]:
+def drop_labels(labels: Integer[Array, " b"], rate: float, key: jax.Array) -> Int[Array, " b"]:
     """Labels, each replaced with probability `rate` by -1, no class.
 
     Trained with some labels dropped, a prior knows the distributions with and without a class,
@@ -43,4 +44,4 @@ def drop_labels(labels: Int[Array, " b"], rate: float, key: jax.Array) -> Int[Ar
     """
     if not 0 <= rate <= 1:
         raise ValueError(f"rate is {rate}; it must be in [0, 1]")
-    return jnp.where(jax.random.bernoulli(key, rate, labels.shape), -1, labels)
+    return jnp.where(jax.random.bernoulli(key, rate, labels.shape), -1, labels.astype(jnp.int32))

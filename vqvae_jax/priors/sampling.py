@@ -6,7 +6,7 @@ import math
 import jax
 import jax.numpy as jnp
 from flax import nnx
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Float, Int, Integer
 
 from vqvae_jax.priors.base import Prior
 from vqvae_jax.quantizers.base import check_at_least_zero, check_integer
@@ -18,7 +18,7 @@ def sample_codes(
     shape: tuple[int, int],
     *,
     key: jax.Array,
-    labels: Int[Array, " b"] | None = None,
+    labels: Integer[Array, " b"] | None = None,
     temperature: float = 1.0,
     top_k: int | None = None,
     top_p: float | None = None,
@@ -59,6 +59,8 @@ def sample_codes(
     if guidance != 1 and labels is None:
         raise ValueError(f"guidance is {guidance}; without labels it must be 1")
     _check_labels(labels, prior.num_classes)
+    if labels is not None:
+        labels = labels.astype(jnp.int32)
     graph, state = nnx.split(prior)
     scale = None if guidance == 1 else guidance
     return _sample(
@@ -163,7 +165,7 @@ def _sample(
     return jnp.moveaxis(codes, 0, 1).reshape(number, *shape, *axis)
 
 
-def _check_labels(labels: Int[Array, " b"] | None, num_classes: int | None) -> None:
+def _check_labels(labels: Integer[Array, " b"] | None, num_classes: int | None) -> None:
     """Raises ValueError where labels, known already, are out of range: no NaN shows it in codes."""
     if labels is None or num_classes is None or isinstance(labels, jax.core.Tracer):
         return
