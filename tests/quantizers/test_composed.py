@@ -421,7 +421,7 @@ def test_what_learns_from_values_gets_their_gradient_once(outer):
     for ours, expected in zip(
         jax.tree.leaves(gradient(estimator=outer)), jax.tree.leaves(gradient()), strict=True
     ):
-        np.testing.assert_allclose(ours, expected, rtol=1e-6)
+        np.testing.assert_allclose(ours, expected, rtol=1e-5, atol=1e-6)  # twice: 2 times as much
 
 
 def test_estimator_without_effect_is_refused():
