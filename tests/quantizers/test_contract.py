@@ -459,14 +459,18 @@ def test_wrong_argument_is_named(arguments, message):
 
 @every
 def test_float64_is_allowed(name):
-    z = np.random.RandomState(0).randn(6, QUANTIZERS[name]().embedding_dim).astype(np.float32)
+    def step(quantizer, z):
+        quantized = quantizer(z, key=jax.random.key(0))
+        quantizer.update(z, quantized.indices, key=jax.random.key(1))
+        return quantized
+
     with jax.enable_x64(True):
         quantizer = QUANTIZERS[name]()
         for dtype in (jnp.float32, jnp.float64):
-            quantized = quantizer(jnp.asarray(z, dtype), key=jax.random.key(0))
+            z = jax.ShapeDtypeStruct((6, quantizer.embedding_dim), dtype)
+            quantized = nnx.eval_shape(step, quantizer, z)
             assert quantized.values.dtype == dtype
             assert quantized.indices.dtype == jnp.int32
-            quantizer.update(jnp.asarray(z, dtype), quantized.indices, key=jax.random.key(1))
 
 
 @every
