@@ -51,9 +51,10 @@ def test_search_is_the_argmin_of_the_whole_matrix(codes):
     z = jnp.asarray(random.randn(70, 8).astype(np.float32))
     codebook = random.randn(codes, 8).astype(np.float32)
     codebook[random.randint(0, codes, codes // 3)] = codebook[0]  # ties
-    found = search.nearest_code(z, jnp.asarray(codebook))
-    distances = ((np.asarray(z, np.float64)[:, None] - codebook) ** 2).sum(-1)
-    np.testing.assert_array_equal(found, distances.argmin(1))
+    for offset in (0.0, 5.0):  # with 5, all codes are further away than the origin
+        found = search.nearest_code(z, jnp.asarray(codebook + np.float32(offset)))
+        distances = ((np.asarray(z, np.float64)[:, None] - codebook - offset) ** 2).sum(-1)
+        np.testing.assert_array_equal(found, distances.argmin(1))
 
 
 @pytest.mark.parametrize("codes", [3, 9000])

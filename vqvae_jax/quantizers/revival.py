@@ -22,7 +22,7 @@ def updated_usage(usage: Float[Array, " k"], counts: Int[Array, " k"]) -> Float[
         float [K], at least 0.
     """
     total = jnp.sum(counts)
-    share = counts * (len(counts) / jnp.maximum(total, 1))
+    share = counts.astype(usage.dtype) * len(counts) / jnp.maximum(total, 1).astype(usage.dtype)
     return jnp.where(total > 0, _DECAY * usage + (1 - _DECAY) * share, usage)
 
 
