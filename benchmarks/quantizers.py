@@ -159,6 +159,7 @@ def codes(name: str) -> int:
 def draw(results: dict[str, list[dict[str, Any]]], path: Path) -> None:
     """The same as a picture: one line a quantizer, the best on top, a dot a seed."""
     from matplotlib.figure import Figure
+    from matplotlib.ticker import LogLocator, NullFormatter
 
     figure = Figure(figsize=(10, 0.3 * len(results) + 1.2), dpi=110, layout="constrained")
     panels = figure.subplots(1, 3, sharey=True)
@@ -179,9 +180,12 @@ def draw(results: dict[str, list[dict[str, Any]]], path: Path) -> None:
     panels[0].axvline(baseline, color="black", linewidth=0.8)
     panels[0].axvline(0.6 * baseline, color="black", linewidth=0.8, linestyle=":")
     panels[0].set_xscale("log")
+    panels[0].xaxis.set_major_locator(LogLocator(subs=(1, 2, 3, 4, 6)))
+    panels[0].xaxis.set_major_formatter("{x:g}")
+    panels[0].xaxis.set_minor_formatter(NullFormatter())
     panels[0].set_yticks(range(len(results)), list(results), fontsize=8)
     panels[0].invert_yaxis()
-    titles = ("test nmse (dotted: 0.6 of the baseline)", "perplexity", "codes used, %")
+    titles = ("test nmse (dotted: 0.6 x baseline)", "perplexity", "codes used, %")
     for axes, title in zip(panels, titles, strict=True):
         axes.set_title(title, fontsize=9)
         axes.grid(alpha=0.3, which="both")
