@@ -180,7 +180,7 @@ def draw(results: dict[str, list[dict[str, Any]]], path: Path) -> None:
     panels[0].axvline(baseline, color="black", linewidth=0.8)
     panels[0].axvline(0.6 * baseline, color="black", linewidth=0.8, linestyle=":")
     panels[0].set_xscale("log")
-    panels[0].xaxis.set_major_locator(LogLocator(subs=(1, 2, 3, 4, 6)))
+    panels[0].xaxis.set_major_locator(LogLocator(subs=(1, 2, 3, 5)))
     panels[0].xaxis.set_major_formatter("{x:g}")
     panels[0].xaxis.set_minor_formatter(NullFormatter())
     panels[0].set_yticks(range(len(results)), list(results), fontsize=8)
