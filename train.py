@@ -1,4 +1,4 @@
-"""Trains a VQ-VAE; `python train.py --help` lists the settings."""
+"""Trains a VQ-VAE or a prior; `python train.py --help` lists the settings."""
 
 import logging
 import sys
@@ -18,12 +18,12 @@ def main() -> int:
     try:
         config, workdir = parse()
         # These imports take seconds: not before the settings are right.
-        from vqvae_jax.training.loop import train
         from vqvae_jax.training.process import (
             keep_compilations,
             keep_memory,
             use_all_cores,
         )
+        from vqvae_jax.training.train import train
 
         use_all_cores()
         keep_memory()

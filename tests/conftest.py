@@ -46,6 +46,24 @@ def write_archives():
     return write_small_set
 
 
+def small_dataset(images, *, train, digest="a"):
+    """A data set of given images uint8 [N, H, W, 1], of which the first `train` are to train on."""
+    from vqvae_jax.data import Dataset
+
+    labels = np.arange(len(images), dtype=np.uint8) % 10
+    return Dataset(
+        name="tiny",
+        source="nowhere",
+        archives={},
+        train_images=images[:train],
+        train_labels=labels[:train],
+        test_images=images[train:],
+        test_labels=labels[train:],
+        variance=0.08,
+        digest=digest,
+    )
+
+
 def write_small_set(folder, *, train=90, test=20, size=12, classes=10, seed=0):
     """Writes the four archives of a small data set into a folder."""
     random = np.random.RandomState(seed)

@@ -24,8 +24,8 @@ _AXIS = "batch"
 # than 32, the collectives of several CPU devices were seen to deadlock.
 MAX_IN_FLIGHT = 8
 
-# Pixels that a CPU core computes at a time, if that is at least one image: four images of 28 x 28,
-# for which the layers' outputs and patches take about as much as a core's L2 cache, 2 MB.
+# Pixels of images that a CPU core computes at a time, if that is at least one image: four images of
+# 28 x 28, for which a VQ-VAE's outputs and patches take about as much as a core's L2 cache, 2 MB.
 _CPU_PIXELS = 4 * 28 * 28
 
 
@@ -75,6 +75,7 @@ def sum_over_images(
     images: Any,
     *,
     in_parts: bool = True,
+    cpu_pixels: int = _CPU_PIXELS,
 ) -> tuple[Sums, Each]:
     """The sum of function(params, part) over parts of a batch; to be called under jit.
 
@@ -83,10 +84,11 @@ def sum_over_images(
             arrays; the latter with the images on the first axis.
         mesh: from `mesh_for`.
         params: replicated over it.
-        images: uint8 [B, H, W, C], split over it; or a tuple of such and of other arrays with the
-            images on the first axis.
+        images: [B, H, W, ...], images or code maps, split over it; or a tuple of such and of other
+            arrays with the images on the first axis.
         in_parts: False where what the function gives is not a sum over images, such as the entropy
             of a batch: then the batch stays whole, and XLA divides the work among the devices.
+        cpu_pixels: of images or code maps, that a CPU core computes at a time.
 
     Returns:
         What function(params, images) would give, but for the order of additions; the sums
@@ -96,9 +98,9 @@ def sum_over_images(
         return function(params, images)
 
     def on_one_device(params: Any, images: Any) -> tuple[Sums, Each]:
-        size, height, width, _ = jax.tree.leaves(images)[0].shape
+        size, height, width = jax.tree.leaves(images)[0].shape[:3]
         if not are_accelerators(list(mesh.devices.flat)):
-            most = max(1, _CPU_PIXELS // (height * width))
+            most = max(1, cpu_pixels // (height * width))
             size = max(n for n in range(1, most + 1) if size % n == 0)
         parts = jax.tree.map(lambda leaf: leaf.reshape(-1, size, *leaf.shape[1:]), images)
         first = jax.tree.map(lambda leaf: leaf[0], parts)

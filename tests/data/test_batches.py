@@ -1,9 +1,8 @@
 """The order of the images."""
 
-import jax.numpy as jnp
 import numpy as np
 
-from vqvae_jax.data import epoch_order, to_floats
+from vqvae_jax.data import epoch_order
 
 
 def test_order_is_a_permutation_that_depends_on_seed_and_epoch_alone():
@@ -20,9 +19,3 @@ def test_order_is_a_permutation_that_depends_on_seed_and_epoch_alone():
 
 def test_order_is_the_same_on_every_machine():
     np.testing.assert_array_equal(epoch_order(0, 0, 10), [0, 7, 8, 6, 9, 5, 1, 3, 2, 4])
-
-
-def test_pixels_become_floats():
-    pixels = jnp.array([0, 51, 255], jnp.uint8).reshape(1, 1, 3, 1)
-    np.testing.assert_allclose(to_floats(pixels).ravel(), [-0.5, -0.3, 0.5], atol=1e-7)
-    assert to_floats(pixels).dtype == jnp.float32

@@ -16,7 +16,8 @@ import pytest
 from PIL import Image
 
 import vqvae_jax
-from vqvae_jax.data import load_dataset, to_floats
+from vqvae_jax.data import load_dataset
+from vqvae_jax.pixels import to_floats
 from vqvae_jax.training.model import load_model
 
 ROOT = Path(__file__).parents[2]

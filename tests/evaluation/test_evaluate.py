@@ -6,9 +6,11 @@ import numpy as np
 import pytest
 from flax import nnx
 
+from tests.conftest import small_dataset
 from vqvae_jax import VQVAE
-from vqvae_jax.data import to_floats
-from vqvae_jax.evaluation import Evaluator, Metrics
+from vqvae_jax.evaluation import Evaluator
+from vqvae_jax.pixels import to_floats
+from vqvae_jax.training.tasks.vqvae import VQVAETask
 
 VARIANCE = 0.08
 
@@ -17,10 +19,10 @@ VARIANCE = 0.08
 def test_metrics_are_those_of_the_whole_split(batch_size):
     model = VQVAE(1, 4, 16, VARIANCE, rngs=nnx.Rngs(0))
     images = np.random.RandomState(0).randint(0, 256, (10, 8, 8, 1)).astype(np.uint8)
-    graphdef, *state = nnx.split(model, nnx.Param, ...)
-    evaluator = Evaluator(graphdef, model.quantizer, jax.devices())
-    totals = evaluator(tuple(state), images, batch_size)
-    metrics = Metrics.from_totals(totals, VARIANCE)
+    task = VQVAETask(model, small_dataset(images, train=0), {})
+    evaluator = Evaluator(task.totals, task.zeros, jax.devices())
+    totals = evaluator(task.weights, images, batch_size)
+    metrics = task.metrics(totals)
 
     x = np.asarray(to_floats(jnp.asarray(images)), np.float64)
     output = model(jnp.asarray(images.astype(np.float32) / 255 - 0.5))
@@ -29,8 +31,8 @@ def test_metrics_are_those_of_the_whole_split(batch_size):
     p = counts[counts > 0] / counts.sum()
     mse = ((np.asarray(output.reconstruction, np.float64) - x) ** 2).mean()
     distance = np.asarray(output.latents, np.float64) - np.asarray(output.quantized.values)
-    assert metrics.images == 10
-    assert metrics.codes_used == len(p)
+    assert metrics["images"] == 10
+    assert metrics["codes_used"] == len(p)
     np.testing.assert_array_equal(totals.code_counts, counts)
     expected = {
         "mse": mse,
@@ -45,4 +47,4 @@ def test_metrics_are_those_of_the_whole_split(batch_size):
         "loss": mse / VARIANCE + 1.25 * (distance**2).mean(),
     }
     for name, value in expected.items():
-        np.testing.assert_allclose(getattr(metrics, name), value, rtol=1e-5, err_msg=name)
+        np.testing.assert_allclose(metrics[name], value, rtol=1e-5, err_msg=name)

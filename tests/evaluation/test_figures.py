@@ -50,9 +50,11 @@ def test_training_draws_a_run_of_any_length():
 
     # A loss below 0 is drawn: where it lies makes a difference.
     below = [record(s, k) for s in (1, 2, 3) for k in ("train", "test")]
-    drawn = [pixels(figures.training(lowered(below, by), 16)) for by in (1.5, 15)]
+    drawn = [pixels(figures.training(lowered(below, by), ["loss", "nmse"], 16)) for by in (1.5, 15)]
     assert drawn[0].shape == drawn[1].shape
     assert not np.array_equal(*drawn)
-    short = figures.training([record(1, "train"), record(1, "test")], 16)
-    longer = figures.training([record(s, k) for s in (1, 2, 3) for k in ("train", "test")], 16)
+    short = figures.training([record(1, "train"), record(1, "test")], ["loss", "nmse"], 16)
+    longer = figures.training(
+        [record(s, k) for s in (1, 2, 3) for k in ("train", "test")], ["loss", "nmse"], 16
+    )
     assert not np.array_equal(pixels(short), pixels(longer))

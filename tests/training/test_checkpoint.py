@@ -16,7 +16,9 @@ def test_latest_two_and_the_best_are_kept(tmp_path):
     history = [(5, None), (10, 0.5), (15, None), (20, 0.3), (25, None), (30, 0.4), (35, None)]
     for step, nmse in history:  # a process each, as it were
         with Checkpoints(tmp_path) as checkpoints:
-            checkpoints.save(step, state(step), {"note": step}, nmse)
+            checkpoints.save(
+                step, state(step), {"note": step}, None if nmse is None else {"nmse": nmse}
+            )
     with Checkpoints(tmp_path) as checkpoints:
         assert (checkpoints.latest, checkpoints.best) == (35, 20)
         for step in (20, 30, 35):
@@ -35,7 +37,7 @@ def test_nothing_there(tmp_path):
 
 def test_reading_leaves_a_running_save_alone(tmp_path):
     with Checkpoints(tmp_path) as checkpoints:
-        checkpoints.save(1, state(), {}, 0.5)
+        checkpoints.save(1, state(), {}, {"nll": 0.5})
     unfinished = tmp_path / "checkpoints" / "2.orbax-checkpoint-tmp-7"
     unfinished.mkdir()
     with Checkpoints(tmp_path, read_only=True) as checkpoints:

@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 from flax import nnx
 
+from tests.conftest import small_dataset
 from vqvae_jax import VQVAE
-from vqvae_jax.data import Dataset, to_floats
 from vqvae_jax.errors import DataError
+from vqvae_jax.pixels import to_floats
 from vqvae_jax.training import codes as module
 from vqvae_jax.training.codes import load_codes
 
@@ -17,25 +18,12 @@ from vqvae_jax.training.codes import load_codes
 def dataset(size=8, digest="a"):
     random = np.random.RandomState(0)
     images = random.randint(0, 256, (7, size, size, 1)).astype(np.uint8)
-    labels = np.arange(7, dtype=np.uint8)
-    return Dataset(
-        name="tiny",
-        source="nowhere",
-        archives={},
-        train_images=images[:5],
-        train_labels=labels[:5],
-        test_images=images[5:],
-        test_labels=labels[5:],
-        variance=0.08,
-        digest=digest,
-    )
+    return small_dataset(images, train=5, digest=digest)
 
 
 @pytest.fixture
-def model(monkeypatch):
-    model = VQVAE(1, 3, 20, 0.08, rngs=nnx.Rngs(0))
-    monkeypatch.setattr(module, "load_model", lambda workdir: model)
-    return model
+def model():
+    return VQVAE(1, 3, 20, 0.08, rngs=nnx.Rngs(0))
 
 
 @pytest.fixture
@@ -61,30 +49,30 @@ def assert_codes(codes, model, data):
 def test_codes_are_the_models_and_are_computed_once(tmp_path, model, encodings, monkeypatch):
     monkeypatch.setattr(module, "_IMAGES_AT_A_TIME", 2)
     for _ in range(2):
-        assert_codes(load_codes(tmp_path, dataset()), model, dataset())
+        assert_codes(load_codes(model, dataset(), tmp_path / "codes.npz"), model, dataset())
     assert len(encodings) == 1
 
 
 def test_other_weights_or_other_data_make_them_stale(tmp_path, model, encodings):
-    load_codes(tmp_path, dataset())
+    load_codes(model, dataset(), tmp_path / "codes.npz")
     embeddings = model.quantizer.embeddings
     embeddings[...] = embeddings[...][::-1]
-    assert_codes(load_codes(tmp_path, dataset()), model, dataset())
+    assert_codes(load_codes(model, dataset(), tmp_path / "codes.npz"), model, dataset())
     other = dataclasses.replace(dataset(digest="b"), train_images=dataset().train_images[::-1])
-    assert_codes(load_codes(tmp_path, other), model, other)
+    assert_codes(load_codes(model, other, tmp_path / "codes.npz"), model, other)
     assert len(encodings) == 3
 
 
 @pytest.mark.parametrize("where", [0.05, 0.3, 0.6, 0.95])
 def test_a_damaged_file_is_written_anew(tmp_path, model, encodings, where):
-    load_codes(tmp_path, dataset())
+    load_codes(model, dataset(), tmp_path / "codes.npz")
     path = tmp_path / "codes.npz"
     whole = path.read_bytes()
     for damaged in (whole[: int(where * len(whole))], flipped(whole, int(where * len(whole)))):
         path.write_bytes(damaged)
-        assert_codes(load_codes(tmp_path, dataset()), model, dataset())
+        assert_codes(load_codes(model, dataset(), tmp_path / "codes.npz"), model, dataset())
     path.write_bytes(b"")
-    assert_codes(load_codes(tmp_path, dataset()), model, dataset())
+    assert_codes(load_codes(model, dataset(), tmp_path / "codes.npz"), model, dataset())
 
 
 def flipped(content, place):
@@ -93,5 +81,5 @@ def flipped(content, place):
 
 def test_images_that_do_not_fit_are_named(tmp_path, model):
     with pytest.raises(DataError, match="tiny do not fit the model: images have shape"):
-        load_codes(tmp_path, dataset(size=10))
+        load_codes(model, dataset(size=10), tmp_path / "codes.npz")
     assert list(tmp_path.iterdir()) == []

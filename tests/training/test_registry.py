@@ -11,7 +11,7 @@ from flax import nnx
 from configs.mnist import get_config
 from vqvae_jax.errors import ConfigError
 from vqvae_jax.training.config import Config
-from vqvae_jax.training.model import build_model
+from vqvae_jax.training.model import build_vqvae
 from vqvae_jax.training.registry import RECIPES
 
 CONFIGS = sorted(path.stem for path in (Path(__file__).parents[2] / "configs").glob("*.py"))
@@ -29,7 +29,7 @@ def config_with(**settings):
 
 
 def assert_takes_images(config):
-    model = nnx.eval_shape(lambda: build_model(config, 1, 0.09))
+    model = nnx.eval_shape(lambda: build_vqvae(config, 1, 0.09))
     images = jax.ShapeDtypeStruct((2, 28, 28, 1), jnp.float32)
     output = nnx.eval_shape(lambda model, x: model(x, key=jax.random.key(0)), model, images)
     assert output.reconstruction.shape == images.shape
@@ -70,4 +70,4 @@ def test_every_recipe_builds_a_quantizer(name):
 )
 def test_settings_that_do_not_fit_are_named(settings, message):
     with pytest.raises(ConfigError, match=message):
-        build_model(config_with(**settings), 1, 0.09)
+        build_vqvae(config_with(**settings), 1, 0.09)

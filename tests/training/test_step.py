@@ -9,6 +9,7 @@ import optax
 import pytest
 from flax import nnx
 
+from tests.conftest import small_dataset
 from vqvae_jax import (
     LFQ,
     VQVAE,
@@ -17,18 +18,14 @@ from vqvae_jax import (
     ResidualVQ,
     VectorQuantizer,
 )
-from vqvae_jax.data import to_floats
 from vqvae_jax.evaluation import Totals
 from vqvae_jax.parallel import mesh_for, replicated, split
+from vqvae_jax.pixels import to_floats
 from vqvae_jax.training import feed as feed_module
 from vqvae_jax.training.feed import Feed
-from vqvae_jax.training.step import (
-    TrainState,
-    initialize_codes,
-    reset_moments,
-    split_model,
-    train_steps,
-)
+from vqvae_jax.training.step import TrainState, initialized, reset_moments, train_steps
+from vqvae_jax.training.tasks import split_model
+from vqvae_jax.training.tasks.vqvae import VQVAETask
 
 IMAGES = np.random.RandomState(0).randint(0, 256, (60, 8, 8, 1)).astype(np.uint8)
 OPTIMIZER = optax.adam(1e-2, eps=1e-4)  # so that no rounding decides a sign
@@ -49,6 +46,10 @@ QUANTIZERS = {
 def model_with(name):
     rngs = nnx.Rngs(0)
     return VQVAE(1, 4, 16, 0.08, quantizer=QUANTIZERS[name](rngs), rngs=rngs)
+
+
+def task_with(name):
+    return VQVAETask(model_with(name), small_dataset(IMAGES, train=48), {})
 
 
 @functools.cache
@@ -96,11 +97,10 @@ def expected(name):
     [("plain", 1, 1), ("plain", 2, 3), *[(name, 4, 1) for name in QUANTIZERS], ("revived", 1, 3)],
 )
 def test_devices_and_dispatches_change_nothing(name, devices, steps_a_dispatch):
-    model = model_with(name)
+    task = task_with(name)
     mesh = mesh_for(jax.devices()[:devices], 12)
-    graphdef = split_model(model)[0]
-    step = jax.jit(functools.partial(train_steps, graphdef, OPTIMIZER, mesh, SEED))
-    state = jax.device_put(TrainState.of(model, OPTIMIZER), replicated(mesh))
+    step = jax.jit(functools.partial(train_steps, task, OPTIMIZER, mesh, SEED))
+    state = jax.device_put(TrainState.of(task, OPTIMIZER), replicated(mesh))
     losses = []
     for some in np.split(IMAGES[:36].reshape(3, 12, 8, 8, 1), 3 // steps_a_dispatch):
         state, more = step(state, jax.device_put(some, split(mesh, axis=1)))
@@ -127,11 +127,10 @@ def test_moments_of_replaced_rows_are_forgotten():
 
 
 def test_initial_codes_come_from_the_first_batch():
-    model = model_with("averaged")
-    graphdef = split_model(model)[0]
-    state = TrainState.of(model, OPTIMIZER)
-    once = initialize_codes(graphdef, SEED, state, jnp.asarray(IMAGES[:12]))
-    again = initialize_codes(graphdef, SEED, once, jnp.asarray(IMAGES[12:24]))
+    model, task = model_with("averaged"), task_with("averaged")
+    state = TrainState.of(task, OPTIMIZER)
+    once = initialized(task, SEED, state, jnp.asarray(IMAGES[:12]))
+    again = initialized(task, SEED, once, jnp.asarray(IMAGES[12:24]))
     latents = np.asarray(model.encoder(to_floats(jnp.asarray(IMAGES[:12])))).reshape(-1, 4)
     codes = np.asarray(once.variables["quantizer"]["embeddings"][...])
     assert np.all(codes >= latents.min(0) - 1e-6)

@@ -1,6 +1,6 @@
 """Where pixels come from: archives, TFDS, the cache, the order of the batches."""
 
-from vqvae_jax.data.batches import epoch_order, to_floats
+from vqvae_jax.data.batches import epoch_order
 from vqvae_jax.data.dataset import Dataset, load_dataset
 
-__all__ = ["Dataset", "epoch_order", "load_dataset", "to_floats"]
+__all__ = ["Dataset", "epoch_order", "load_dataset"]

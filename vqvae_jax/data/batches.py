@@ -1,8 +1,6 @@
-"""The order of the images, and the images as the model takes them."""
+"""The order in which training visits the images."""
 
-import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, UInt8
 
 
 def epoch_order(seed: int, epoch: int, num_images: int) -> np.ndarray:
@@ -18,8 +16,3 @@ def epoch_order(seed: int, epoch: int, num_images: int) -> np.ndarray:
     """
     generator = np.random.Philox(key=np.array([seed, epoch], np.uint64))
     return np.random.RandomState(generator).permutation(num_images)  # its stream is frozen
-
-
-def to_floats(images: UInt8[Array, "b h w c"]) -> Float[Array, "b h w c"]:
-    """Pixels as the model takes them: x / 255 - 0.5, float32 in [-0.5, 0.5]."""
-    return images.astype(jnp.float32) / 255.0 - 0.5

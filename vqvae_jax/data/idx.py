@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from vqvae_jax.errors import DataError
+from vqvae_jax.files import write_atomically
 
 ARCHIVES = {
     "train": ("train-images-idx3-ubyte.gz", "train-labels-idx1-ubyte.gz"),
@@ -76,6 +77,16 @@ def read_idx(path: Path, axes: int) -> np.ndarray:
     except OSError as error:
         raise DataError(f"{path} cannot be read: {error.strerror or error}") from error
     return np.frombuffer(elements, np.uint8).reshape(shape)
+
+
+def write_idx(path: Path, array: np.ndarray) -> None:
+    """Writes unsigned bytes as a gzipped IDX file, whole or not at all.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    header = bytes([0, 0, 8, array.ndim]) + np.array(array.shape, ">u4").tobytes()
+    write_atomically(path, gzip.compress(header + array.tobytes(), mtime=0))
 
 
 def missing_archives(folder: Path) -> list[str]:

@@ -2,6 +2,6 @@
 
 from vqvae_jax.evaluation.evaluate import Evaluator
 from vqvae_jax.evaluation.report import draw
-from vqvae_jax.evaluation.totals import Metrics, Totals
+from vqvae_jax.evaluation.totals import Metrics, ReconstructionError, Totals
 
-__all__ = ["Evaluator", "Metrics", "Totals", "draw"]
+__all__ = ["Evaluator", "Metrics", "ReconstructionError", "Totals", "draw"]

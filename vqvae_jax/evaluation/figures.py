@@ -1,6 +1,8 @@
 """The three pictures of a run. Each function returns a PNG as bytes."""
 
 import io
+import math
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,6 +13,12 @@ if TYPE_CHECKING:
 
 _COLUMNS = 16
 _MAP_COLUMNS = 4
+_TITLES = {
+    "nmse": "nmse: mse / data variance",
+    "bits_per_dim": "-log2 p(x | z), bits per dimension",
+    "nll": "nats a token",
+    "bits_per_image": "bits an image",
+}
 
 
 def reconstructions(images: np.ndarray, reconstructed: np.ndarray, title: str) -> bytes:
@@ -38,6 +46,32 @@ def reconstructions(images: np.ndarray, reconstructed: np.ndarray, title: str) -
         f"{title}\nin each pair of rows: original above, reconstruction below", fontsize=9
     )
     axes.set_axis_off()
+    return _png(figure)
+
+
+def samples(images: np.ndarray, labels: np.ndarray | None, title: str) -> bytes:
+    """A sheet of images.
+
+    Args:
+        images: floats [N, H, W, C] in [-0.5, 0.5], C 1 or 3; clipped to that range.
+        labels: int [N], written above the images; None: nothing is.
+        title: one line.
+    """
+    columns = math.ceil(math.sqrt(len(images)))
+    lines = -(-len(images) // columns)
+    aspect = images.shape[1] / images.shape[2]
+    cell = 0.85
+    room = 0.18 if labels is not None else 0.04
+    figure = _figure(cell * columns, (cell * aspect + room) * lines + 0.4)
+    grid = figure.subplots(lines, columns, squeeze=False)
+    for axes in grid.flat:
+        axes.set_axis_off()
+    for index, (axes, image) in enumerate(zip(grid.flat, images, strict=False)):
+        shown = np.clip(image + 0.5, 0, 1).squeeze()
+        axes.imshow(shown, cmap="gray", vmin=0, vmax=1, interpolation="nearest")
+        if labels is not None:
+            axes.set_title(str(labels[index]), fontsize=7, pad=1)
+    figure.suptitle(title, fontsize=9)
     return _png(figure)
 
 
@@ -87,31 +121,35 @@ def codebook(code_counts: np.ndarray, images: np.ndarray, codes: np.ndarray, tit
     return _png(figure)
 
 
-def training(records: list[dict[str, Any]], num_codes: int) -> bytes:
+def training(
+    records: list[dict[str, Any]], names: Sequence[str], num_codes: int | None = None
+) -> bytes:
     """The curves of a run.
 
     Args:
         records: the run's log, as in metrics.jsonl.
-        num_codes: the codes of all codebooks, for the scale.
+        names: the metrics of both splits to be drawn.
+        num_codes: the codes of all codebooks, to draw how many are used; None: not drawn.
     """
     figure = _figure(10.0, 3.6)
-    loss, error, codes = figure.subplots(1, 3)
+    both = list(figure.subplots(1, len(names) + (num_codes is not None), squeeze=False)[0])
+    codes = None if num_codes is None else both.pop()
     for split, style in (("train", {"linewidth": 1}), ("test", {"marker": ".", "linewidth": 1})):
         lines = [record for record in records if record["split"] == split]
         steps = [line["step"] for line in lines]
-        for axes, name in ((loss, "loss"), (error, "nmse")):
+        for axes, name in zip(both, names, strict=True):
             axes.plot(steps, [line[name] for line in lines], label=split, **style)
-        if split == "test":
+        if split == "test" and codes is not None:
             for name in ("perplexity", "codes_used"):
                 label = f"{name.replace('_', ' ')} (test)"
                 codes.plot(steps, [line[name] for line in lines], label=label, **style)
-    if all(record["loss"] > 0 for record in records):  # an entropy loss may make it negative
-        loss.set_yscale("log")
-    error.set_yscale("log")
-    _label(loss, "loss")
-    _label(error, "nmse: mse / data variance")
-    codes.set_ylim(0, num_codes * 1.02)
-    _label(codes, f"codes, of {num_codes}")
+    for axes, name in zip(both, names, strict=True):
+        if all(record[name] > 0 for record in records):  # an entropy loss may make it negative
+            axes.set_yscale("log")
+        _label(axes, _TITLES.get(name, name))
+    if codes is not None and num_codes is not None:
+        codes.set_ylim(0, num_codes * 1.02)
+        _label(codes, f"codes, of {num_codes}")
     return _png(figure)
 
 

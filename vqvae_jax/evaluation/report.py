@@ -7,16 +7,22 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
+from jaxtyping import Array
 
-from vqvae_jax.data.batches import to_floats
 from vqvae_jax.evaluation import figures
 from vqvae_jax.files import write_atomically
 from vqvae_jax.models import VQVAE
+from vqvae_jax.pixels import to_floats
 
 _IMAGES = 64
 _CODE_MAPS = 8
 
-_forward = nnx.jit(lambda model, images: model(images))
+
+@nnx.jit
+def _reconstructed(model: VQVAE, images: Array) -> tuple[Array, Array]:
+    """The codes of images, and the images of the codes; drawn, where the model draws them."""
+    codes = model.encode(images)
+    return codes, model.decode(codes, key=None if model.head is None else jax.random.key(0))
 
 
 def draw(
@@ -25,6 +31,7 @@ def draw(
     images: np.ndarray,
     code_counts: np.ndarray,
     records: list[dict[str, Any]],
+    goal: str,
     title: str,
 ) -> None:
     """Writes reconstructions.png, codebook.png and training.png, each whole or not at all.
@@ -35,19 +42,20 @@ def draw(
         images: the held-out split, uint8 [N, H, W, C]; its first images are shown.
         code_counts: int [K] or [num_codebooks, K], uses of each code over the split.
         records: the run's log.
+        goal: the held-out metric that the run lowers.
         title: one line that says what is shown.
 
     Raises:
         OSError: a picture cannot be written.
     """
     shown = to_floats(jnp.asarray(images[:_IMAGES]))
-    output = jax.device_get(_forward(model, shown))
+    codes, reconstructed = jax.device_get(_reconstructed(model, shown))
     originals = np.asarray(shown)
-    codes = output.quantized.indices[:_CODE_MAPS]
+    codes = codes[:_CODE_MAPS]
     pictures = {
-        "reconstructions": figures.reconstructions(originals, output.reconstruction, title),
+        "reconstructions": figures.reconstructions(originals, reconstructed, title),
         "codebook": figures.codebook(code_counts, originals[:_CODE_MAPS], codes, title),
-        "training": figures.training(records, model.quantizer.num_codes),
+        "training": figures.training(records, ["loss", goal], model.quantizer.num_codes),
     }
     for name, png in pictures.items():
         write_atomically(workdir / f"{name}.png", png)

@@ -78,14 +78,11 @@ class Metrics:
     Attributes:
         images: how many images were averaged over.
         loss: reconstruction_loss plus the quantizer's weighted losses.
-        reconstruction_loss: mean squared error / data variance.
+        reconstruction_loss: as in `VQVAEOutput`.
         codebook_loss: unweighted.
         commitment_loss: unweighted.
         entropy_loss: unweighted.
         quantization_error: mean((z_e(x) - z_q(x))^2).
-        mse: mean squared error per pixel, of images in [-0.5, 0.5].
-        nmse: mse / data variance: 1 for a model that answers with the mean.
-        psnr: 10 log10(1 / mse) in dB, of all images together.
         perplexity: of the codes of all images together, in [1, K]; of several codebooks the mean.
         codes_used: how many codes occur at all, in all codebooks together.
     """
@@ -97,36 +94,54 @@ class Metrics:
     commitment_loss: float
     entropy_loss: float
     quantization_error: float
-    mse: float
-    nmse: float
-    psnr: float
     perplexity: float
     codes_used: int
 
     @classmethod
-    def from_totals(cls, totals: Totals, data_variance: float) -> "Metrics":
+    def from_totals(cls, totals: Totals) -> "Metrics":
         """Averages sums; fetches them from the device, and so waits for them.
 
         Args:
             totals: of at least one image.
-            data_variance: of the training pixels; what the model divides its squared error by.
         """
         sums = jax.device_get(totals)
         images = int(sums.images)
-        nmse = float(sums.reconstruction_loss) / images
-        mse = nmse * data_variance
         counts = np.atleast_2d(sums.code_counts)
         return cls(
             images=images,
             loss=float(sums.loss) / images,
-            reconstruction_loss=nmse,
+            reconstruction_loss=float(sums.reconstruction_loss) / images,
             codebook_loss=float(sums.codebook_loss) / images,
             commitment_loss=float(sums.commitment_loss) / images,
             entropy_loss=float(sums.entropy_loss) / images,
             quantization_error=float(sums.quantization_error) / images,
-            mse=mse,
-            nmse=nmse,
-            psnr=-10.0 * math.log10(max(mse, sys.float_info.min)),
             perplexity=float(np.mean([perplexity(jnp.asarray(row)) for row in counts])),
             codes_used=int(np.count_nonzero(sums.code_counts)),
         )
+
+
+@dataclasses.dataclass(frozen=True)
+class ReconstructionError:
+    """How far reconstructions are from the images.
+
+    Attributes:
+        mse: mean squared error per pixel, of images in [-0.5, 0.5].
+        nmse: mse / data variance: 1 for a model that answers with the mean.
+        psnr: 10 log10(1 / mse) in dB, of all images together.
+    """
+
+    mse: float
+    nmse: float
+    psnr: float
+
+    @classmethod
+    def of(cls, metrics: Metrics, data_variance: float) -> "ReconstructionError":
+        """From a model without a head, whose reconstruction_loss is the nmse.
+
+        Args:
+            metrics: the averages.
+            data_variance: of the training pixels; what the model divides its squared error by.
+        """
+        nmse = metrics.reconstruction_loss
+        mse = nmse * data_variance
+        return cls(mse=mse, nmse=nmse, psnr=-10.0 * math.log10(max(mse, sys.float_info.min)))

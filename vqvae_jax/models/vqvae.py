@@ -8,7 +8,9 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float, Int
 
+from vqvae_jax.likelihoods import PixelHead
 from vqvae_jax.models.autoencoder import Decoder, Encoder
+from vqvae_jax.pixels import to_floats, to_integers
 from vqvae_jax.quantizers import Leaf, Quantized, Quantizer, VectorQuantizer
 
 
@@ -19,8 +21,10 @@ class VQVAEOutput:
 
     Attributes:
         loss: scalar, reconstruction_loss + quantized.loss.
-        reconstruction: [B, H, W, C], on the scale of the images, not clipped.
-        reconstruction_loss: scalar, the mean squared error divided by the data variance.
+        reconstruction: [B, H, W, C], on the scale of the images, not clipped; of a model with a
+            head, the features [B, H, W, F] that the head turns into distributions.
+        reconstruction_loss: scalar, the mean squared error divided by the data variance; of a model
+            with a head, -log p(x | z) in nats, divided by H W C.
         latents: z_e(x) [B, h, w, D], what the quantizer was given.
         quantized: the quantizer's output: values, indices and losses.
     """
@@ -37,6 +41,10 @@ class VQVAE(nnx.Module):
 
         loss = mean((decoder(values) - x)^2) / data_variance + quantizer loss
 
+    With a head, which makes the decoder's output a distribution of integer pixels,
+
+        loss = mean(-log p(x | decoder(values))) + quantizer loss
+
     Args:
         in_dim: channels of the images, at least 1.
         embedding_dim: D, numbers in a code, at least 1.
@@ -45,10 +53,12 @@ class VQVAE(nnx.Module):
         commitment_cost: beta, finite and at least 0.
         quantizer: in place of a `VectorQuantizer` of the three arguments before it; embedding_dim
             and num_embeddings have to be its own, commitment_cost is not used.
+        head: p(x | the decoder's output), whose in_dim is the decoder's out_dim; its out_dim has to
+            be in_dim. None: the decoder gives the image.
         rngs: `params` draws the initial values.
 
     Raises:
-        ValueError: an argument out of its range, or not the quantizer's.
+        ValueError: an argument out of its range, or not the quantizer's or the head's.
     """
 
     def __init__(
@@ -60,6 +70,7 @@ class VQVAE(nnx.Module):
         commitment_cost: float = 0.25,
         *,
         quantizer: Quantizer | None = None,
+        head: PixelHead | None = None,
         rngs: nnx.Rngs,
     ):
         if in_dim < 1:
@@ -77,9 +88,12 @@ class VQVAE(nnx.Module):
                 raise ValueError(
                     f"{name} is {given}; it must be {getattr(quantizer, name)}, the quantizer's"
                 )
+        if head is not None and head.out_dim != in_dim:
+            raise ValueError(f"in_dim is {in_dim}; it must be {head.out_dim}, the head's out_dim")
         self.quantizer: Quantizer = quantizer
+        self.head = head
         self.encoder = Encoder(in_dim, embedding_dim, rngs=rngs)
-        self.decoder = Decoder(in_dim, embedding_dim, rngs=rngs)
+        self.decoder = Decoder(in_dim if head is None else head.in_dim, embedding_dim, rngs=rngs)
 
     def __call__(self, x: Float[Array, "b h w c"], *, key: jax.Array | None = None) -> VQVAEOutput:
         """Encodes, quantizes and reconstructs images, with the loss.
@@ -115,17 +129,31 @@ class VQVAE(nnx.Module):
         """
         return self.quantizer.encode(self.latents(x))
 
-    def decode(self, codes: Int[Array, "b h_latent w_latent *n"]) -> Float[Array, "b h w c"]:
+    def decode(
+        self, codes: Int[Array, "b h_latent w_latent *n"], *, key: jax.Array | None = None
+    ) -> Float[Array, "b h w c"]:
         """The images [B, 4 h, 4 w, C] of integer codes, as `encode` gives them.
 
-        NaN around codes of K or more.
+        Args:
+            codes: integers. NaN around those of K or more, without a head.
+            key: with a head, draws the images from p(x | codes), in [-0.5, 0.5].
+
+        Raises:
+            ValueError: there is a head and no key.
         """
-        return self.decoder(self.quantizer.lookup(codes))
+        decoded = self.decoder(self.quantizer.lookup(codes))
+        if self.head is None:
+            return decoded
+        if key is None:
+            raise ValueError("key is None; a model with a head draws images, and needs one")
+        return to_floats(self.head.sample(decoded, key))
 
     def reconstruction_loss(
-        self, reconstruction: Float[Array, "b h w c"], x: Float[Array, "b h w c"]
+        self, reconstruction: Float[Array, "b h w f"], x: Float[Array, "b h w c"]
     ) -> Float[Array, ""]:
-        """The mean squared error of reconstructions of images x, divided by the data variance."""
+        """The reconstruction_loss of a `VQVAEOutput`, of its reconstruction and images x."""
+        if self.head is not None:
+            return -jnp.mean(self.head(reconstruction, to_integers(x)))
         return jnp.mean((reconstruction - x) ** 2) / self.data_variance
 
     def latents(self, x: Float[Array, "b h w c"]) -> Float[Array, "b h_latent w_latent d"]:

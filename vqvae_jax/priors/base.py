@@ -6,7 +6,7 @@ from typing import Any
 
 import jax.numpy as jnp
 from flax import nnx
-from jaxtyping import Array, Float, Int, Integer
+from jaxtyping import Array, Float, Int, Integer, Key
 
 from vqvae_jax.priors.linear import Linear, normal
 from vqvae_jax.quantizers.base import check_integer
@@ -73,13 +73,19 @@ class Prior(nnx.Module):
         self.outputs = nnx.List([Linear(channels, num_embeddings, rngs=rngs) for _ in range(n)])
 
     def __call__(
-        self, codes: Integer[Array, "b h w *n"], labels: Integer[Array, " b"] | None = None
+        self,
+        codes: Integer[Array, "b h w *n"],
+        labels: Integer[Array, " b"] | None = None,
+        *,
+        keys: Key[Array, " b"] | None = None,
     ) -> Float[Array, "b h w *n k"]:
         """The logits of every code, given the earlier ones.
 
         Args:
             codes: [B, h, w], or [B, h, w, n] of n codebooks; integers in [0, K).
             labels: integers [B] in [0, num_classes), -1 for no class; None: all of no class.
+            keys: a key for each map, that draws what is random in training, such as dropout. None:
+                evaluation.
 
         Returns:
             [B, h, w, K], or [B, h, w, n, K].
@@ -96,7 +102,7 @@ class Prior(nnx.Module):
         codes = codes.astype(jnp.int32)
         batch_size, height, width = codes.shape[:3]
         self._check_shape((height, width))
-        features = self._features(self.embed(codes), self._classes(labels, batch_size))
+        features = self._features(self.embed(codes), self._classes(labels, batch_size), keys)
         columns = self._columns(codes)
         logits = [self.logits(features, *columns[:j]) for j in range(len(columns))]
         return logits[0] if self.num_codebooks is None else jnp.stack(logits, axis=-2)
@@ -168,7 +174,7 @@ class Prior(nnx.Module):
 
     @abc.abstractmethod
     def _features(
-        self, x: Float[Array, "b h w c"], classes: Int[Array, " b"]
+        self, x: Float[Array, "b h w c"], classes: Int[Array, " b"], keys: Key[Array, " b"] | None
     ) -> Float[Array, "b h w c"]:
         """The features of every position, of embedded codes x and rows of the classes' table."""
 

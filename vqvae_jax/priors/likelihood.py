@@ -2,13 +2,17 @@
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int, Integer
+from jaxtyping import Array, Float, Int, Integer, Key
 
 from vqvae_jax.priors.base import Prior
 
 
 def nll(
-    prior: Prior, codes: Integer[Array, "b h w *n"], labels: Integer[Array, " b"] | None = None
+    prior: Prior,
+    codes: Integer[Array, "b h w *n"],
+    labels: Integer[Array, " b"] | None = None,
+    *,
+    keys: Key[Array, " b"] | None = None,
 ) -> Float[Array, ""]:
     """The mean negative log-likelihood of code maps, in nats a code.
 
@@ -18,11 +22,12 @@ def nll(
         prior: the distribution.
         codes: [B, h, w] or [B, h, w, n], integers in [0, K). NaN comes out where one is not.
         labels: integers [B] in [0, num_classes), -1 for no class; None: all of no class.
+        keys: a key for each map, for training; None: evaluation.
 
     Raises:
         ValueError: codes or labels have the wrong shape or type.
     """
-    log_p = jax.nn.log_softmax(prior(codes, labels))
+    log_p = jax.nn.log_softmax(prior(codes, labels, keys=keys))
     codes = codes.astype(jnp.int32)
     inside = jnp.where(codes < 0, prior.num_embeddings, codes)
     return -jnp.mean(jnp.take_along_axis(log_p, inside[..., None], axis=-1, mode="fill"))

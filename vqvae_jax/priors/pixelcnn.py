@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import jax
 import jax.numpy as jnp
 from flax import nnx
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Float, Int, Key
 
 from vqvae_jax.priors.base import Prior
 from vqvae_jax.priors.gated import GatedLayer, gated, shift
@@ -108,7 +108,7 @@ class GatedPixelCNN(Prior):
         return h, PixelCNNCache(cache.classes, codes, above, linked, tuple(lefts))
 
     def _features(
-        self, x: Float[Array, "b h w c"], classes: Int[Array, " b"]
+        self, x: Float[Array, "b h w c"], classes: Int[Array, " b"], keys: Key[Array, " b"] | None
     ) -> Float[Array, "b h w c"]:
         v = self._first_row(shift(x, 1, axis=1))
         h = self.first_across(shift(x, 1, axis=2))

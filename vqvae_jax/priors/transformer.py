@@ -5,9 +5,10 @@ import dataclasses
 import jax
 import jax.numpy as jnp
 from flax import nnx
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Float, Int, Key
 
 from vqvae_jax.priors.base import Prior, check_shape
+from vqvae_jax.priors.dropout import dropout
 from vqvae_jax.priors.linear import Linear, normal
 from vqvae_jax.quantizers.base import check_integer
 from vqvae_jax.quantizers.core import Leaf, lookup
@@ -21,11 +22,12 @@ class Block(nnx.Module):
     Args:
         channels: C, a multiple of num_heads.
         num_heads: of the attention, each of C / num_heads channels.
+        rate: of the dropout of what is added to x.
         rngs: `params` draws the weights as `Linear`.
     """
 
-    def __init__(self, channels: int, num_heads: int, *, rngs: nnx.Rngs):
-        self.num_heads = num_heads
+    def __init__(self, channels: int, num_heads: int, rate: float, *, rngs: nnx.Rngs):
+        self.num_heads, self.rate = num_heads, rate
         self.norm_attention = nnx.LayerNorm(channels, rngs=rngs)
         self.project = Linear(channels, 3 * channels, rngs=rngs)
         self.gather = Linear(channels, channels, rngs=rngs)
@@ -33,10 +35,13 @@ class Block(nnx.Module):
         self.widen = Linear(channels, 4 * channels, rngs=rngs)
         self.narrow = Linear(4 * channels, channels, rngs=rngs)
 
-    def __call__(self, x: Float[Array, "b t c"]) -> Float[Array, "b t c"]:
+    def __call__(
+        self, x: Float[Array, "b t c"], draws: Key[Array, " b"] | None
+    ) -> Float[Array, "b t c"]:
         """All positions at once."""
         queries, keys, values = self._heads(x)
-        return self._rest(x, jax.nn.dot_product_attention(queries, keys, values, is_causal=True))
+        attended = jax.nn.dot_product_attention(queries, keys, values, is_causal=True)
+        return self._rest(x, attended, draws)
 
     def step(
         self,
@@ -51,7 +56,7 @@ class Block(nnx.Module):
         values = jax.lax.dynamic_update_slice_in_dim(values, value, position, axis=1)
         known = jnp.full(len(x), position + 1, jnp.int32)
         attended = jax.nn.dot_product_attention(query, keys, values, key_value_seq_lengths=known)
-        return self._rest(x, attended), keys, values
+        return self._rest(x, attended, None), keys, values
 
     def _heads(self, x: Float[Array, "b t c"]) -> list[Array]:
         """Queries, keys and values [B, T, heads, C / heads]."""
@@ -59,10 +64,13 @@ class Block(nnx.Module):
         heads = projected.reshape(*x.shape[:2], 3 * self.num_heads, x.shape[2] // self.num_heads)
         return jnp.split(heads, 3, axis=2)
 
-    def _rest(self, x: Float[Array, "b t c"], attended: Array) -> Float[Array, "b t c"]:
+    def _rest(
+        self, x: Float[Array, "b t c"], attended: Array, draws: Key[Array, " b"] | None
+    ) -> Float[Array, "b t c"]:
         """What follows the attention."""
-        x = x + self.gather(attended.reshape(x.shape))
-        return x + self.narrow(nnx.gelu(self.widen(self.norm_mlp(x))))
+        x = x + dropout(self.gather(attended.reshape(x.shape)), self.rate, draws, 0)
+        widened = nnx.gelu(self.widen(self.norm_mlp(x)))
+        return x + dropout(self.narrow(widened), self.rate, draws, 1)
 
 
 @jax.tree_util.register_dataclass
@@ -98,6 +106,8 @@ class TransformerPrior(Prior):
         channels: C, at least 1, a multiple of num_heads.
         num_layers: blocks, at least 1.
         num_heads: heads of the attention, at least 1.
+        dropout: share of the tokens' and the blocks' numbers that training leaves out, in [0, 1);
+            rounded to a multiple of 1 / 256.
         num_codebooks: n, codes at a position; None for a single one without an axis.
         num_classes: how many classes, at least 1; None for a distribution without.
         rngs: `params` draws the initial values: start tokens, rows and columns from N(0, 1), the
@@ -115,6 +125,7 @@ class TransformerPrior(Prior):
         channels: int = 128,
         num_layers: int = 6,
         num_heads: int = 4,
+        dropout: float = 0.0,
         num_codebooks: int | None = None,
         num_classes: int | None = None,
         rngs: nnx.Rngs,
@@ -133,11 +144,15 @@ class TransformerPrior(Prior):
             raise ValueError(
                 f"channels is {channels}; it must be a multiple of num_heads = {num_heads}"
             )
-        self.max_shape = max_shape
+        if not 0 <= dropout < 1:
+            raise ValueError(f"dropout is {dropout}; it must be at least 0 and below 1")
+        self.max_shape, self.rate = max_shape, dropout
         self.first = normal((self._class_rows, channels), rngs=rngs)
         self.rows = normal((max_shape[0], channels), rngs=rngs)
         self.columns = normal((max_shape[1], channels), rngs=rngs)
-        self.blocks = nnx.List([Block(channels, num_heads, rngs=rngs) for _ in range(num_layers)])
+        self.blocks = nnx.List(
+            [Block(channels, num_heads, dropout, rngs=rngs) for _ in range(num_layers)]
+        )
         self.norm = nnx.LayerNorm(channels, rngs=rngs)
         self.last = Linear(channels, channels, rngs=rngs)
 
@@ -156,14 +171,14 @@ class TransformerPrior(Prior):
         return self.last(self.norm(x[:, 0])), cache
 
     def _features(
-        self, x: Float[Array, "b h w c"], classes: Int[Array, " b"]
+        self, x: Float[Array, "b h w c"], classes: Int[Array, " b"], keys: Key[Array, " b"] | None
     ) -> Float[Array, "b h w c"]:
         batch_size, height, width, channels = x.shape
         codes = x.reshape(batch_size, height * width, channels)[:, :-1]
         tokens = jnp.concatenate([lookup(self.first[...], classes)[:, None], codes], axis=1)
-        tokens = tokens + self._positions((height, width))[None]
-        for block in self.blocks:
-            tokens = block(tokens)
+        tokens = dropout(tokens + self._positions((height, width))[None], self.rate, keys, 0)
+        for index, block in enumerate(self.blocks, start=1):
+            tokens = block(tokens, None if keys is None else _fold_in(keys, index))
         return self.last(self.norm(tokens)).reshape(x.shape)
 
     def _start(
@@ -189,3 +204,7 @@ class TransformerPrior(Prior):
         super()._check_shape(shape)
         if any(size > largest for size, largest in zip(shape, self.max_shape, strict=True)):
             raise ValueError(f"shape is {shape}; it must be at most max_shape = {self.max_shape}")
+
+
+def _fold_in(keys: Key[Array, " b"], index: int) -> Key[Array, " b"]:
+    return jax.vmap(lambda key: jax.random.fold_in(key, index))(keys)

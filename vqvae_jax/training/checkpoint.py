@@ -1,7 +1,7 @@
 """Checkpoints: all that decides the future of a run, written whole or not at all (Orbax)."""
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any, TypeVar
@@ -31,7 +31,7 @@ class Checkpoints:
         self._folder = (workdir / "checkpoints").absolute()
         latest = policies.LatestN(2)
         best = policies.BestN(
-            get_metric_fn=_nmse, reverse=True, n=1, keep_checkpoints_without_metrics=False
+            get_metric_fn=_goal, reverse=True, n=1, keep_checkpoints_without_metrics=False
         )
         with self._named("the checkpoints"):
             self._manager = ocp.CheckpointManager(
@@ -39,7 +39,7 @@ class Checkpoints:
                 item_names=("state", "run"),
                 options=ocp.CheckpointManagerOptions(
                     preservation_policy=policies.AnyPreservationPolicy([latest, best]),
-                    best_fn=_nmse,  # without it Orbax forgets the metrics when the process ends
+                    best_fn=_goal,  # without it Orbax forgets the metrics when the process ends
                     best_mode="min",
                     enable_async_checkpointing=False,
                     cleanup_tmp_directories=not read_only,
@@ -66,17 +66,19 @@ class Checkpoints:
 
     @property
     def best(self) -> int | None:
-        """The step of the checkpoint with the lowest held-out nmse, or None."""
+        """The step of the checkpoint with the lowest held-out goal, or None."""
         return self._manager.best_step()
 
-    def save(self, step: int, state: Any, run: dict[str, Any], nmse: float | None) -> None:
+    def save(
+        self, step: int, state: Any, run: dict[str, Any], goal: Mapping[str, float] | None
+    ) -> None:
         """Writes one checkpoint and drops those that are neither among the latest two nor the best.
 
         Args:
             step: how many steps are done.
             state: a pytree of arrays.
             run: JSON values that describe the run.
-            nmse: the held-out figure at this step; None where there was no evaluation.
+            goal: the held-out figure at this step, by its name; None where there was no evaluation.
         """
         self._manager.save(
             step,
@@ -84,7 +86,7 @@ class Checkpoints:
                 state=ocp.args.StandardSave(_named_leaves(jax.device_get(state))),
                 run=ocp.args.JsonSave(run),
             ),
-            metrics=None if nmse is None else {"nmse": nmse},
+            metrics=None if goal is None else dict(goal),
         )
 
     def run(self, step: int) -> dict[str, Any]:
@@ -138,8 +140,9 @@ class Checkpoints:
             ) from error
 
 
-def _nmse(metrics: dict[str, float]) -> float:
-    return metrics["nmse"]
+def _goal(metrics: Mapping[str, float]) -> float:
+    (value,) = metrics.values()
+    return value
 
 
 def _named_leaves(tree: Any) -> dict[str, Any]:

@@ -11,11 +11,12 @@ import jax
 import numpy as np
 from flax import nnx
 
-from vqvae_jax.data import Dataset, to_floats
+from vqvae_jax.data import Dataset
 from vqvae_jax.errors import DataError
 from vqvae_jax.files import write_atomically
 from vqvae_jax.models import VQVAE
-from vqvae_jax.training.model import load_model
+from vqvae_jax.pixels import to_floats
+from vqvae_jax.weights import weights_digest
 
 _IMAGES_AT_A_TIME = 500
 
@@ -41,23 +42,24 @@ class Codes:
     digest: str
 
 
-def load_codes(workdir: str | Path, data: Dataset) -> Codes:
-    """The codes of `data` under the best model of a run, from <workdir>/codes.npz if it has them.
+def load_codes(model: VQVAE, data: Dataset, file: str | Path) -> Codes:
+    """The codes of `data` under a model, from a file if it holds them.
 
     They are computed, and written there, where the file is missing, damaged, or of other weights or
     other data.
 
     Args:
-        workdir: the run's folder.
+        model: a trained VQ-VAE.
         data: what is to be encoded.
+        file: where the codes are kept, a .npz file; usually codes.npz in the folder of the model's
+            run.
 
     Raises:
-        CheckpointError: the run has no model.
         DataError: the model does not take the data's images.
         OSError: the file cannot be written.
     """
-    model, path = load_model(workdir), Path(workdir) / "codes.npz"
-    digest = _digest(model, data)
+    path = Path(file)
+    digest = hashlib.sha256((data.digest + weights_digest(model)).encode()).hexdigest()
     codes = _read(path, digest)
     if codes is None:
         codes = _encoded(model, data, digest)
@@ -90,12 +92,3 @@ def _encoded(model: VQVAE, data: Dataset, digest: str) -> Codes:
     except ValueError as error:
         raise DataError(f"the images of {data.name} do not fit the model: {error}") from error
     return Codes(train, data.train_labels, test, data.test_labels, digest)
-
-
-def _digest(model: VQVAE, data: Dataset) -> str:
-    digest = hashlib.sha256(data.digest.encode())
-    for path, leaf in jax.tree_util.tree_leaves_with_path(nnx.state(model)):
-        value = np.asarray(leaf)
-        digest.update(repr((jax.tree_util.keystr(path), value.dtype.str, value.shape)).encode())
-        digest.update(np.ascontiguousarray(value).data)
-    return digest.hexdigest()

@@ -1,89 +1,35 @@
 """The one description of a run: every setting, its default and its range."""
 
 import dataclasses
-import math
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
 
 import ml_collections
 from ml_collections import config_dict
 
 from vqvae_jax.errors import ConfigError
+from vqvae_jax.training.networks import HEADS, PRIORS
 from vqvae_jax.training.registry import ESTIMATORS, RECIPES
+from vqvae_jax.training.settings import (
+    Rule,
+    Section,
+    choice,
+    flag,
+    folder,
+    integer,
+    integers,
+    number,
+    setting,
+)
 
 
-@dataclasses.dataclass(frozen=True)
-class _Rule:
-    """What a setting may be, in words and as a check; and whether a resumed run may change it."""
-
-    type: type
-    allowed: str
-    check: Callable[[Any], bool]
-    changeable: bool = False
-
-
-def _setting(rule: _Rule, default: Any = dataclasses.MISSING) -> Any:
-    return dataclasses.field(default=default, metadata={"rule": rule})
-
-
-def _integer(low: int, high: int, *, optional: bool = False, changeable: bool = False) -> _Rule:
-    def check(value: Any) -> bool:
-        if value is None:
-            return optional
-        return isinstance(value, int) and not isinstance(value, bool) and low <= value <= high
-
-    return _Rule(
-        int, f"an integer from {low} to {high}{', or not given' * optional}", check, changeable
-    )
-
-
-def _number(allowed: str, check: Callable[[float], bool]) -> _Rule:
-    def in_range(value: Any) -> bool:
-        is_number = isinstance(value, int | float) and not isinstance(value, bool)
-        return is_number and abs(value) < math.inf and check(value)
-
-    return _Rule(float, allowed, in_range)
-
-
-def _flag(*, changeable: bool = False) -> _Rule:
-    return _Rule(bool, "True or False", lambda value: isinstance(value, bool), changeable)
-
-
-def _choice(names: Iterable[str]) -> _Rule:
-    names = tuple(names)
-    return _Rule(str, f"one of {', '.join(names)}", lambda value: value in names)
-
-
-def _levels() -> _Rule:
-    def check(value: Any) -> bool:
-        return isinstance(value, tuple) and all(
-            isinstance(level, int) and not isinstance(level, bool) and level >= 2 for level in value
-        )
-
-    return _Rule(tuple, "integers of at least 2, such as (8, 4, 4)", check)
-
-
-def _folder() -> _Rule:
-    def check(value: Any) -> bool:
-        return value is None or (isinstance(value, str) and value != "" and "\0" not in value)
-
-    return _Rule(str, "the path of a folder, or not given", check, changeable=True)
-
-
-class _Section:
-    """Checks every field against its rule."""
-
-    def __post_init__(self) -> None:
-        for field in dataclasses.fields(self):  # type: ignore[arg-type]
-            rule, value = field.metadata["rule"], getattr(self, field.name)
-            if not rule.check(value):
-                section = type(self).__name__.removesuffix("Config").lower()
-                raise ConfigError(f"{section}.{field.name} is {value!r}; it must be {rule.allowed}")
+def _is_share(value: float) -> bool:
+    return 0 <= value < 1
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class DataConfig(_Section):
+class DataConfig(Section):
     """Where the pixels come from.
 
     Attributes:
@@ -94,8 +40,10 @@ class DataConfig(_Section):
         allow_sample: whether 5,000 embedded images may stand in for MNIST where it cannot be had.
     """
 
-    name: str = _setting(
-        _Rule(
+    section: ClassVar[str] = "data"
+
+    name: str = setting(
+        Rule(
             str,
             "lower-case letters, digits and underscores, starting with a letter",
             lambda value: (
@@ -103,13 +51,13 @@ class DataConfig(_Section):
             ),
         )
     )
-    archives: str | None = _setting(_folder(), None)
-    data_dir: str | None = _setting(_folder(), None)
-    allow_sample: bool = _setting(_flag(changeable=True), True)
+    archives: str | None = setting(folder(), None)
+    data_dir: str | None = setting(folder(), None)
+    allow_sample: bool = setting(flag(changeable=True), True)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class ModelConfig(_Section):
+class ModelConfig(Section):
     """The VQ-VAE.
 
     Attributes:
@@ -127,30 +75,35 @@ class ModelConfig(_Section):
         codebook_dim: numbers in a code after the projection, for the projected ones.
         temperature: for sampled, entropy, gumbel, lfq and bsq.
         entropy_cost: weight of the entropy loss, for entropy, lfq and bsq.
+        head: the distribution of pixels, by its name in `training.registry`; none: the decoder
+            gives the image, and the loss is the squared error.
+        head_dim: channels of the decoder's features, for a head; and of the autoregressive one.
+        num_mixtures: logistic distributions in a mixture, for the head logistic_mixture.
     """
 
-    quantizer: str = _setting(_choice(RECIPES), "vq")
-    embedding_dim: int = _setting(_integer(1, 2**16))
-    num_embeddings: int = _setting(_integer(1, 2**24))
-    commitment_cost: float = _setting(
-        _number("a finite number of at least 0", lambda value: value >= 0), 0.25
+    section: ClassVar[str] = "model"
+
+    quantizer: str = setting(choice(RECIPES), "vq")
+    embedding_dim: int = setting(integer(1, 2**16))
+    num_embeddings: int = setting(integer(1, 2**24))
+    commitment_cost: float = setting(
+        number("a finite number of at least 0", lambda value: value >= 0), 0.25
     )
-    estimator: str = _setting(_choice(ESTIMATORS), "straight_through")
-    revival_threshold: float = _setting(
-        _number("a number of at least 0 and below 1", lambda value: 0 <= value < 1), 0.0
+    estimator: str = setting(choice(ESTIMATORS), "straight_through")
+    revival_threshold: float = setting(number("a number of at least 0 and below 1", _is_share), 0.0)
+    kmeans_init: bool = setting(flag(), False)
+    levels: Sequence[int] = setting(integers(2, (8, 4, 4)), ())
+    num_quantizers: int = setting(integer(1, 64), 1)
+    codebook_dim: int = setting(integer(1, 2**16), 8)
+    temperature: float = setting(number("a finite number above 0", lambda value: value > 0), 1.0)
+    entropy_cost: float = setting(
+        number("a finite number of at least 0", lambda value: value >= 0), 0.1
     )
-    kmeans_init: bool = _setting(_flag(), False)
-    levels: Sequence[int] = _setting(_levels(), ())
-    num_quantizers: int = _setting(_integer(1, 64), 1)
-    codebook_dim: int = _setting(_integer(1, 2**16), 8)
-    temperature: float = _setting(_number("a finite number above 0", lambda value: value > 0), 1.0)
-    entropy_cost: float = _setting(
-        _number("a finite number of at least 0", lambda value: value >= 0), 0.1
-    )
+    head: str = setting(choice(["none", *HEADS]), "none")
+    head_dim: int = setting(integer(1, 2**16), 32)
+    num_mixtures: int = setting(integer(1, 2**16), 10)
 
     def __post_init__(self) -> None:
-        if isinstance(self.levels, list):  # as JSON has it
-            object.__setattr__(self, "levels", tuple(self.levels))
         super().__post_init__()
         if self.num_embeddings * self.embedding_dim > 2**30:
             raise ConfigError(
@@ -160,12 +113,14 @@ class ModelConfig(_Section):
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class TrainingConfig(_Section):
+class TrainingConfig(Section):
     """The protocol.
 
     Attributes:
         batch_size: images a step; the last batch of an epoch may be smaller.
         learning_rate: Adam's step size.
+        schedule: of the step size: constant, or cosine, from learning_rate to 0 at the end of
+            num_epochs, which a resumed run may then not change.
         num_epochs: passes over the training images.
         max_steps: where to stop although epochs are left; None to go through all.
         seed: of the initial values and of the order of the images.
@@ -174,42 +129,110 @@ class TrainingConfig(_Section):
         log_every: steps between two lines of training metrics (there is one at every epoch's end
             too).
         checkpoint_every: steps between two checkpoints (there is one at every epoch's end too).
+        patience: after how many evaluations in a row without a better one the run stops; None: it
+            does not.
     """
 
-    batch_size: int = _setting(_integer(1, 2**31 - 1))
-    learning_rate: float = _setting(_number("a finite number above 0", lambda value: value > 0))
-    num_epochs: int = _setting(_integer(1, 10**9, changeable=True))
-    max_steps: int | None = _setting(_integer(1, 10**18, optional=True, changeable=True), None)
-    seed: int = _setting(_integer(0, 2**32 - 1))
-    devices: int | None = _setting(_integer(1, 2**16, optional=True, changeable=True), None)
-    log_every: int = _setting(_integer(1, 10**18, changeable=True), 100)
-    checkpoint_every: int = _setting(_integer(1, 10**18, changeable=True), 500)
+    section: ClassVar[str] = "training"
+
+    batch_size: int = setting(integer(1, 2**31 - 1))
+    learning_rate: float = setting(number("a finite number above 0", lambda value: value > 0))
+    schedule: str = setting(choice(["constant", "cosine"]), "constant")
+    num_epochs: int = setting(integer(1, 10**9, changeable=True))
+    max_steps: int | None = setting(integer(1, 10**18, optional=True, changeable=True), None)
+    seed: int = setting(integer(0, 2**32 - 1))
+    devices: int | None = setting(integer(1, 2**16, optional=True, changeable=True), None)
+    log_every: int = setting(integer(1, 10**18, changeable=True), 100)
+    checkpoint_every: int = setting(integer(1, 10**18, changeable=True), 500)
+    patience: int | None = setting(integer(1, 10**9, optional=True, changeable=True), None)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class VQVAETrainingConfig(TrainingConfig):
+    """The protocol of the VQ-VAE that a prior is for, where there is no run of one yet."""
+
+    section: ClassVar[str] = "vqvae_training"
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class PriorConfig(Section):
+    """A prior over the codes of a VQ-VAE.
+
+    Attributes:
+        vqvae: the folder of the VQ-VAE's run. Where it holds none, one is trained there first, as
+            the sections model and vqvae_training say; one that is not finished goes on.
+        kind: its name in `training.registry`.
+        channels: C, numbers in a vector of features.
+        dilations: of the gated layers, for pixelcnn.
+        num_layers: blocks, for transformer.
+        num_heads: heads of the attention, for transformer.
+        dropout: share of the features that training leaves out, for transformer.
+        conditional: whether the prior knows the images' labels.
+        label_dropout: share of the labels that training leaves out, for guidance.
+    """
+
+    section: ClassVar[str] = "prior"
+
+    vqvae: str = setting(folder(optional=False))
+    kind: str = setting(choice(PRIORS))
+    channels: int = setting(integer(1, 2**16), 128)
+    dilations: Sequence[int] = setting(integers(1, (1, 2, 1)), (1, 2, 1))
+    num_layers: int = setting(integer(1, 2**10), 6)
+    num_heads: int = setting(integer(1, 2**10), 4)
+    dropout: float = setting(number("a number of at least 0 and below 1", _is_share), 0.0)
+    conditional: bool = setting(flag(), False)
+    label_dropout: float = setting(number("a number of at least 0 and below 1", _is_share), 0.0)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.label_dropout and not self.conditional:
+            raise ConfigError(
+                f"prior.label_dropout is {self.label_dropout}; where prior.conditional is False it "
+                "must be 0.0"
+            )
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Config:
-    """A whole run.
+    """A whole run: of a VQ-VAE, or of a prior over the codes of one.
+
+    Attributes:
+        data: the images.
+        model: the VQ-VAE.
+        training: the protocol of this run.
+        prior: what the run learns; None: it learns the VQ-VAE.
+        vqvae_training: the VQ-VAE's protocol, for a prior.
 
     Raises:
-        ConfigError: a setting is out of its range.
+        ConfigError: a setting is out of its range, or only one of prior and vqvae_training is
+            given.
     """
 
     data: DataConfig
     model: ModelConfig
     training: TrainingConfig
+    prior: PriorConfig | None = None
+    vqvae_training: VQVAETrainingConfig | None = None
+
+    def __post_init__(self) -> None:
+        if (self.prior is None) != (self.vqvae_training is None):
+            raise ConfigError("prior and vqvae_training must both be given, or neither")
 
     def to_dict(self) -> dict[str, dict[str, Any]]:
         """The settings as nested dictionaries of JSON values."""
-        return dataclasses.asdict(self)
+        sections = dataclasses.asdict(self)
+        return {name: settings for name, settings in sections.items() if settings is not None}
 
     def to_config_dict(self) -> ml_collections.ConfigDict:
         """The settings as a ConfigDict, for flags such as --config.training.learning_rate=3e-4."""
-        settings = ml_collections.ConfigDict({section: {} for section in _SECTIONS})
+        settings: dict[str, dict[str, Any]] = {section: {} for section in self.to_dict()}
         for path, rule in rules().items():
             section, name = path.split(".")
-            value = getattr(getattr(self, section), name)
-            settings[section][name] = config_dict.placeholder(rule.type) if value is None else value
-        return settings
+            if section in settings:
+                value = getattr(getattr(self, section), name)
+                given = config_dict.placeholder(rule.type) if value is None else value
+                settings[section][name] = given
+        return ml_collections.ConfigDict(settings)
 
     @classmethod
     def from_dict(cls, settings: Mapping[str, Mapping[str, Any]]) -> "Config":
@@ -223,20 +246,25 @@ class Config:
                 raise ConfigError(f"{section} is {values!r}; it must be a group of settings")
             for name in values:
                 rule_of(f"{section}.{name}")
-        for section, kind in _SECTIONS.items():
-            for field in dataclasses.fields(kind):
-                if field.default is dataclasses.MISSING and field.name not in settings.get(
-                    section, {}
-                ):
+        given = {
+            name: settings.get(name, {}) for name in _SECTIONS if name in {*settings, *_ALWAYS}
+        }
+        for section, values in given.items():
+            for field in dataclasses.fields(_SECTIONS[section]):
+                if field.default is dataclasses.MISSING and field.name not in values:
                     allowed = field.metadata["rule"].allowed
                     raise ConfigError(f"{section}.{field.name} is missing; it must be {allowed}")
-        return cls(**{name: kind(**settings.get(name, {})) for name, kind in _SECTIONS.items()})
+        return cls(**{name: _SECTIONS[name](**values) for name, values in given.items()})
 
 
-_SECTIONS: dict[str, Any] = {section.name: section.type for section in dataclasses.fields(Config)}
+_SECTIONS: dict[str, Any] = {
+    kind.section: kind
+    for kind in (DataConfig, ModelConfig, TrainingConfig, PriorConfig, VQVAETrainingConfig)
+}
+_ALWAYS = ("data", "model", "training")
 
 
-def rules() -> dict[str, _Rule]:
+def rules() -> dict[str, Rule]:
     """The rule of every setting, by its path, such as "training.seed"."""
     return {
         f"{section}.{field.name}": field.metadata["rule"]
@@ -245,7 +273,7 @@ def rules() -> dict[str, _Rule]:
     }
 
 
-def rule_of(path: str) -> _Rule:
+def rule_of(path: str) -> Rule:
     """The rule of the setting at `path`.
 
     Raises:
@@ -260,8 +288,13 @@ def rule_of(path: str) -> _Rule:
 def changed_setting(old: Config, new: Config) -> str | None:
     """Which setting differs, of those that decide what a run has computed so far; None if none."""
     before, now = old.to_dict(), new.to_dict()
+    if before.keys() != now.keys():
+        return f"its sections were {', '.join(before)} and are {', '.join(now)}"
     for path, rule in rules().items():
         section, name = path.split(".")
-        if before[section][name] != now[section][name] and not rule.changeable:
+        fixed = not rule.changeable or (
+            path == "training.num_epochs" and new.training.schedule == "cosine"
+        )
+        if section in now and before[section][name] != now[section][name] and fixed:
             return f"{path} was {before[section][name]!r} and is {now[section][name]!r}"
     return None

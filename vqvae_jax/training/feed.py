@@ -1,9 +1,10 @@
-"""Batches of training images, on the devices that will compute with them."""
+"""Batches of training examples, on the devices that will compute with them."""
+
+from typing import Any
 
 import jax
 import numpy as np
 from jax.sharding import Mesh
-from jaxtyping import Array, UInt8
 
 from vqvae_jax.parallel import are_accelerators, mesh_for, replicated, split
 
@@ -14,26 +15,29 @@ _MAX_BYTES_ON_ACCELERATOR = 2**30
 class Feed:
     """Takes batches out of a data set.
 
-    On accelerators the whole set lies on every device, and only indices travel; on CPUs the images
-    themselves do, since that is the same memory.
+    On accelerators the whole set lies on every device, and only indices travel; on CPUs the
+    examples themselves do, since that is the same memory.
 
     Args:
-        images: uint8 [N, H, W, C].
+        examples: a pytree of arrays [N, ...].
         devices: all that batches are split over.
     """
 
-    def __init__(self, images: np.ndarray, devices: list[jax.Device]):
-        self._images, self._devices = images, devices
+    def __init__(self, examples: Any, devices: list[jax.Device]):
+        self._examples, self._devices = examples, devices
         self._on_devices = None
-        if are_accelerators(devices) and images.nbytes <= _MAX_BYTES_ON_ACCELERATOR:
+        size = sum(leaf.nbytes for leaf in jax.tree.leaves(examples))
+        if are_accelerators(devices) and size <= _MAX_BYTES_ON_ACCELERATOR:
             mesh = mesh_for(devices, len(devices))
-            self._on_devices = jax.device_put(images, replicated(mesh))
-            self._gather = jax.jit(
-                lambda images, indices: images[indices], out_shardings=split(mesh, axis=1)
-            )
+            self._on_devices = jax.device_put(examples, replicated(mesh))
+            self._gather = jax.jit(_take, out_shardings=split(mesh, axis=1))
 
-    def take(self, indices: np.ndarray, mesh: Mesh) -> UInt8[Array, "steps b h w c"]:
-        """The images at indices int [S, B], each of the S batches split over `mesh`."""
+    def take(self, indices: np.ndarray, mesh: Mesh) -> Any:
+        """The examples [S, B, ...] at indices int [S, B], each of S batches split over `mesh`."""
         if self._on_devices is not None and mesh.size == len(self._devices):
             return self._gather(self._on_devices, jax.device_put(indices, split(mesh, axis=1)))
-        return jax.device_put(self._images[indices], split(mesh, axis=1))
+        return jax.device_put(_take(self._examples, indices), split(mesh, axis=1))
+
+
+def _take(examples: Any, indices: Any) -> Any:
+    return jax.tree.map(lambda leaf: leaf[indices], examples)

@@ -1,4 +1,4 @@
-"""The training run: from a config to a folder with metrics, pictures and checkpoints."""
+"""The training loop: steps, metrics, pictures and checkpoints of a run, whatever it learns."""
 
 import collections
 import dataclasses
@@ -13,111 +13,85 @@ from typing import Any
 import jax
 import numpy as np
 import optax
-from flax import nnx
 from tqdm import tqdm
 
-from vqvae_jax.data import Dataset, epoch_order, load_dataset
+from vqvae_jax.data import epoch_order
 from vqvae_jax.errors import ConfigError, TrainingError
-from vqvae_jax.evaluation import Evaluator, Metrics, Totals, draw
+from vqvae_jax.evaluation import Evaluator
 from vqvae_jax.files import write_atomically
-from vqvae_jax.models import VQVAE
-from vqvae_jax.parallel import MAX_IN_FLIGHT, are_accelerators, local_devices, mesh_for, replicated
+from vqvae_jax.parallel import MAX_IN_FLIGHT, are_accelerators, mesh_for, replicated
 from vqvae_jax.training.checkpoint import Checkpoints
-from vqvae_jax.training.config import Config, changed_setting
+from vqvae_jax.training.config import Config, TrainingConfig, changed_setting
 from vqvae_jax.training.feed import Feed
-from vqvae_jax.training.metrics import MetricsLog, Record, epoch_mean
-from vqvae_jax.training.model import describe, model_for
-from vqvae_jax.training.step import TrainState, initialize_codes, split_model, train_steps
+from vqvae_jax.training.metrics import MetricsLog, Record, epoch_mean, read_records, stops_early
+from vqvae_jax.training.step import TrainState, initialized, train_steps
+from vqvae_jax.training.tasks import Task
 
 # Steps a dispatch, where so many are left before a pause. On accelerators a step is so short that
 # the host could not keep up otherwise.
 _STEPS_ON_ACCELERATOR = 10
 
 
-def train(config: Config, workdir: Path) -> None:
-    """Trains a VQ-VAE, or goes on with the run that `workdir` holds.
-
-    Writes metrics.jsonl, tensorboard/, reconstructions.png, codebook.png, training.png, run.json
-    and checkpoints/ there. A run that was stopped and started again ends with the same parameters,
-    optimiser state and metrics as one that was not.
+class Run:
+    """A run: what it computes with, and how far it has come.
 
     Args:
-        config: the run's settings.
-        workdir: its folder; made if missing.
+        task: what is learnt.
+        settings: the protocol.
+        devices: that batches are split over.
+        workdir: the run's folder; exists.
+        checkpoints: the run's.
 
     Raises:
-        ConfigError: batch, images and model do not fit, or `workdir` holds a run with other
-            settings.
-        DataError: the data cannot be had.
-        CheckpointError: what `workdir` holds cannot be read.
-        TrainingError: the loss became NaN or infinite.
-        OSError: `workdir` cannot be written.
+        ConfigError: the batch is larger than an epoch, or the checkpoints are of a run with other
+            settings or other data.
+        CheckpointError: a checkpoint or the log cannot be read.
     """
-    devices = local_devices(config.training.devices)
-    data = load_dataset(**dataclasses.asdict(config.data))
-    if config.training.batch_size > len(data.train_images):
-        raise ConfigError(
-            f"training.batch_size is {config.training.batch_size}; it must be at most "
-            f"{len(data.train_images)}, the number of training images of {data.name}"
-        )
-    model = model_for(config, data)
-    workdir.mkdir(parents=True, exist_ok=True)
-    with Checkpoints(workdir) as checkpoints:
-        run = _Run(config, data, model, devices, workdir, checkpoints)
-        if run.step < run.last_step:
-            run.train()
-        else:
-            print(
-                f"{workdir}: this run is finished, {run.step} steps are done; "
-                "a higher training.num_epochs or training.max_steps would go on"
-            )
-
-
-class _Run:
-    """A run: what it computes with, and how far it has come."""
 
     def __init__(
         self,
-        config: Config,
-        data: Dataset,
-        model: VQVAE,
+        task: Task,
+        settings: TrainingConfig,
         devices: list[jax.Device],
         workdir: Path,
         checkpoints: Checkpoints,
     ):
-        self.config, self.data, self.workdir, self.checkpoints = config, data, workdir, checkpoints
-        self.description = describe(config, data)
-        settings = config.training
-        self.steps_per_epoch = math.ceil(len(data.train_images) / settings.batch_size)
+        self.task, self.settings, self.devices = task, settings, devices
+        self.workdir, self.checkpoints = workdir, checkpoints
+        self.steps_per_epoch = math.ceil(task.num_images / settings.batch_size)
         self.last_step = settings.num_epochs * self.steps_per_epoch
         if settings.max_steps is not None:
             self.last_step = min(self.last_step, settings.max_steps)
 
-        self.graphdef, _, _ = split_model(model)
-        self.quantizer = model.quantizer
-        optimizer = optax.adam(settings.learning_rate)
-        self.state = TrainState.of(model, optimizer)
+        rate: optax.ScalarOrSchedule = settings.learning_rate
+        if settings.schedule == "cosine":
+            rate = optax.cosine_decay_schedule(rate, settings.num_epochs * self.steps_per_epoch)
+        optimizer = optax.adam(rate)
+        self.state = TrainState.of(task, optimizer)
         self.step = 0
         if checkpoints.latest is not None:
             self._resume(checkpoints.latest)
 
-        self.devices = devices
         self.steps_a_dispatch = _STEPS_ON_ACCELERATOR if are_accelerators(devices) else 1
-        self.feed = Feed(data.train_images, devices)
+        self.feed = Feed(task.train_examples, devices)
         self.train_steps_on = functools.cache(
             lambda mesh: jax.jit(
-                functools.partial(train_steps, self.graphdef, optimizer, mesh, settings.seed),
+                functools.partial(train_steps, task, optimizer, mesh, settings.seed),
                 donate_argnums=0,
             )
         )
-        self.evaluator = Evaluator(self.graphdef, model.quantizer, devices)
+        self.evaluator = Evaluator(task.totals, task.zeros, devices)
         self.unchecked_losses: collections.deque[jax.Array] = collections.deque()
 
     def _resume(self, step: int) -> None:
-        saved = self.checkpoints.run(step)
-        changed = changed_setting(Config.from_dict(saved["config"]), self.config)
-        if changed is None and saved["data"]["digest"] != self.data.digest:
-            changed = f"its data came from {saved['data']['source']}, now {self.data.source}"
+        saved, given = self.checkpoints.run(step), self.task.description
+        changed = changed_setting(
+            Config.from_dict(saved["config"]), Config.from_dict(given["config"])
+        )
+        for part in ("data", "codes"):
+            if changed is None and part in given and saved[part]["digest"] != given[part]["digest"]:
+                before, now = saved[part]["source"], given[part]["source"]
+                changed = f"its {part} came from {before}, now others from {now}"
         if changed is not None:
             raise ConfigError(
                 f"{self.workdir} holds a run with other settings: {changed}; "
@@ -127,13 +101,27 @@ class _Run:
         self.step = step
 
     def train(self) -> None:
-        """Takes the steps that are left."""
+        """Takes the steps that are left, if any are."""
+        patience = self.settings.patience
+        if stops_early(read_records(self.workdir, self.step), self.task.goal, patience):
+            print(
+                f"{self.workdir}: this run has stopped early, {self.step} steps are done; "
+                "a higher training.patience would go on"
+            )
+            return
+        if self.step >= self.last_step:
+            print(
+                f"{self.workdir}: this run is finished, {self.step} steps are done; "
+                "a higher training.num_epochs or training.max_steps would go on"
+            )
+            return
+        description, data = self.task.description, self.task.description["data"]
         write_atomically(
-            self.workdir / "run.json", (json.dumps(self.description, indent=2) + "\n").encode()
+            self.workdir / "run.json", (json.dumps(description, indent=2) + "\n").encode()
         )
         print(
-            f"{self.workdir}: {len(self.data.train_images)} images of {self.data.name} "
-            f"from {self.data.source}; steps {self.step} to {self.last_step} "
+            f"{self.workdir}: {self.task.num_images} images of {data['name']} "
+            f"from {data['source']}; steps {self.step} to {self.last_step} "
             f"on {len(self.devices)} {self.devices[0].platform} "
             f"{'devices' if len(self.devices) > 1 else 'device'}",
             flush=True,
@@ -150,22 +138,23 @@ class _Run:
             self._train(log, bar)
 
     def _train(self, log: MetricsLog, bar: "tqdm[Any]") -> None:
-        settings = self.config.training
+        settings = self.settings
         order = self._order()
         clock = time.perf_counter()
-        if self.step == 0 and self.quantizer.has_initialization:
-            first = self.data.train_images[self._next_batches(order)[0]]
-            self.state = jax.jit(functools.partial(initialize_codes, self.graphdef, settings.seed))(
-                self.state, first
+        if self.step == 0 and self.task.has_initialization:
+            first = self._next_batches(order)[0]
+            batch = jax.tree.map(lambda leaf: leaf[first], self.task.train_examples)
+            self.state = jax.jit(functools.partial(initialized, self.task, settings.seed))(
+                self.state, batch
             )
         while self.step < self.last_step:
             indices = self._next_batches(order)
             mesh = mesh_for(self.devices, indices.shape[1])
-            images = self.feed.take(indices, mesh)
+            batches = self.feed.take(indices, mesh)
             # The totals are the part that is also made anew: where they lie, all of the state does.
             if self.state.totals.images.sharding != replicated(mesh):
                 self.state = jax.device_put(self.state, replicated(mesh))
-            self.state, losses = self.train_steps_on(mesh)(self.state, images)
+            self.state, losses = self.train_steps_on(mesh)(self.state, batches)
             self.step += len(indices)
             self.unchecked_losses.append(losses)
             self._check_losses(leave=MAX_IN_FLIGHT)
@@ -182,22 +171,28 @@ class _Run:
                 if to_log:
                     self._log_training(log, bar, pause - clock)
                     clock = pause
-                nmse = self._evaluate(log, bar) if to_evaluate else None
+                goal = {self.task.goal: self._evaluate(log, bar)} if to_evaluate else None
                 if to_save:
                     log.flush()
-                    self.checkpoints.save(self.step, self.state, self.description, nmse)
+                    self.checkpoints.save(self.step, self.state, self.task.description, goal)
                 clock += time.perf_counter() - pause
+                if to_evaluate and stops_early(log.records, self.task.goal, settings.patience):
+                    bar.write(
+                        f"stopped early: the last {settings.patience} evaluations were not better",
+                        file=sys.stdout,
+                    )
+                    return
             if epoch_is_over:
                 order = self._order()
 
     def _order(self) -> np.ndarray:
         """The order of the images in the epoch that the next step belongs to."""
         epoch = self.step // self.steps_per_epoch
-        return epoch_order(self.config.training.seed, epoch, len(self.data.train_images))
+        return epoch_order(self.settings.seed, epoch, self.task.num_images)
 
     def _next_batches(self, order: np.ndarray) -> np.ndarray:
         """The images [S, B] of the next dispatch: one step, or S up to the next pause."""
-        settings = self.config.training
+        settings = self.settings
         first, size = self.step % self.steps_per_epoch * settings.batch_size, settings.batch_size
         whole_batches = (len(order) - first) // size
         to_pause = min(
@@ -226,56 +221,55 @@ class _Run:
 
     def _log_training(self, log: MetricsLog, bar: "tqdm[Any]", seconds: float) -> None:
         """Writes the metrics of the steps since the last such line, which took `seconds`."""
-        metrics = Metrics.from_totals(self.state.totals, self.data.variance)
-        self.state = dataclasses.replace(self.state, totals=Totals.zeros(self.quantizer))
+        metrics = self.task.metrics(self.state.totals)
+        self.state = dataclasses.replace(self.state, totals=self.task.zeros())
         record = self._record("train", metrics, seconds)
         log.write(record)
-        bar.set_postfix(loss=f"{metrics.loss:.4f}")
+        bar.set_postfix(loss=f"{metrics['loss']:.4f}")
         if bar.disable:
             print(
-                f"step {self.step}/{self.last_step}  loss {metrics.loss:.4f}  "
+                f"step {self.step}/{self.last_step}  loss {metrics['loss']:.4f}  "
                 f"{record['images_per_second']:.0f} images/s",
                 flush=True,
             )
 
     def _evaluate(self, log: MetricsLog, bar: "tqdm[Any]") -> float:
-        """Measures the held-out split, redraws the pictures, and returns its nmse."""
+        """Measures the held-out split, redraws the pictures, and returns the goal."""
         start = time.perf_counter()
         weights = (self.state.params, self.state.variables)
-        totals = self.evaluator(weights, self.data.test_images, self.config.training.batch_size)
-        metrics = Metrics.from_totals(totals, self.data.variance)
-        if not math.isfinite(metrics.loss):
-            raise TrainingError(f"the held-out loss after step {self.step} is {metrics.loss}")
+        totals = self.evaluator(weights, self.task.test_examples, self.settings.batch_size)
+        metrics = self.task.metrics(totals)
+        if not math.isfinite(metrics["loss"]):
+            raise TrainingError(f"the held-out loss after step {self.step} is {metrics['loss']}")
         record = self._record("test", metrics, time.perf_counter() - start)
         log.write(record)
 
-        epoch = record["epoch"]
+        epoch, goal = record["epoch"], self.task.goal
         title = (
-            f"{self.data.name} test split, step {self.step}, epoch {epoch}: nmse {metrics.nmse:.4f}"
+            f"{self.task.description['data']['name']} test split, step {self.step}, "
+            f"epoch {epoch}: {goal} {metrics[goal]:.4f}"
         )
-        model = nnx.merge(self.graphdef, *jax.device_put(weights, self.devices[0]))
-        draw(self.workdir, model, self.data.test_images, totals.code_counts, log.records, title)
+        model = self.task.merge(jax.device_put(weights, self.devices[0]))
+        self.task.draw(self.workdir, model, totals, log.records, title)
         train_loss = epoch_mean(log.records, epoch, "loss")
         bar.write(
-            f"epoch {epoch}/{self.config.training.num_epochs}  step {self.step}  "
-            f"train loss {train_loss:.4f}  test nmse {metrics.nmse:.4f}  "
-            f"psnr {metrics.psnr:.2f} dB  perplexity {metrics.perplexity:.1f}  "
-            f"codes used {metrics.codes_used}/{self.quantizer.num_codes}",
+            f"epoch {epoch}/{self.settings.num_epochs}  step {self.step}  "
+            f"train loss {train_loss:.4f}  {self.task.summary(metrics)}",
             file=sys.stdout,
         )
         sys.stdout.flush()
-        return metrics.nmse
+        return metrics[goal]
 
-    def _record(self, split: str, metrics: Metrics, seconds: float) -> Record:
+    def _record(self, split: str, metrics: dict[str, Any], seconds: float) -> Record:
         return {
             "step": self.step,
             "epoch": (self.step - 1) // self.steps_per_epoch + 1,
             "split": split,
-            **dataclasses.asdict(metrics),
-            "images_per_second": round(metrics.images / seconds, 1),
+            **metrics,
+            "images_per_second": round(metrics["images"] / seconds, 1),
         }
 
     def _images_in(self, steps: int) -> int:
         """How many images the first `steps` steps take."""
         epochs, steps = divmod(steps, self.steps_per_epoch)
-        return epochs * len(self.data.train_images) + steps * self.config.training.batch_size
+        return epochs * self.task.num_images + steps * self.settings.batch_size

@@ -33,7 +33,7 @@ class MetricsLog:
         from tensorboardX import SummaryWriter
 
         path = workdir / "metrics.jsonl"
-        self.records = [record for record in _whole_lines(path) if record["step"] <= resume_step]
+        self.records = read_records(workdir, resume_step)
         write_atomically(path, "".join(_line(record) for record in self.records).encode())
         self._file = path.open("a", buffering=1)  # a line at a time
         self._tensorboard = SummaryWriter(
@@ -65,6 +65,30 @@ class MetricsLog:
         self._file.flush()
         os.fsync(self._file.fileno())
         self._tensorboard.flush()
+
+
+def read_records(workdir: Path, last_step: int) -> list[Record]:
+    """The records of a run's log up to a step; none where there is no log.
+
+    Raises:
+        CheckpointError: a whole line of the log is not JSON.
+    """
+    lines = _whole_lines(workdir / "metrics.jsonl")
+    return [record for record in lines if record["step"] <= last_step]
+
+
+def stops_early(records: list[Record], goal: str, patience: int | None) -> bool:
+    """Whether the best evaluation lies `patience` evaluations or more back; never with None.
+
+    Args:
+        records: a run's log.
+        goal: the held-out metric that is the lower the better.
+        patience: at least 1, or None.
+    """
+    values = [record[goal] for record in records if record["split"] == "test"]
+    if patience is None or not values:
+        return False
+    return len(values) - 1 - values.index(min(values)) >= patience
 
 
 def epoch_mean(records: list[Record], epoch: int, name: str) -> float:

@@ -1,7 +1,9 @@
 """From a config, or from a run's folder, to a model."""
 
+import dataclasses
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import jax
 import numpy as np
@@ -10,14 +12,19 @@ from flax import nnx
 from vqvae_jax.data import Dataset
 from vqvae_jax.errors import CheckpointError, ConfigError
 from vqvae_jax.models import VQVAE
+from vqvae_jax.priors import Prior
 from vqvae_jax.training.checkpoint import Checkpoints
 from vqvae_jax.training.config import Config
+from vqvae_jax.training.networks import CodeMaps, build_head, build_prior
 from vqvae_jax.training.registry import build_quantizer
-from vqvae_jax.training.step import split_model
+from vqvae_jax.training.tasks import split_model
+from vqvae_jax.weights import weights_digest
+
+Model = TypeVar("Model", bound=nnx.Module)
 
 
-def build_model(config: Config, in_dim: int, data_variance: float) -> VQVAE:
-    """The model that `config` describes, with the initial values that its seed gives.
+def build_vqvae(config: Config, in_dim: int, data_variance: float) -> VQVAE:
+    """The VQ-VAE that `config` describes, with the initial values that its seed gives.
 
     Args:
         config: the run's settings.
@@ -25,35 +32,47 @@ def build_model(config: Config, in_dim: int, data_variance: float) -> VQVAE:
         data_variance: of the training pixels.
 
     Raises:
-        ConfigError: the settings of the quantizer do not fit together.
+        ConfigError: the settings of the quantizer or the head do not fit together.
     """
 
-    @nnx.jit  # one program to compile, not one for every layer
-    def build() -> VQVAE:
-        rngs = nnx.Rngs(config.training.seed)
+    def build(rngs: nnx.Rngs) -> VQVAE:
         return VQVAE(
             in_dim,
             config.model.embedding_dim,
             config.model.num_embeddings,
             data_variance,
             quantizer=build_quantizer(config.model, rngs),
+            head=build_head(config.model, in_dim, rngs),
             rngs=rngs,
         )
 
+    return _built(build, config.training.seed)
+
+
+def prior_for(config: Config, maps: CodeMaps) -> Prior:
+    """The prior that `config` describes, with the initial values that its seed gives.
+
+    Raises:
+        ConfigError: the settings of the prior do not fit together.
+    """
+    return _built(lambda rngs: build_prior(config.prior, maps, rngs), config.training.seed)
+
+
+def _built(build: Callable[[nnx.Rngs], Model], seed: int) -> Model:
     try:
-        return build()
+        return nnx.jit(lambda: build(nnx.Rngs(seed)))()  # one program, not one for every layer
     except ValueError as error:
         raise ConfigError(str(error)) from error
 
 
-def model_for(config: Config, data: Dataset) -> VQVAE:
-    """The model that `config` describes, after a look at whether it takes the data's images.
+def vqvae_for(config: Config, data: Dataset) -> VQVAE:
+    """The VQ-VAE that `config` describes, after a look at whether it takes the data's images.
 
     Raises:
         ConfigError: it does not.
     """
     images = jax.ShapeDtypeStruct((1, *data.train_images.shape[1:]), np.float32)
-    model = build_model(config, data.train_images.shape[3], data.variance)
+    model = build_vqvae(config, data.train_images.shape[3], data.variance)
     try:
         jax.eval_shape(lambda images: model(images).loss, images)
     except ValueError as error:
@@ -79,8 +98,81 @@ def describe(config: Config, data: Dataset) -> dict[str, Any]:
     }
 
 
+@dataclasses.dataclass(frozen=True)
+class SavedRun:
+    """What a run's folder says of it.
+
+    Attributes:
+        workdir: the folder.
+        config: its settings.
+        description: as in run.json.
+        model: its `VQVAE`, or its `Prior`, as it was at the evaluation with the lowest held-out
+            figure: nmse, bits_per_dim or nll.
+    """
+
+    workdir: Path
+    config: Config
+    description: dict[str, Any]
+    model: Any
+
+
 def load_model(workdir: str | Path) -> VQVAE:
-    """The model of a run, as it was at the evaluation with the lowest held-out nmse.
+    """The VQ-VAE of a run, as it was at the evaluation with the lowest held-out figure.
+
+    Args:
+        workdir: the run's folder.
+
+    Raises:
+        CheckpointError: it is not the run of a VQ-VAE; there is no evaluated checkpoint, or it does
+            not fit its own description.
+    """
+    model = load_run(workdir).model
+    if not isinstance(model, VQVAE):
+        raise CheckpointError(f"{workdir} holds the run of a prior, not of a VQ-VAE")
+    return model
+
+
+def load_prior(workdir: str | Path) -> Prior:
+    """The prior of a run, as `load_model` loads a VQ-VAE.
+
+    Args:
+        workdir: the run's folder.
+
+    Raises:
+        CheckpointError: as there.
+    """
+    model = load_run(workdir).model
+    if not isinstance(model, Prior):
+        raise CheckpointError(f"{workdir} holds the run of a VQ-VAE, not of a prior")
+    return model
+
+
+def load_pair(workdir: str | Path, vqvae: str | Path | None = None) -> tuple[SavedRun, SavedRun]:
+    """The run of a prior, and that of the VQ-VAE whose codes it was trained on.
+
+    Args:
+        workdir: the folder of the prior's run.
+        vqvae: that of the VQ-VAE's; None: where it was when the prior was trained.
+
+    Raises:
+        CheckpointError: as `load_prior` and `load_model`; or the VQ-VAE is not the one that the
+            prior was trained with.
+    """
+    prior = load_run(workdir)
+    if prior.config.prior is None:
+        raise CheckpointError(f"{workdir} holds the run of a VQ-VAE, not of a prior")
+    folder = Path(vqvae or prior.description["codes"]["source"])
+    codes = load_run(folder)
+    if weights_digest(codes.model) != prior.description["codes"]["weights"]:
+        raise CheckpointError(
+            f"{folder} holds another VQ-VAE, or the same one trained further, than that whose "
+            f"codes the prior of {workdir} has learnt"
+        )
+    return prior, codes
+
+
+def load_run(workdir: str | Path) -> SavedRun:
+    """A run's settings and its best model.
 
     Args:
         workdir: the run's folder.
@@ -94,11 +186,15 @@ def load_model(workdir: str | Path) -> VQVAE:
     with Checkpoints(folder, read_only=True) as checkpoints:
         if checkpoints.best is None:
             raise CheckpointError(f"{folder} holds no checkpoint with an evaluation yet")
-        run = checkpoints.run(checkpoints.best)
-        channels, variance = run["data"]["image_shape"][-1], run["data"]["variance"]
-        model = build_model(Config.from_dict(run["config"]), channels, variance)
+        description = checkpoints.run(checkpoints.best)
+        config = Config.from_dict(description["config"])
+        if config.prior is None:
+            channels = description["data"]["image_shape"][-1]
+            model: Any = build_vqvae(config, channels, description["data"]["variance"])
+        else:
+            model = prior_for(config, CodeMaps.from_json(description["codes"]["maps"]))
         _, params, variables = split_model(model)
         like = {"params": params, "variables": variables}
         saved = checkpoints.restore(checkpoints.best, like=like)
     nnx.update(model, saved["params"], saved["variables"])
-    return model
+    return SavedRun(folder, config, description, model)

@@ -44,7 +44,7 @@ def build_quantizer(model: ModelConfig, rngs: nnx.Rngs) -> q.Quantizer:
     recipe = RECIPES[model.quantizer]
     for field in dataclasses.fields(model):
         given = getattr(model, field.name)
-        if field.name not in recipe.settings | _ALWAYS and given != field.default:
+        if field.name not in recipe.settings | _ALWAYS | _OF_THE_HEAD and given != field.default:
             raise ValueError(
                 f"model.{field.name} is {given!r}; the quantizer {model.quantizer} does not take "
                 f"it: it must be {field.default!r}"
@@ -60,6 +60,7 @@ def build_quantizer(model: ModelConfig, rngs: nnx.Rngs) -> q.Quantizer:
 
 
 _ALWAYS = frozenset({"quantizer", "embedding_dim", "num_embeddings"})
+_OF_THE_HEAD = frozenset({"head", "head_dim", "num_mixtures"})
 _KEPT_ALIVE = {"revival_threshold", "kmeans_init"}
 _CODEBOOK = {"commitment_cost", "estimator", *_KEPT_ALIVE}
 

@@ -8,14 +8,12 @@ import jax.numpy as jnp
 import optax
 from flax import nnx
 from jax.sharding import Mesh
-from jaxtyping import Array, Float, UInt8
+from jaxtyping import Array, Float
 
-from vqvae_jax.data.batches import to_floats
-from vqvae_jax.evaluation.totals import Totals
-from vqvae_jax.models import VQVAE
 from vqvae_jax.parallel import replicated
 from vqvae_jax.quantizers import Leaf
-from vqvae_jax.training.gradients import Seen, batch_gradients
+from vqvae_jax.training.tasks import Task, split_model
+from vqvae_jax.training.tasks.base import Examples, Totals
 
 
 @jax.tree_util.register_dataclass
@@ -38,55 +36,49 @@ class TrainState:
     totals: Totals
 
     @classmethod
-    def of(cls, model: VQVAE, optimizer: optax.GradientTransformation) -> "TrainState":
+    def of(cls, task: Task, optimizer: optax.GradientTransformation) -> "TrainState":
         """The state before the first step."""
-        _, params, variables = split_model(model)
+        params, variables = task.weights
         return cls(
             step=jnp.zeros((), jnp.int32),
             params=params,
             variables=variables,
             opt_state=optimizer.init(params),
-            totals=Totals.zeros(model.quantizer),
+            totals=task.zeros(),
         )
 
 
-def split_model(model: VQVAE) -> tuple[nnx.GraphDef[VQVAE], nnx.State, nnx.State]:
-    """The model's structure, its parameters, and its other variables."""
-    graphdef, params, *rest = nnx.split(model, nnx.Param, ...)
-    return graphdef, params, rest[0]
-
-
 def train_steps(
-    graphdef: nnx.GraphDef[VQVAE],
+    task: Task,
     optimizer: optax.GradientTransformation,
     mesh: Mesh,
     seed: int,
     state: TrainState,
-    images: UInt8[Array, "steps b h w c"],
+    batches: Examples,
 ) -> tuple[TrainState, Float[Array, " steps"]]:
     """Moves the parameters, once a batch, by one step down the gradient of the loss.
 
-    Then the quantizer is updated with what the step quantized; parameters that this replaces get
-    new optimiser states. To be jitted with `graphdef`, `optimizer`, `mesh` and `seed` bound,
-    `state` donated.
+    Then the model is updated with what the step has seen, if the task has that; parameters that
+    this replaces get new optimiser states. To be jitted with `task`, `optimizer`, `mesh` and `seed`
+    bound, `state` donated.
 
     Args:
-        graphdef: the model's structure, from `split_model`.
+        task: what is learnt.
         optimizer: the optax transformation that `state.opt_state` belongs to.
         mesh: the devices that each batch is split over.
-        seed: of the random numbers that the quantizer draws; each step has its own.
+        seed: of the random numbers that a step draws; each has its own.
         state: before the steps, replicated over the mesh.
-        images: uint8 [S, B, H, W, C], one batch for each step.
+        batches: a pytree of arrays [S, B, ...], one batch of examples for each step.
 
     Returns:
         The state after the steps, and the loss before each of them.
     """
 
-    def step(state: TrainState, images: Array) -> tuple[TrainState, Array]:
+    def step(state: TrainState, batch: Examples) -> tuple[TrainState, Array]:
         key = jax.random.fold_in(jax.random.key(seed), state.step)
         draws, updates_draw = jax.random.fold_in(key, 0), jax.random.fold_in(key, 1)
         weights = (state.params, state.variables)
-        gradients, totals, seen = batch_gradients(graphdef, mesh, weights, images, draws)
+        gradients, totals, seen = task.gradients(mesh, weights, batch, draws)
         updates, opt_state = optimizer.update(gradients, state.opt_state, state.params)
         after = TrainState(
             step=state.step + 1,
@@ -95,23 +87,23 @@ def train_steps(
             opt_state=opt_state,
             totals=state.totals + totals,
         )
-        if nnx.merge(graphdef, *weights).quantizer.has_updates:
+        if task.has_updates:
             seen = jax.lax.with_sharding_constraint(seen, replicated(mesh))
-            after = _with_updated_quantizer(graphdef, optimizer, after, seen, updates_draw)
-        return after, totals.loss / len(images)
+            after = _updated(task, optimizer, after, seen, updates_draw)
+        return after, totals.loss / len(jax.tree.leaves(batch)[0])
 
-    return jax.lax.scan(step, state, images)
+    return jax.lax.scan(step, state, batches)
 
 
-def _with_updated_quantizer(
-    graphdef: nnx.GraphDef[VQVAE],
+def _updated(
+    task: Task,
     optimizer: optax.GradientTransformation,
     state: TrainState,
-    seen: Seen,
+    seen: Any,
     key: jax.Array,
 ) -> TrainState:
-    model = nnx.merge(graphdef, state.params, state.variables)
-    model.quantizer.update(*seen, key=key)
+    model = task.merge((state.params, state.variables))
+    task.update(model, seen, key)
     _, params, variables = split_model(model)
     opt_state = reset_moments(optimizer, state.opt_state, state.params, params)
     return dataclasses.replace(state, params=params, variables=variables, opt_state=opt_state)
@@ -145,24 +137,16 @@ def reset_moments(
     return optax.tree_utils.tree_map_params(optimizer, reset, opt_state, before, after)
 
 
-def initialize_codes(
-    graphdef: nnx.GraphDef[VQVAE],
-    seed: int,
-    state: TrainState,
-    images: UInt8[Array, "b h w c"],
-) -> TrainState:
-    """Lets the quantizer take its initial codes from images, if it was made for that.
+def initialized(task: Task, seed: int, state: TrainState, batch: Examples) -> TrainState:
+    """The state with what the model takes from the first batch, such as initial codes.
 
     Args:
-        graphdef: the model's structure, from `split_model`.
+        task: what is learnt.
         seed: of the random numbers.
         state: before the first step.
-        images: uint8 [B, H, W, C], the first batch.
-
-    Returns:
-        The state, with the codes set.
+        batch: the first batch of examples.
     """
-    model = nnx.merge(graphdef, state.params, state.variables)
-    model.quantizer.initialize(model.encoder(to_floats(images)), key=jax.random.key(seed))
+    model = task.merge((state.params, state.variables))
+    task.initialize(model, batch, jax.random.key(seed))
     _, params, variables = split_model(model)
     return dataclasses.replace(state, params=params, variables=variables)

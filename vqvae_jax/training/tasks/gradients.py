@@ -11,14 +11,14 @@ from flax import nnx
 from jax.sharding import Mesh
 from jaxtyping import Array, Float, Int, UInt8
 
-from vqvae_jax.data.batches import to_floats
 from vqvae_jax.evaluation.totals import Totals
 from vqvae_jax.models import VQVAE, VQVAEOutput
 from vqvae_jax.parallel import sum_over_images
+from vqvae_jax.pixels import to_floats
 from vqvae_jax.quantizers import Quantized
+from vqvae_jax.training.tasks.base import Weights
 
 Seen = tuple[Float[Array, "b h_latent w_latent d"], Int[Array, "b h_latent w_latent *n"]]
-Weights = tuple[nnx.State, nnx.State]
 
 
 def batch_gradients(

@@ -1,0 +1,19 @@
+"""A VQ-VAE whose decoder ends in a distribution of pixels: bits, in place of squared errors.
+
+    python train.py --config configs/mnist_likelihood.py
+
+The head is a small masked network over the pixels before, conditioned on the decoder's features.
+The cheaper heads: --config.model.head=categorical, --config.model.head=logistic_mixture.
+"""
+
+import ml_collections
+
+from configs import mnist_ema
+
+
+def get_config() -> ml_collections.ConfigDict:
+    config = mnist_ema.get_config()
+    config.model.head = "autoregressive"
+    config.training.num_epochs = 5
+    config.training.schedule = "cosine"
+    return config

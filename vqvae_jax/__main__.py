@@ -1,0 +1,83 @@
+"""What a trained run is used for: python -m vqvae_jax COMMAND --help."""
+
+import argparse
+import logging
+import sys
+from pathlib import Path
+
+from vqvae_jax.errors import CheckpointError, ConfigError, DataError
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Runs a command and returns its exit status: 2 for wrong arguments, 1 for other failures."""
+    logging.getLogger("absl").setLevel(logging.ERROR)
+    options = _parser().parse_args(arguments)
+    from vqvae_jax import commands  # takes seconds: not before the arguments are right
+    from vqvae_jax.training.process import keep_compilations, keep_memory, use_all_cores
+
+    use_all_cores()
+    keep_memory()
+    keep_compilations()
+    command = getattr(commands, options.command)
+    given = {name: value for name, value in vars(options).items() if name != "command"}
+    try:
+        command(**given)
+    except (ValueError, OSError) as error:
+        known = isinstance(error, ConfigError | DataError | CheckpointError | OSError)
+        print("vqvae_jax:", *str(error).split(), file=sys.stderr)
+        return 1 if known else 2
+    except KeyboardInterrupt:
+        print("vqvae_jax: interrupted", file=sys.stderr)
+        return 130
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m vqvae_jax", description="What a trained run is used for."
+    )
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+
+    def command(name: str, text: str, workdir: str) -> argparse.ArgumentParser:
+        added = commands.add_parser(name, help=text, description=text)
+        added.add_argument(
+            "--workdir", type=Path, required=True, help=f"folder of the run of {workdir}"
+        )
+        return added
+
+    def of_prior(name: str, text: str) -> argparse.ArgumentParser:
+        added = command(name, text, "a prior")
+        added.add_argument(
+            "--vqvae", type=Path, help="folder of its VQ-VAE's run, where that has moved"
+        )
+        return added
+
+    def with_data(added: argparse.ArgumentParser) -> None:
+        added.add_argument("--archives", help="folder with the data set's IDX archives")
+        added.add_argument("--data-dir", help="TFDS's folder for prepared data")
+
+    with_data(command("extract", "write codes.npz: the codes of both splits", "a VQ-VAE"))
+    with_data(of_prior("evaluate", "bits of the held-out split"))
+
+    sample = of_prior("sample", "draw images")
+    sample.add_argument("--output", type=Path, required=True, help="the picture, a .png")
+    sample.add_argument("--number", type=int, default=64, help="how many images (64)")
+    sample.add_argument("--label", type=int, help="their class; without it, all in turn")
+    sample.add_argument("--temperature", type=float, default=1.0, help="at least 0 (1)")
+    sample.add_argument("--top-k", type=int, help="only so many of the most probable codes")
+    sample.add_argument("--top-p", type=float, help="only the most probable codes up to this share")
+    sample.add_argument("--guidance", type=float, default=1.0, help="classifier-free; 1 is none")
+    sample.add_argument("--seed", type=int, default=0, help="of the draws (0)")
+
+    for name, text in (
+        ("compress", "images of a gzipped IDX file into a smaller file, without loss"),
+        ("decompress", "such a file back into a gzipped IDX file"),
+    ):
+        added = of_prior(name, text)
+        added.add_argument("source", type=Path, metavar="IN", help="the file to be read")
+        added.add_argument("target", type=Path, metavar="OUT", help="the file to be written")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,229 @@
+"""Images to bytes and back, at the rate of log2 p(x | z) + log2 p(z).
+
+The codes z of the encoder are written first, each with its probability under the prior, then the
+pixels x with theirs under the head. Whoever reads has to have the same probabilities, to the last
+bit: both directions walk through the same compiled steps with the same batches.
+"""
+
+import functools
+import hashlib
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+from jaxtyping import Array, UInt8
+
+from vqvae_jax.coding.container import pack, unpack
+from vqvae_jax.coding.streams import Reader, Stream, Writer
+from vqvae_jax.errors import DataError
+from vqvae_jax.likelihoods import AutoregressiveHead
+from vqvae_jax.models import VQVAE
+from vqvae_jax.pixels import to_floats
+from vqvae_jax.priors import Prior
+from vqvae_jax.weights import weights_digest
+
+# Images that go through the models together.
+_BATCH_SIZE = 512
+
+
+def compress(
+    vqvae: VQVAE,
+    prior: Prior,
+    images: np.ndarray,
+    progress: Callable[[int], object] = lambda images: None,
+) -> bytes:
+    """A file that `decompress` makes the images of, bit for bit.
+
+    Args:
+        vqvae: with a head.
+        prior: over its codes; one with classes codes for no class, which it has to have learnt.
+        images: uint8 [N, H, W, C].
+        progress: is told how many images were done, again and again.
+
+    Raises:
+        DataError: the images do not fit the VQ-VAE.
+        ValueError: the VQ-VAE has no head.
+    """
+    codec = _Codec(vqvae, prior, images.shape[1:])
+    blocks = []
+    for start in range(0, len(images), _BATCH_SIZE):
+        writer = Writer()
+        batch = images[start : start + _BATCH_SIZE]
+        codec.walk(writer, len(batch), batch)
+        blocks.append(writer.words())
+        progress(len(batch))
+    header = {
+        "images": len(images),
+        "models": _models_digest(vqvae, prior),
+        "pixels": hashlib.sha256(np.ascontiguousarray(images).data).hexdigest(),
+    }
+    return pack(header, blocks)
+
+
+def decompress(
+    vqvae: VQVAE,
+    prior: Prior,
+    content: bytes,
+    image_shape: tuple[int, int, int],
+    name: str = "the file",
+    progress: Callable[[int], object] = lambda images: None,
+) -> UInt8[np.ndarray, "n h w c"]:
+    """The images of a file that `compress` made with the same models.
+
+    The arithmetic of the two must be the same, too: the same kind of processor, and the same
+    versions of JAX. Where it is not, an error says so; wrong images are never returned.
+
+    Args:
+        vqvae: with a head.
+        prior: over its codes.
+        content: the file's.
+        image_shape: H, W and C of the VQ-VAE's images.
+        name: of the file, for errors.
+        progress: is told how many images were done, again and again.
+
+    Returns:
+        uint8 [N, H, W, C].
+
+    Raises:
+        DataError: the content is not such a file, is damaged, or was made with other models or
+            other arithmetic.
+        ValueError: the VQ-VAE has no head.
+    """
+    codec = _Codec(vqvae, prior, image_shape)
+    header, blocks = unpack(content, name)
+    count = header.get("images")
+    if type(count) is not int or -(-count // _BATCH_SIZE) != len(blocks) or count < 0:
+        raise DataError(f"{name} is damaged: {len(blocks)} blocks cannot hold {count!r} images")
+    if header.get("models") != _models_digest(vqvae, prior):
+        raise DataError(f"{name} was compressed with other models")
+    batches = [np.zeros((0, *image_shape), np.uint8)]
+    for index, words in enumerate(blocks):
+        size = min(_BATCH_SIZE, count - index * _BATCH_SIZE)
+        batches.append(codec.walk(Reader(words), size, None))
+        progress(size)
+    images = np.concatenate(batches)
+    if hashlib.sha256(images.data).hexdigest() != header.get("pixels"):
+        raise DataError(
+            f"{name} cannot be decompressed here: the models compute other probabilities on this "
+            "machine, or with this version of JAX, than where it was compressed"
+        )
+    return images
+
+
+class _Codec:
+    """What is compiled once, and the walk through a batch."""
+
+    def __init__(self, vqvae: VQVAE, prior: Prior, image_shape: tuple[int, ...]):
+        if vqvae.head is None:
+            raise ValueError("the VQ-VAE has no head; without a distribution there are no bits")
+        self._prior, self._head = prior, vqvae.head
+        self._image_shape = tuple(image_shape)
+        shape = (_BATCH_SIZE, *self._image_shape)
+        try:
+            codes = jax.eval_shape(vqvae.encode, jax.ShapeDtypeStruct(shape, jnp.float32))
+        except ValueError as error:
+            raise DataError(f"the images do not fit the VQ-VAE: {error}") from error
+        self._maps = codes.shape[1:]
+        self._encode = _compiled(vqvae, lambda vqvae, images: vqvae.encode(to_floats(images)))
+        self._features = _compiled(
+            vqvae, lambda vqvae, codes: vqvae.decoder(vqvae.quantizer.lookup(codes))
+        )
+        self._prior_step = _compiled(
+            prior, lambda prior, cache, p, codes: prior.step(cache, p, codes)
+        )
+        self._codes_table = _compiled(
+            prior, lambda prior, *given: jax.nn.softmax(prior.logits(*given))
+        )
+        if isinstance(vqvae.head, AutoregressiveHead):
+            self._start = _compiled(vqvae.head, lambda head, features: head.start(features))
+            self._head_step = _compiled(vqvae.head, _pixel_table)
+        else:
+            self._row_table = _compiled(
+                vqvae.head, lambda head, features: jnp.exp(head.log_probs(features))
+            )
+
+    def walk(self, stream: Stream, size: int, images: np.ndarray | None) -> np.ndarray:
+        """Passes a batch through a stream: uint8 [size, H, W, C], written if given, else read."""
+        known = None if images is None else _padded(images)
+        codes = None if known is None else np.asarray(self._encode(known))
+        codes = self._walk_codes(stream, size, codes)
+        features = self._features(codes)
+        if isinstance(self._head, AutoregressiveHead):
+            pixels = self._walk_pixels(stream, size, features, known)
+        else:
+            pixels = self._walk_rows(stream, size, features, known)
+        return pixels.reshape(-1, *self._image_shape)[:size]
+
+    def _walk_codes(self, stream: Stream, size: int, known: np.ndarray | None) -> np.ndarray:
+        height, width, *axis = self._maps
+        codes = np.zeros((_BATCH_SIZE, height * width, *axis), np.int32)
+        columns = codes.reshape(_BATCH_SIZE, height * width, -1)
+        given = None if known is None else known.reshape(columns.shape)
+        cache = self._prior.start(_BATCH_SIZE, (height, width))
+        for position in range(height * width):
+            before = codes[:, max(position - 1, 0)].copy()
+            features, cache = self._prior_step(cache, np.int32(position), before)
+            for j in range(columns.shape[2]):
+                earlier = [columns[:, position, i].copy() for i in range(j)]
+                table = np.asarray(self._codes_table(features, *earlier))[:size]
+                symbols = None if given is None else given[:size, position, j]
+                columns[:size, position, j] = stream.code(table, symbols)
+        return codes.reshape(_BATCH_SIZE, *self._maps)
+
+    def _walk_pixels(
+        self, stream: Stream, size: int, features: Array, known: np.ndarray | None
+    ) -> np.ndarray:
+        """Pixel after pixel: each one's table depends on those before."""
+        height, width, channels = self._image_shape
+        pixels = np.zeros((_BATCH_SIZE, height * width, channels), np.uint8)
+        given = None if known is None else known.reshape(pixels.shape)
+        cache = self._start(features)
+        for position in range(height * width):
+            before = pixels[:, max(position - 1, 0)].copy()
+            table, cache = self._head_step(cache, np.int32(position), before)
+            symbols = None if given is None else given[:size, position]
+            pixels[:size, position] = _coded(stream, np.asarray(table)[:size], symbols)
+        return pixels
+
+    def _walk_rows(
+        self, stream: Stream, size: int, features: Array, known: np.ndarray | None
+    ) -> np.ndarray:
+        """Row after row, only so that the tables stay small."""
+        pixels = np.zeros((_BATCH_SIZE, *self._image_shape), np.uint8)
+        for row in range(self._image_shape[0]):
+            table = np.asarray(self._row_table(features[:, row : row + 1]))[:size, 0]
+            symbols = None if known is None else known[:size, row]
+            pixels[:size, row] = _coded(stream, table, symbols)
+        return pixels
+
+
+def _coded(stream: Stream, table: np.ndarray, symbols: np.ndarray | None) -> np.ndarray:
+    """`Stream.code` of tables [..., 256] and pixels uint8 [...]."""
+    flat = None if symbols is None else symbols.ravel().astype(np.int32)
+    coded = stream.code(table.reshape(-1, table.shape[-1]), flat)
+    return coded.astype(np.uint8).reshape(table.shape[:-1])
+
+
+def _pixel_table(head: AutoregressiveHead, *given: Any) -> tuple[Array, Any]:
+    log_probs, cache = head.step(*given)
+    return jnp.exp(log_probs), cache
+
+
+def _padded(images: np.ndarray) -> np.ndarray:
+    """Images uint8 [_BATCH_SIZE, H, W, C], black ones after those given."""
+    padding = [(0, _BATCH_SIZE - len(images))] + [(0, 0)] * (images.ndim - 1)
+    return np.pad(images, padding)
+
+
+def _compiled(model: nnx.Module, function: Callable[..., Any]) -> Callable[..., Any]:
+    """function(model, ...), compiled."""
+    graphdef, state = nnx.split(model)
+    run = jax.jit(lambda state, *given: function(nnx.merge(graphdef, state), *given))
+    return functools.partial(run, state)
+
+
+def _models_digest(vqvae: VQVAE, prior: Prior) -> str:
+    return hashlib.sha256((weights_digest(vqvae) + weights_digest(prior)).encode()).hexdigest()

@@ -1,0 +1,77 @@
+"""The file of compressed images: a header, blocks of 32-bit words, and a digest over all of it.
+
+    8 bytes     the magic, with the version of the format
+    4 bytes     the length L of the header
+    L bytes     the header: JSON
+    each block  4 bytes, its number of words, and the words
+    32 bytes    SHA-256 of everything before
+
+Integers are little-endian.
+"""
+
+import hashlib
+import json
+import struct
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from vqvae_jax.errors import DataError
+
+_MAGIC = b"VQVAEJX\x01"
+_DIGEST_SIZE = 32
+
+
+def pack(header: dict[str, Any], blocks: Sequence[np.ndarray]) -> bytes:
+    """The file's content.
+
+    Args:
+        header: JSON values.
+        blocks: uint32 arrays.
+    """
+    text = json.dumps(header, separators=(",", ":")).encode()
+    parts = [_MAGIC, struct.pack("<I", len(text)), text]
+    for words in blocks:
+        parts += [struct.pack("<I", len(words)), words.astype("<u4").tobytes()]
+    content = b"".join(parts)
+    return content + hashlib.sha256(content).digest()
+
+
+def unpack(content: bytes, name: str) -> tuple[dict[str, Any], list[np.ndarray]]:
+    """The header and the blocks of a file.
+
+    Args:
+        content: the file's.
+        name: of the file, for errors.
+
+    Raises:
+        DataError: it is not such a file, or is damaged.
+    """
+    if content[: len(_MAGIC)] != _MAGIC:
+        raise DataError(f"{name} is not a file of compressed images: it must begin with {_MAGIC!r}")
+    body, digest = content[:-_DIGEST_SIZE], content[-_DIGEST_SIZE:]
+    if hashlib.sha256(body).digest() != digest:
+        raise DataError(f"{name} is damaged: its content has not the digest at its end")
+    rest, text = _take(body[len(_MAGIC) :], 1, name)
+    try:
+        header = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise DataError(f"{name} is damaged: its header is not JSON") from error
+    if not isinstance(header, dict):
+        raise DataError(f"{name} is damaged: its header is not an object")
+    blocks = []
+    while rest:
+        rest, words = _take(rest, 4, name)
+        blocks.append(np.frombuffer(words, "<u4").astype(np.uint32))
+    return header, blocks
+
+
+def _take(content: bytes, size: int, name: str) -> tuple[bytes, bytes]:
+    """What follows a piece of counted elements of `size` bytes, and the piece."""
+    if len(content) < 4:
+        raise DataError(f"{name} is damaged: it ends within a length")
+    end = 4 + size * struct.unpack("<I", content[:4])[0]
+    if end > len(content):
+        raise DataError(f"{name} is damaged: a piece is longer than what is left")
+    return content[end:], content[4:end]

@@ -1,0 +1,63 @@
+"""The two directions of an entropy coder behind one call, so that one walk serves both."""
+
+from typing import Protocol
+
+import constriction
+import numpy as np
+
+# The tables of one call hold at most so many numbers.
+_MAX_NUMBERS = 2**22
+
+_model = constriction.stream.model.Categorical(perfect=False)
+
+
+class Stream(Protocol):
+    """Symbols on their way into words, or out of them."""
+
+    def code(self, probabilities: np.ndarray, symbols: np.ndarray | None) -> np.ndarray:
+        """Passes symbols on.
+
+        Args:
+            probabilities: float32 [M, K], of each symbol.
+            symbols: int32 [M] in [0, K), to be written; not looked at where symbols are read.
+
+        Returns:
+            The symbols int32 [M].
+        """
+
+
+class Writer:
+    """Writes symbols."""
+
+    def __init__(self) -> None:
+        self._coder = constriction.stream.queue.RangeEncoder()
+
+    def code(self, probabilities: np.ndarray, symbols: np.ndarray | None) -> np.ndarray:
+        """See `Stream.code`."""
+        assert symbols is not None
+        for part in _parts(probabilities):
+            self._coder.encode(symbols[part], _model, probabilities[part])
+        return symbols
+
+    def words(self) -> np.ndarray:
+        """All that was written: uint32."""
+        return self._coder.get_compressed()
+
+
+class Reader:
+    """Reads the symbols that a `Writer` wrote, in their order, from its words."""
+
+    def __init__(self, words: np.ndarray):
+        self._coder = constriction.stream.queue.RangeDecoder(words)
+
+    def code(self, probabilities: np.ndarray, symbols: np.ndarray | None) -> np.ndarray:
+        """See `Stream.code`."""
+        return np.concatenate(
+            [self._coder.decode(_model, probabilities[part]) for part in _parts(probabilities)]
+        )
+
+
+def _parts(probabilities: np.ndarray) -> list[slice]:
+    count, size = probabilities.shape
+    step = max(1, _MAX_NUMBERS // size)
+    return [slice(start, start + step) for start in range(0, count, step)]

@@ -1,0 +1,158 @@
+"""The commands of `python -m vqvae_jax`."""
+
+import dataclasses
+import sys
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from tqdm import tqdm
+
+from vqvae_jax import coding
+from vqvae_jax.data import Dataset, load_dataset
+from vqvae_jax.data.idx import read_idx, write_idx
+from vqvae_jax.errors import CheckpointError, DataError
+from vqvae_jax.evaluation import Evaluator, figures
+from vqvae_jax.evaluation.bits import bits_per_dim
+from vqvae_jax.files import write_atomically
+from vqvae_jax.models import VQVAE
+from vqvae_jax.parallel import local_devices
+from vqvae_jax.priors import Prior, sample_codes
+from vqvae_jax.training.codes import load_codes
+from vqvae_jax.training.model import SavedRun, load_pair, load_run
+from vqvae_jax.training.tasks.prior import PriorTask, decode
+
+
+def extract(workdir: Path, archives: str | None, data_dir: str | None) -> None:
+    """Writes the codes of both splits under a VQ-VAE to <workdir>/codes.npz."""
+    run = load_run(workdir)
+    if not isinstance(run.model, VQVAE):
+        raise CheckpointError(f"{workdir} holds the run of a prior, not of a VQ-VAE")
+    file = workdir / "codes.npz"
+    codes = load_codes(run.model, _data_of(run, archives, data_dir), file)
+    print(f"{file}: codes {codes.train_codes.shape} to train on, {codes.test_codes.shape} held out")
+
+
+def sample(
+    workdir: Path,
+    vqvae: Path | None,
+    output: Path,
+    number: int,
+    label: int | None,
+    temperature: float,
+    top_k: int | None,
+    top_p: float | None,
+    guidance: float,
+    seed: int,
+) -> None:
+    """Draws images and writes them as one picture."""
+    prior_run, vqvae_run = load_pair(workdir, vqvae)
+    prior: Prior = prior_run.model
+    shape = prior_run.description["codes"]["maps"]["shape"]
+    codes_key, pixels_key = jax.random.split(jax.random.key(seed))
+    labels = _labels(prior, number, label)
+    codes = sample_codes(
+        prior,
+        number,
+        (shape[0], shape[1]),
+        key=codes_key,
+        labels=None if labels is None else jnp.asarray(labels, jnp.int32),
+        temperature=temperature,
+        top_k=top_k,
+        top_p=top_p,
+        guidance=guidance,
+    )
+    images = np.asarray(decode(vqvae_run.model, codes, pixels_key))
+    write_atomically(output, figures.samples(images, labels, f"{number} samples of {workdir}"))
+    print(f"{output}: {number} images")
+
+
+def evaluate(workdir: Path, vqvae: Path | None, archives: str | None, data_dir: str | None) -> None:
+    """Prints the bits that the held-out split takes."""
+    prior_run, vqvae_run = load_pair(workdir, vqvae)
+    prior: Prior = prior_run.model
+    data = _data_of(prior_run, archives, data_dir)
+    if vqvae_run.model.head is None:
+        codes = load_codes(vqvae_run.model, data, vqvae_run.workdir / "codes.npz")
+        task = PriorTask(prior, vqvae_run.model, codes, 0.0, {})
+        evaluator = Evaluator(task.totals, task.zeros, local_devices())
+        print(task.summary(task.metrics(evaluator(task.weights, task.test_examples, 128))))
+        print("no bits per dimension: the VQ-VAE has no distribution of pixels (model.head)")
+        return
+    _check_free(prior_run, workdir)
+    bits = bits_per_dim(vqvae_run.model, prior, data.test_images, local_devices())
+    print(f"bits per dimension of {bits.images} held-out images, at most: {bits.total:.4f}")
+    print(f"  -log2 p(x | z): {bits.pixels:.4f}")
+    print(f"  -log2 p(z):     {bits.codes:.4f}")
+
+
+def compress(workdir: Path, vqvae: Path | None, source: Path, target: Path) -> None:
+    """Compresses the images of a gzipped IDX file."""
+    prior_run, vqvae_run = load_pair(workdir, vqvae)
+    _check_free(prior_run, workdir)
+    images = read_idx(source, axes=3)[..., None]
+    expected = tuple(prior_run.description["data"]["image_shape"])
+    if images.shape[1:] != expected:
+        raise DataError(f"{source} holds images of {images.shape[1:]}; they must be of {expected}")
+    with _bar(len(images)) as bar:
+        content = coding.compress(vqvae_run.model, prior_run.model, images, bar.update)
+    write_atomically(target, content)
+    rate = f", {8 * len(content) / images.size:.4f} bits per dimension" if images.size else ""
+    print(f"{target}: {len(images)} images in {len(content)} bytes{rate}")
+
+
+def decompress(workdir: Path, vqvae: Path | None, source: Path, target: Path) -> None:
+    """Writes the images of a compressed file as a gzipped IDX file."""
+    prior_run, vqvae_run = load_pair(workdir, vqvae)
+    height, width, channels = prior_run.description["data"]["image_shape"]
+    with _bar(None) as bar:
+        images = coding.decompress(
+            vqvae_run.model,
+            prior_run.model,
+            source.read_bytes(),
+            (height, width, channels),
+            str(source),
+            bar.update,
+        )
+    write_idx(target, images[..., 0])
+    print(f"{target}: {len(images)} images")
+
+
+def _data_of(run: SavedRun, archives: str | None, data_dir: str | None) -> Dataset:
+    """The data that a run was trained on."""
+    moved = {"archives": archives, "data_dir": data_dir}
+    given = {name: value for name, value in moved.items() if value is not None}
+    data = load_dataset(**(dataclasses.asdict(run.config.data) | given))
+    if data.digest != run.description["data"]["digest"]:
+        raise DataError(
+            f"{data.name} came from {run.description['data']['source']} when the run was trained; "
+            f"that from {data.source} is other data"
+        )
+    return data
+
+
+def _labels(prior: Prior, number: int, label: int | None) -> np.ndarray | None:
+    if prior.num_classes is None:
+        if label is not None:
+            raise ValueError(f"label is {label}; this prior has no classes: it must not be given")
+        return None
+    if label is None:
+        return np.arange(number) * prior.num_classes // number
+    if not 0 <= label < prior.num_classes:
+        raise ValueError(f"label is {label}; it must be from 0 to {prior.num_classes - 1}")
+    return np.full(number, label)
+
+
+def _check_free(run: SavedRun, workdir: Path) -> None:
+    """Refuses a prior that does not know the distribution without a class."""
+    assert run.config.prior is not None
+    if run.config.prior.conditional and run.config.prior.label_dropout == 0:
+        raise CheckpointError(
+            f"{workdir} holds a prior that was never trained without labels; bits per dimension "
+            "need one with prior.conditional=False or with prior.label_dropout above 0"
+        )
+
+
+def _bar(total: int | None) -> "tqdm":
+    return tqdm(total=total, unit="images", disable=not sys.stderr.isatty())

@@ -1,0 +1,101 @@
+"""What a setting may be: rules, and the groups that check their settings against them."""
+
+import dataclasses
+import math
+from collections.abc import Callable, Iterable
+from typing import Any, ClassVar
+
+from vqvae_jax.errors import ConfigError
+
+
+@dataclasses.dataclass(frozen=True)
+class Rule:
+    """What a setting may be, in words and as a check; and whether a resumed run may change it."""
+
+    type: type
+    allowed: str
+    check: Callable[[Any], bool]
+    changeable: bool = False
+
+
+def setting(rule: Rule, default: Any = dataclasses.MISSING) -> Any:
+    """A field of a `Section`."""
+    return dataclasses.field(default=default, metadata={"rule": rule})
+
+
+def integer(low: int, high: int, *, optional: bool = False, changeable: bool = False) -> Rule:
+    """An integer in [low, high]; None too where `optional`."""
+
+    def check(value: Any) -> bool:
+        if value is None:
+            return optional
+        return isinstance(value, int) and not isinstance(value, bool) and low <= value <= high
+
+    return Rule(
+        int, f"an integer from {low} to {high}{', or not given' * optional}", check, changeable
+    )
+
+
+def number(allowed: str, check: Callable[[float], bool]) -> Rule:
+    """A finite number that passes a check."""
+
+    def in_range(value: Any) -> bool:
+        is_number = isinstance(value, int | float) and not isinstance(value, bool)
+        return is_number and abs(value) < math.inf and check(value)
+
+    return Rule(float, allowed, in_range)
+
+
+def flag(*, changeable: bool = False) -> Rule:
+    """True or False."""
+    return Rule(bool, "True or False", lambda value: isinstance(value, bool), changeable)
+
+
+def choice(names: Iterable[str]) -> Rule:
+    """One of some names."""
+    names = tuple(names)
+    return Rule(str, f"one of {', '.join(names)}", lambda value: value in names)
+
+
+def integers(low: int, example: tuple[int, ...]) -> Rule:
+    """A tuple of integers of at least `low`."""
+
+    def check(value: Any) -> bool:
+        return isinstance(value, tuple) and all(
+            isinstance(item, int) and not isinstance(item, bool) and item >= low for item in value
+        )
+
+    return Rule(tuple, f"integers of at least {low}, such as {example}", check)
+
+
+def folder(*, optional: bool = True) -> Rule:
+    """The path of a folder; None too where `optional`."""
+
+    def check(value: Any) -> bool:
+        if value is None:
+            return optional
+        return isinstance(value, str) and value != "" and "\0" not in value
+
+    return Rule(str, f"the path of a folder{', or not given' * optional}", check, changeable=True)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Section:
+    """A group of settings. Checks every one against its rule.
+
+    Raises:
+        ConfigError: a setting is out of its range.
+    """
+
+    section: ClassVar[str]
+
+    def __post_init__(self) -> None:
+        for field in dataclasses.fields(self):
+            rule, value = field.metadata["rule"], getattr(self, field.name)
+            if rule.type is tuple and isinstance(value, list):  # as JSON has it
+                value = tuple(value)
+                object.__setattr__(self, field.name, value)
+            if not rule.check(value):
+                raise ConfigError(
+                    f"{self.section}.{field.name} is {value!r}; it must be {rule.allowed}"
+                )
