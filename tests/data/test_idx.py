@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.conftest import idx_bytes
-from vqvae_jax.data.idx import ARCHIVES, read_archives, read_idx
+from vqvae_jax.data.idx import ARCHIVES, read_archives, read_idx, write_idx
 from vqvae_jax.errors import DataError
 
 IMAGES = np.arange(2 * 3 * 4, dtype=np.uint8).reshape(2, 3, 4)
@@ -71,6 +71,41 @@ def test_nonsense_is_refused(tmp_path_factory, content):
 def test_missing_file(tmp_path):
     with pytest.raises(DataError, match="cannot be read: No such file"):
         read_idx(tmp_path / "nothing.gz", axes=1)
+
+
+@pytest.mark.parametrize("shape", [(2, 3, 4), (0, 28, 28), (300,), (1, 1)])
+def test_what_is_written_is_read_back(tmp_path, shape):
+    array = np.random.RandomState(0).randint(0, 256, shape).astype(np.uint8)
+    path = tmp_path / "images.gz"
+    write_idx(path, array)
+    assert gzip.decompress(path.read_bytes()) == idx_bytes(array)
+    np.testing.assert_array_equal(read_idx(path, axes=len(shape)), array)
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_elements_are_written_in_their_order(tmp_path):
+    """Not in that of memory, which `images[..., 0]` and transpositions leave behind."""
+    array = IMAGES.transpose(2, 0, 1)[::-1]
+    assert not array.flags.c_contiguous
+    write_idx(tmp_path / "images.gz", array)
+    np.testing.assert_array_equal(read_idx(tmp_path / "images.gz", axes=3), array)
+
+
+def test_same_array_is_the_same_file(tmp_path, monkeypatch):
+    """At any time, under any name, whatever was there before."""
+    paths = [tmp_path / "images.gz", tmp_path / "others.gz", tmp_path / "images.gz"]
+    contents = []
+    for path, now in zip(paths, (0.0, 1e9, 2e9), strict=True):
+        with monkeypatch.context() as patch:
+            patch.setattr("time.time", lambda now=now: now)
+            write_idx(path, IMAGES)
+        contents.append(path.read_bytes())
+    assert contents[0] == contents[1] == contents[2]
+
+
+def test_file_that_cannot_be_written(tmp_path):
+    with pytest.raises(OSError, match="No such file"):
+        write_idx(tmp_path / "nowhere" / "images.gz", IMAGES)
 
 
 def replace(folder, name, array):

@@ -1,0 +1,137 @@
+"""The file of compressed images: read exactly, or refused in one line."""
+
+import hashlib
+import struct
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from vqvae_jax.coding.container import pack, unpack
+from vqvae_jax.errors import DataError
+
+MAGIC = b"VQVAEJX\x01"
+NAME = "folder/images.vq"
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=8),
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=4), inner, max_size=3)
+    ),
+    max_leaves=8,
+)
+headers = st.dictionaries(st.text(max_size=8), json_values, max_size=4)
+blocks_of_words = st.lists(st.lists(st.integers(0, 2**32 - 1), max_size=5), max_size=4)
+
+
+def signed(body):
+    """With the SHA-256 at its end that belongs there."""
+    return body + hashlib.sha256(body).digest()
+
+
+def counted(length, piece):
+    return struct.pack("<I", length) + piece
+
+
+def refused(content, message):
+    with pytest.raises(DataError, match=message) as refusal:
+        unpack(content, NAME)
+    assert str(refusal.value).startswith(NAME)
+    assert "\n" not in str(refusal.value)
+
+
+@given(headers, blocks_of_words)
+def test_what_was_packed_is_unpacked(header, blocks):
+    arrays = [np.array(words, np.uint32) for words in blocks]
+    found_header, found = unpack(pack(header, arrays), NAME)
+    assert found_header == header
+    assert len(found) == len(arrays)
+    for ours, expected in zip(found, arrays, strict=True):
+        assert ours.dtype == np.uint32
+        np.testing.assert_array_equal(ours, expected)
+
+
+def test_format():
+    """Byte for byte: files have to stay readable."""
+    header, text = {"images": 3, "models": "é"}, rb'{"images":3,"models":"\u00e9"}'
+    words = [np.array([1, 0xFFFEFDFC], np.uint32), np.zeros(0, np.uint32)]
+    body = MAGIC + counted(len(text), text)
+    body += b"\x02\x00\x00\x00" + b"\x01\x00\x00\x00" + b"\xfc\xfd\xfe\xff" + b"\x00\x00\x00\x00"
+    assert pack(header, words) == signed(body)
+    assert pack(header, [array.astype(">u4") for array in words]) == signed(body)
+
+
+@pytest.fixture(scope="module")
+def small():
+    return pack({"images": 1}, [np.array([7, 2**31], np.uint32), np.zeros(0, np.uint32)])
+
+
+def test_every_changed_byte_is_found(small):
+    for position in range(len(small)):
+        changed = bytearray(small)
+        for value in range(256):
+            changed[position] = value
+            if value != small[position]:
+                refused(bytes(changed), "is damaged" if position >= 8 else "is not a file of comp")
+
+
+def test_every_truncation_is_found(small):
+    for length in range(len(small)):
+        refused(small[:length], "is damaged" if length >= 8 else "is not a file of compressed")
+
+
+@pytest.mark.parametrize("extra", [b"\x00", b"\x00" * 4, b"x" * 32])
+def test_what_is_appended_is_found(small, extra):
+    refused(small + extra, "is damaged: its content has not the digest at its end")
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"\x1f\x8b\x08\x00" * 20, b"VQVAEJX\x02" + b"\x00" * 60, b"{}", MAGIC[:7]]
+)
+def test_foreign_file(content):
+    refused(content, "is not a file of compressed images: it must begin with")
+
+
+@pytest.mark.parametrize(
+    ("body", "message"),
+    [
+        (b"", "it ends within a length"),
+        (b"\x02\x00\x00", "it ends within a length"),
+        (counted(3, b"{}"), "a piece is longer than what is left"),
+        (counted(2**32 - 1, b"{}"), "a piece is longer than what is left"),
+        (counted(0, b""), "its header is not JSON"),
+        (counted(1, b"{"), "its header is not JSON"),
+        (counted(4, b"{}{}"), "its header is not JSON"),
+        (counted(6, b'{"\xff":'), "its header is not JSON"),
+        (counted(5002, b"[" + b"9" * 5000 + b"]"), "its header is not JSON"),
+        (counted(10**6, b"[" * 10**6), "its header is not JSON"),
+        (counted(5 * 10**5, b'{"a":' * 10**5), "its header is not JSON"),
+        (counted(2, b"[]"), "its header is not an object"),
+        (counted(4, b"null"), "its header is not an object"),
+        (counted(1, b"1"), "its header is not an object"),
+        (counted(2, b"{}") + counted(1, b""), "a piece is longer than what is left"),
+        (counted(2, b"{}") + counted(1, b"123"), "a piece is longer than what is left"),
+        (counted(2, b"{}") + counted(2**30, b"1234"), "a piece is longer than what is left"),
+        (counted(2, b"{}") + b"\x00", "it ends within a length"),
+        (counted(2, b"{}") + counted(1, b"1234") + b"\x00\x00\x00", "it ends within a length"),
+        (counted(2, b"{}") + counted(1, b"1234") + b"\x01\x00\x00\x00", "a piece is longer"),
+    ],
+)
+def test_nonsense_under_a_right_digest(body, message):
+    refused(signed(MAGIC + body), f"is damaged: {message}")
+
+
+@given(st.binary(max_size=60))
+def test_any_content_under_a_right_digest(body):
+    """Refused, or unpacked to what packs to the same words."""
+    for content in (signed(MAGIC + body), signed(MAGIC + counted(2, b"{}") + body)):
+        try:
+            header, blocks = unpack(content, NAME)
+        except DataError as refusal:
+            assert str(refusal).startswith(NAME)
+            assert "\n" not in str(refusal)
+        else:
+            words = b"".join(counted(len(each), each.tobytes()) for each in blocks)
+            assert content[:-32].endswith(words)
+            assert isinstance(header, dict)

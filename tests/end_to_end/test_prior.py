@@ -1,0 +1,284 @@
+"""Priors as a user has them: the VQ-VAE first, then the prior, then what it is good for."""
+
+import gzip
+import json
+import signal
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from tests.conftest import write_small_set
+from tests.end_to_end.programs import KILL, ROOT, metrics, run, saved_state
+from vqvae_jax.data import load_dataset
+from vqvae_jax.training.model import load_model, load_prior
+
+pytestmark = pytest.mark.usefixtures("unchecked")
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory):
+    """Archives of 90 images of 12 x 12, prepared, and room for runs."""
+    root = tmp_path_factory.mktemp("prior")
+    archives = write_small_set(root / "archives")
+    load_dataset("tiny", archives=str(archives), data_dir=str(root / "data"))
+    return root
+
+
+def command(root, workdir, *, vqvae, config="mnist_prior.py", **settings):
+    settings = {
+        "data.name": "tiny",
+        "data.data_dir": root / "data",
+        "prior.vqvae": vqvae,
+        "prior.channels": 8,
+        "vqvae_training.batch_size": 8,
+        "vqvae_training.max_steps": 24,
+        "training.batch_size": 8,
+        "training.max_steps": 40,
+        "training.log_every": 5,
+        "training.checkpoint_every": 17,
+    } | {name.replace("__", "."): value for name, value in settings.items()}
+    flags = [f"--config.{name}={value}" for name, value in settings.items() if value is not None]
+    return ["--config", ROOT / "configs" / config, "--workdir", workdir, *flags]
+
+
+def commands(*arguments):
+    return run(arguments, module="vqvae_jax")
+
+
+@pytest.fixture(scope="module")
+def whole_run(folders):
+    """A prior with classes, and the VQ-VAE with a head that it had to train first."""
+    workdir, vqvae = folders / "prior", folders / "vqvae"
+    settings = {
+        "prior__conditional": True,
+        "prior__label_dropout": 0.5,
+        "model__head": "categorical",
+        "model__head_dim": 8,
+    }
+    arguments = command(folders, workdir, vqvae=vqvae, **settings)
+    result = run(arguments)
+    assert result.returncode == 0, result.stderr
+    return workdir, vqvae, arguments, result.stdout
+
+
+def test_a_run_leaves_what_it_promises(whole_run, folders):
+    workdir, vqvae, _, output = whole_run
+    assert f"{vqvae}: 90 images of tiny" in output
+    assert "steps 0 to 24" in output
+    assert "test bits_per_dim" in output
+    assert "epoch 4/20  step 40" in output
+    records = metrics(workdir)
+    tested = [r for r in records if r["split"] == "test"]
+    trained = [r for r in records if r["split"] == "train"]
+    assert [r["step"] for r in tested] == [12, 24, 36, 40]
+    assert [r["step"] for r in trained] == [5, 10, 12, 15, 20, 24, 25, 30, 35, 36, 40]
+    for record in records:
+        np.testing.assert_allclose(record["bits_per_image"], record["nll"] * 9 / np.log(2))
+    assert tested[-1]["nll"] < tested[0]["nll"]
+    for name in ("samples.png", "training.png"):
+        with Image.open(workdir / name) as picture:
+            picture.verify()
+    described = json.loads((workdir / "run.json").read_text())
+    assert described["codes"]["source"] == str(vqvae)
+    assert described["codes"]["maps"]["shape"] == [3, 3]
+    assert described["config"]["prior"]["conditional"]
+    assert load_prior(workdir).num_classes == 10
+    assert load_model(vqvae).head is not None
+
+
+@pytest.mark.parametrize(("step", "before"), [(17, False), (24, True)])
+@pytest.mark.parametrize("kind", ["pixelcnn", "transformer"])
+def test_a_killed_run_ends_as_if_it_had_not_been(tmp_path, folders, whole_run, step, before, kind):
+    settings = {"prior__kind": kind, "prior__conditional": True, "prior__label_dropout": 0.5}
+    if kind == "transformer":
+        settings |= {"prior__num_layers": 2, "prior__dropout": 0.25, "training__schedule": "cosine"}
+    whole = folders / f"whole_{kind}"
+    if not whole.exists():
+        result = run(command(folders, whole, vqvae=whole_run[1], **settings))
+        assert result.returncode == 0, result.stderr
+    arguments = command(folders, tmp_path / "run", vqvae=whole_run[1], **settings)
+    killed = run(arguments, script=KILL.format(root=str(ROOT), step=step, before=before))
+    assert killed.returncode == -signal.SIGKILL, killed.stderr
+    resumed = run(arguments)
+    assert resumed.returncode == 0, resumed.stderr
+    assert f"steps {17 if before else step} to 40" in resumed.stdout
+    assert metrics(tmp_path / "run") == metrics(whole)
+    ours, expected = saved_state(tmp_path / "run", 40), saved_state(whole, 40)
+    assert set(ours) == set(expected)
+    for name, value in expected.items():
+        np.testing.assert_array_equal(ours[name], value, err_msg=name)
+
+
+def test_a_killed_vqvae_is_finished_first(tmp_path, folders):
+    """The prior's command killed while the VQ-VAE trains goes on with the VQ-VAE."""
+    arguments = command(folders, tmp_path / "prior", vqvae=tmp_path / "vqvae")
+    killed = run(arguments, script=KILL.format(root=str(ROOT), step=12, before=False))
+    assert killed.returncode == -signal.SIGKILL
+    assert not (tmp_path / "prior").exists()
+    resumed = run(arguments)
+    assert resumed.returncode == 0, resumed.stderr
+    assert f"{tmp_path / 'vqvae'}: 90 images" in resumed.stdout
+    assert "steps 12 to 24" in resumed.stdout
+    assert "steps 0 to 40" in resumed.stdout
+
+
+def test_the_vqvae_that_is_there_is_taken_as_it_is(tmp_path, folders, whole_run):
+    """Its own settings count, not those of the prior's config."""
+    arguments = command(
+        folders,
+        tmp_path / "run",
+        vqvae=whole_run[1],
+        model__num_embeddings=7,
+        training__max_steps=2,
+    )
+    result = run(arguments)
+    assert result.returncode == 0, result.stderr
+    described = json.loads((tmp_path / "run" / "run.json").read_text())
+    assert described["config"]["model"]["num_embeddings"] == 128
+    assert described["config"]["model"]["head"] == "categorical"
+
+
+def test_a_vqvae_trained_further_is_noticed(tmp_path, folders):
+    vqvae, workdir = tmp_path / "vqvae", tmp_path / "prior"
+    arguments = command(folders, workdir, vqvae=vqvae, training__max_steps=2)
+    assert run(arguments).returncode == 0
+    archives = folders / "archives"
+    further = [
+        *["--config", ROOT / "configs" / "mnist.py", "--workdir", vqvae],
+        *["--config.data.name=tiny", f"--config.data.data_dir={folders / 'data'}"],
+        *["--config.training.batch_size=8", "--config.training.max_steps=60"],
+    ]
+    assert run(further).returncode == 0
+    resumed = run(command(folders, workdir, vqvae=vqvae, training__max_steps=4))
+    assert resumed.returncode == 2
+    assert "holds a run with other settings: " in resumed.stderr
+    sampled = commands("sample", "--workdir", workdir, "--output", tmp_path / "samples.png")
+    assert sampled.returncode == 1
+    assert "holds another VQ-VAE, or the same one trained further" in sampled.stderr
+    assert sampled.stderr.count("\n") == 1
+    assert archives.is_dir()
+    assert not (tmp_path / "samples.png").exists()
+
+
+def test_early_stopping_stops_and_says_so(tmp_path, folders, whole_run):
+    settings = {"training__learning_rate": 0.5, "training__patience": 2, "training__max_steps": 200}
+    arguments = command(folders, tmp_path / "run", vqvae=whole_run[1], **settings)
+    result = run(arguments)
+    assert result.returncode == 0, result.stderr
+    assert "stopped early: the last 2 evaluations were not better" in result.stdout
+    values = [r["nll"] for r in metrics(tmp_path / "run") if r["split"] == "test"]
+    assert values.index(min(values)) == len(values) - 3
+    assert len(values) < 17
+    before = (tmp_path / "run" / "metrics.jsonl").read_bytes()
+    again = run(arguments)
+    assert again.returncode == 0
+    assert "this run has stopped early" in again.stdout
+    assert (tmp_path / "run" / "metrics.jsonl").read_bytes() == before
+
+
+def test_samples_are_drawn(tmp_path, whole_run):
+    def sample(name, *arguments):
+        output = tmp_path / name
+        result = commands("sample", "--workdir", whole_run[0], "--output", output, *arguments)
+        assert result.returncode == 0, result.stderr
+        with Image.open(output) as picture:
+            return np.asarray(picture)
+
+    first = sample("a.png", "--number", 4, "--label", 7)
+    np.testing.assert_array_equal(first, sample("b.png", "--number", 4, "--label", 7))
+    other = sample("c.png", "--number", 4, "--label", 7, "--seed", 1)
+    assert first.shape == other.shape
+    assert not np.array_equal(first, other)
+    sample("d.png", "--number", 3, "--guidance", 2, "--temperature", 0.5, "--top-k", 3)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "message"),
+    [
+        (["--label", "10"], 2, "label is 10; it must be from 0 to 9"),
+        (["--number", "0"], 2, "number is 0; it must be an integer of at least 1"),
+        (["--top-p", "0"], 2, "top_p is 0.0; it must be in (0, 1]"),
+        (["--workdir", "none"], 1, "none holds no run"),
+    ],
+)
+def test_bad_arguments_get_one_line(tmp_path, whole_run, arguments, status, message):
+    output = tmp_path / "a.png"
+    result = commands("sample", "--workdir", whole_run[0], "--output", output, *arguments)
+    assert result.returncode == status
+    assert message in result.stderr
+    assert result.stderr.startswith("vqvae_jax: ")
+    assert result.stderr.count("\n") == 1
+    assert not output.exists()
+
+
+def test_codes_are_extracted(folders, whole_run):
+    (whole_run[1] / "codes.npz").unlink()
+    result = commands("extract", "--workdir", whole_run[1])
+    assert result.returncode == 0, result.stderr
+    with np.load(whole_run[1] / "codes.npz", allow_pickle=False) as stored:
+        assert stored["train_codes"].shape == (90, 3, 3)
+        assert stored["test_codes"].shape == (20, 3, 3)
+    refused = commands("extract", "--workdir", whole_run[0])
+    assert refused.returncode == 1
+    assert "holds the run of a prior, not of a VQ-VAE" in refused.stderr
+
+
+def test_images_come_back_from_a_file_of_the_evaluated_size(tmp_path, folders, whole_run):
+    evaluated = commands("evaluate", "--workdir", whole_run[0])
+    assert evaluated.returncode == 0, evaluated.stderr
+    lines = evaluated.stdout.splitlines()
+    total, pixels, codes = (float(line.split(":")[1]) for line in lines)
+    np.testing.assert_allclose(total, pixels + codes, atol=2e-4)
+    trained = min(r["bits_per_dim"] for r in metrics(whole_run[1]) if r["split"] == "test")
+    np.testing.assert_allclose(pixels, trained, atol=2e-4)
+
+    source = folders / "archives" / "t10k-images-idx3-ubyte.gz"
+    small, back = tmp_path / "small.vq", tmp_path / "back.gz"
+    compressed = commands("compress", "--workdir", whole_run[0], source, small)
+    assert compressed.returncode == 0, compressed.stderr
+    bits = 8 * small.stat().st_size / (20 * 12 * 12)
+    assert f"{bits:.4f} bits per dimension" in compressed.stdout
+    assert abs(bits - total) < 0.01 * total + 8 * 320 / (20 * 12 * 12)
+    restored = commands("decompress", "--workdir", whole_run[0], small, back)
+    assert restored.returncode == 0, restored.stderr
+    assert gzip.decompress(back.read_bytes()) == gzip.decompress(source.read_bytes())
+
+    back.unlink()
+    damaged = bytearray(small.read_bytes())
+    damaged[len(damaged) // 2] ^= 1
+    small.write_bytes(damaged)
+    for broken in (small, source):
+        refused = commands("decompress", "--workdir", whole_run[0], broken, back)
+        assert refused.returncode == 1
+        assert refused.stderr.count("\n") == 1
+        assert str(broken) in refused.stderr
+        assert not back.exists()
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"prior__kind": "rnn"}, "prior.kind is 'rnn'; it must be one of pixelcnn, transformer"),
+        ({"prior__dropout": 0.5}, "prior.dropout is 0.5; the prior pixelcnn does not take it"),
+        ({"prior__label_dropout": 0.5}, "where prior.conditional is False it must be 0.0"),
+        ({"training__batch_size": 91}, "training.batch_size is 91; it must be at most 90"),
+        ({"vqvae_training__batch_size": 0}, "vqvae_training.batch_size is 0; it must be"),
+    ],
+)
+def test_bad_settings_get_one_line(tmp_path, folders, whole_run, settings, message):
+    result = run(command(folders, tmp_path / "run", vqvae=whole_run[1], **settings))
+    assert result.returncode == 2
+    assert message in result.stderr
+    assert result.stderr.startswith("train.py: ")
+    assert result.stderr.count("\n") == 1
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_prior_is_not_a_vqvae(tmp_path, folders, whole_run):
+    result = run(command(folders, tmp_path / "run", vqvae=whole_run[0]))
+    assert result.returncode == 2
+    assert "the run of a prior; it must be a VQ-VAE's" in result.stderr
+    own = run(command(folders, tmp_path / "run", vqvae=tmp_path / "run"))
+    assert own.returncode == 2
+    assert "the run's own folder" in own.stderr

@@ -1,0 +1,99 @@
+"""Bits per dimension, against NumPy in float64 over all images at once."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import nnx
+
+from tests.priors.conftest import KINDS, randomized
+from vqvae_jax import VQVAE, AutoregressiveHead, CategoricalHead, ResidualVQ, VectorQuantizer
+from vqvae_jax.evaluation.bits import BitsPerDim, bits_per_dim
+
+AUTOREGRESSIVE = functools.partial(AutoregressiveHead, hidden_dim=8, num_layers=1, size=3)
+
+
+@pytest.fixture(scope="module")
+def images():
+    return np.random.RandomState(0).randint(0, 256, (12, 8, 12, 1)).astype(np.uint8)
+
+
+def models(make_head, kind, num_codebooks=None, num_classes=None):
+    head, quantizer = make_head(3, 1, rngs=nnx.Rngs(0)), None
+    if num_codebooks is not None:
+        stages = [VectorQuantizer(4, 5, rngs=nnx.Rngs(seed)) for seed in range(num_codebooks)]
+        quantizer = ResidualVQ(stages)
+    vqvae = VQVAE(1, 4, 5, 0.1, quantizer=quantizer, head=head, rngs=nnx.Rngs(1))
+    prior = KINDS[kind](5, num_codebooks=num_codebooks, num_classes=num_classes, rngs=nnx.Rngs(2))
+    return randomized(vqvae), randomized(prior)
+
+
+def in_numpy(vqvae, prior, images):
+    """The bits of pixels and of codes, divided by the numbers of all images."""
+    codes = vqvae.encode(jnp.asarray(images.astype(np.float32) / 255 - 0.5))
+    assert len(np.unique(codes)) > 2
+    features = vqvae.decoder(vqvae.quantizer.lookup(codes))
+    logits = [vqvae.head.log_probs(features, jnp.asarray(images)), prior(codes)]
+    bits = []
+    for table, chosen in zip(logits, (images, codes), strict=True):
+        p = np.exp(np.asarray(table, np.float64))
+        p /= p.sum(axis=-1, keepdims=True)
+        taken = np.take_along_axis(p, np.asarray(chosen, int)[..., None], axis=-1)
+        bits.append(-np.log2(taken).sum() / images.size)
+    return bits
+
+
+@pytest.fixture(scope="module")
+def independent(images):
+    vqvae, prior = models(CategoricalHead, "pixelcnn")
+    return vqvae, prior, in_numpy(vqvae, prior, images)
+
+
+@pytest.mark.parametrize("devices", [1, 4])
+@pytest.mark.parametrize("batch_size", [1, 3, 64])
+def test_bits_are_those_of_numpy(independent, images, batch_size, devices):
+    vqvae, prior, (pixels, codes) = independent
+    bits = bits_per_dim(vqvae, prior, images, jax.devices()[:devices], batch_size)
+    assert bits.images == 12
+    np.testing.assert_allclose(bits.pixels, pixels, rtol=1e-5)
+    np.testing.assert_allclose(bits.codes, codes, rtol=1e-5)
+    assert bits.total == bits.pixels + bits.codes
+
+
+def test_bits_of_several_codebooks_and_of_pixels_that_depend(images):
+    """An autoregressive head, a residual quantizer, and a prior asked for no class."""
+    vqvae, prior = models(AUTOREGRESSIVE, "transformer", num_codebooks=2, num_classes=3)
+    pixels, codes = in_numpy(vqvae, prior, images)
+    bits = bits_per_dim(vqvae, prior, images, jax.devices(), 8)
+    np.testing.assert_allclose([bits.pixels, bits.codes], [pixels, codes], rtol=1e-5)
+
+
+def test_uniform_models_take_log2_of_their_values(images):
+    """8 bits a pixel, and log2 of 5 codes for each of the 16 pixels of a position."""
+    vqvae, prior = models(CategoricalHead, "pixelcnn")
+    for layer in (vqvae.head.out, prior.outputs[0]):
+        layer.kernel[...], layer.bias[...] = 0 * layer.kernel[...], 0 * layer.bias[...]
+    bits = bits_per_dim(vqvae, prior, images, jax.devices()[:1])
+    np.testing.assert_allclose(bits.pixels, 8, rtol=1e-6)
+    np.testing.assert_allclose(bits.codes, np.log2(5) / 16, rtol=1e-6)
+    np.testing.assert_allclose(bits.total, 8 + np.log2(5) / 16, rtol=1e-6)
+
+
+def test_total_is_the_sum():
+    assert BitsPerDim(pixels=1.25, codes=0.5, images=3).total == 1.75
+
+
+def test_model_without_a_head_is_refused(images):
+    _, prior = models(CategoricalHead, "pixelcnn")
+    vqvae = VQVAE(1, 4, 5, 0.1, rngs=nnx.Rngs(0))
+    with pytest.raises(ValueError, match="the VQ-VAE has no head"):
+        bits_per_dim(vqvae, prior, images, jax.devices())
+
+
+@pytest.mark.parametrize("shape", [(2, 8, 12, 3), (2, 6, 12, 1)])
+def test_images_that_do_not_fit_are_refused(shape):
+    vqvae, prior = models(CategoricalHead, "pixelcnn")
+    with pytest.raises(ValueError, match=r"images have shape .*; it must be \[B, H, W, 1\]"):
+        bits_per_dim(vqvae, prior, np.zeros(shape, np.uint8), jax.devices()[:1])

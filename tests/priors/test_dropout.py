@@ -1,0 +1,171 @@
+"""Dropout: what it leaves out, how often, and that an example's mask is its own."""
+
+import functools
+import itertools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import nnx
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.priors.conftest import randomized
+from vqvae_jax.priors import TransformerPrior, transformer
+from vqvae_jax.priors.dropout import dropout
+
+make = functools.partial(TransformerPrior, 4, (3, 3), channels=8, num_layers=2, num_heads=2)
+
+
+def keys_of(count, seed=0):
+    return jax.random.split(jax.random.key(seed), count)
+
+
+def normal(*shape):
+    return jnp.asarray(np.random.RandomState(0).randn(*shape), jnp.float32)
+
+
+def codes_of(count):
+    return jnp.asarray(np.random.RandomState(0).randint(0, 4, (count, 3, 3)), jnp.int32)
+
+
+@pytest.mark.parametrize(("rate", "keys"), [(0.0, keys_of(3)), (0.001, keys_of(3)), (0.5, None)])
+def test_changes_nothing(rate, keys):
+    """Without keys, at rate 0, and where the rate is rounded to it."""
+    x = normal(3, 5)
+    np.testing.assert_array_equal(dropout(x, rate, keys, 0), x)
+
+
+@pytest.mark.parametrize(("rate", "share"), [(0.5, 0.5), (0.1, 26 / 256), (0.98, 251 / 256)])
+def test_kept_numbers_are_scaled(rate, share):
+    x = normal(4, 7, 50)
+    found = np.asarray(dropout(x, rate, keys_of(4), 0))
+    kept = found != 0
+    assert kept.any()
+    assert not kept.all()
+    np.testing.assert_allclose(found[kept], np.asarray(x)[kept] / (1 - share), rtol=1e-6)
+
+
+def test_gradient_flows_through_what_is_kept():
+    x, apply = normal(3, 9), lambda x: dropout(x, 0.25, keys_of(3), 0)
+    gradient = jax.grad(lambda x: jnp.sum(apply(x)))(x)
+    np.testing.assert_allclose(gradient, np.where(apply(x) != 0, 1 / 0.75, 0), rtol=1e-6)
+
+
+@pytest.mark.parametrize("rate", [1 / 256, 0.1, 0.5, 0.9])
+def test_share_and_mean(rate):
+    """Within 5 standard deviations; of every fourth number too, as a word gives four."""
+    p, shape = round(256 * rate) / 256, (64, 4096)
+    found = np.asarray(dropout(jnp.ones(shape), rate, keys_of(64), 0), np.float64)
+    for part in (found, *(found[:, start::4] for start in range(4))):
+        deviation = (p * (1 - p) / part.size) ** 0.5
+        assert abs((part == 0).mean() - p) < 5 * deviation
+        assert abs(part.mean() - 1) < 5 * deviation / (1 - p)
+
+
+def test_numbers_are_independent():
+    """Neighbours, examples and sites: correlations within 5 standard deviations of 0."""
+    found = [np.asarray(dropout(jnp.ones((64, 4096)), 0.5, keys_of(64), s)) - 1 for s in (0, 1)]
+    pairs = [(found[0][:, lag:], found[0][:, :-lag]) for lag in range(1, 9)]
+    pairs += [(found[0][1:], found[0][:-1]), (found[0], found[1])]
+    for first, second in pairs:
+        assert abs((first * second).mean()) < 5 / first.size**0.5
+
+
+@given(
+    shape=st.lists(st.integers(1, 5), min_size=0, max_size=3),
+    batch=st.integers(1, 4),
+    data=st.data(),
+)
+def test_an_example_has_its_own_mask(shape, batch, data):
+    """Whatever is in the batch with it, and whatever sizes are no multiples of 4."""
+    chosen = data.draw(st.lists(st.integers(0, batch - 1), min_size=1, max_size=5))
+    x, keys = normal(batch, *shape) + 10, keys_of(batch)
+    whole = np.asarray(dropout(x, 0.5, keys, 2))
+    assert whole.shape == x.shape
+    index = jnp.asarray(chosen)
+    np.testing.assert_array_equal(dropout(x[index], 0.5, keys[index], 2), whole[chosen])
+
+
+def test_keys_and_sites_differ():
+    x, keys = jnp.ones((2, 64)), keys_of(2)
+    first = np.asarray(dropout(x, 0.5, keys, 0))
+    np.testing.assert_array_equal(first, dropout(x, 0.5, keys, 0))
+    assert (first[0] != first[1]).any()
+    for other in (dropout(x, 0.5, keys, 1), dropout(x, 0.5, keys_of(2, seed=1), 0)):
+        assert (first != np.asarray(other)).any(axis=1).all()
+
+
+def test_type_is_kept():
+    assert dropout(jnp.ones((2, 8), jnp.bfloat16), 0.5, keys_of(2), 0).dtype == jnp.bfloat16
+
+
+def call(prior, codes, keys=None):
+    return prior(codes, keys=keys)
+
+
+def step(prior, codes):
+    cache = prior.start(len(codes), (3, 3))
+    first, cache = prior.step(cache, 0, codes[:, 0, 0])
+    return first, prior.step(cache, 1, codes[:, 0, 0])[0]
+
+
+def test_evaluation_is_without_dropout(run):
+    """Calls and steps, to the bit; dropout draws no weights."""
+    plain, prior = (randomized(make(dropout=rate, rngs=nnx.Rngs(0))) for rate in (0.0, 0.5))
+    codes = codes_of(2)
+    np.testing.assert_array_equal(run(call, prior, codes), run(call, plain, codes))
+    for ours, expected in zip(run(step, prior, codes), run(step, plain, codes), strict=True):
+        np.testing.assert_array_equal(ours, expected)
+
+
+def test_training_is_with_dropout(run):
+    plain, prior = (randomized(make(dropout=rate, rngs=nnx.Rngs(0))) for rate in (0.0, 0.5))
+    codes, keys = codes_of(3), keys_of(3)
+    evaluated, trained = np.asarray(run(call, prior, codes)), run(call, prior, codes, keys)
+    assert (np.abs(trained - evaluated).max(axis=-1) > 1e-3).all()  # at every code
+    np.testing.assert_array_equal(run(call, prior, codes, keys), trained)
+    others = run(call, prior, codes, keys_of(3, seed=1))
+    assert (np.abs(np.asarray(others) - trained).max(axis=-1) > 1e-3).all()
+    np.testing.assert_allclose(run(call, plain, codes, keys), evaluated, rtol=1e-6, atol=1e-6)
+
+
+def test_training_of_a_map_does_not_depend_on_the_batch(run):
+    prior = randomized(make(dropout=0.5, rngs=nnx.Rngs(0)))
+    codes, keys = codes_of(3), keys_of(3)
+    whole = run(call, prior, codes, keys)
+    for i in range(3):
+        alone = run(call, prior, codes[i : i + 1], keys[i : i + 1])
+        np.testing.assert_allclose(alone[0], whole[i], rtol=1e-4, atol=1e-5)
+
+
+def test_dropout_is_where_it_belongs(monkeypatch):
+    """Once on the tokens and twice in each block, each time with other draws."""
+    sites = []
+
+    def recorded(x, rate, keys, site):
+        assert rate == 0.25
+        sites.append(
+            np.asarray(jax.random.key_data(jax.vmap(jax.random.fold_in, (0, None))(keys, site)))
+        )
+        return x
+
+    monkeypatch.setattr(transformer, "dropout", recorded)
+    make(dropout=0.25, rngs=nnx.Rngs(0))(codes_of(2), keys=keys_of(2))
+    assert len(sites) == 1 + 2 * 2
+    for first, second in itertools.combinations(np.concatenate(sites), 2):
+        assert (first != second).any()
+
+
+@pytest.mark.parametrize("rate", [-0.1, 1.0, 1.5, float("nan"), float("inf")])
+def test_wrong_rate_is_named(rate):
+    with pytest.raises(ValueError, match=r"dropout is .*; it must be at least 0 and below 1"):
+        make(dropout=rate, rngs=nnx.Rngs(0))
+
+
+def test_largest_rate():
+    """Of what `TransformerPrior` takes: finite, in the type that it came in."""
+    found = np.asarray(dropout(jnp.ones((4, 4096)), 0.999, keys_of(4), 0))
+    assert np.isfinite(found).all()
+    assert (found == 0).mean() > 0.95
