@@ -1,8 +1,11 @@
 """Settings: what is allowed, and what is said where something is not."""
 
+import json
+
 import pytest
 
-from configs.mnist import get_config
+from configs import mnist as mnist_config
+from configs import mnist_prior
 from vqvae_jax.errors import ConfigError
 from vqvae_jax.training.config import Config, changed_setting, rules
 
@@ -10,7 +13,8 @@ pytestmark = pytest.mark.usefixtures("unchecked")  # settings are checked by the
 
 
 def mnist(**changes):
-    settings = get_config().to_dict()
+    of_prior = any(path.startswith(("prior__", "vqvae_training__")) for path in changes)
+    settings = (mnist_prior if of_prior else mnist_config).get_config().to_dict()
     for path, value in changes.items():
         section, name = path.split("__")
         settings[section][name] = value
@@ -68,6 +72,8 @@ NAN, INF = float("nan"), float("inf")
         ),
         ("training__num_epochs", [0, -1, 0.5, None], "an integer from 1 to"),
         ("training__max_steps", [0, -1, 1.0, "all"], "an integer from 1 to .*, or not given"),
+        ("training__schedule", ["linear", None], "one of constant, cosine"),
+        ("training__patience", [0, 1.5], "an integer from 1 to .*, or not given"),
         ("training__seed", [-1, 2**32, 0.0, None], "an integer from 0 to 4294967295"),
         ("training__log_every", [0, None], "an integer from 1 to"),
         ("training__devices", [0, 1.5], "an integer from 1 to 65536, or not given"),
@@ -84,6 +90,18 @@ NAN, INF = float("nan"), float("inf")
         ("model__codebook_dim", [0, None], "an integer from 1 to"),
         ("model__entropy_cost", [-1, NAN, None], "finite number of at least 0"),
         ("model__temperature", [0, -1.0, INF, None], "finite number above 0"),
+        ("model__head", ["", None, "gaussian"], "one of none, categorical, logistic_mixture"),
+        ("model__head_dim", [0, 1.5, None], "an integer from 1 to"),
+        ("model__num_mixtures", [0, None], "an integer from 1 to"),
+        ("prior__vqvae", ["", None, 3], "the path of a folder"),
+        ("prior__kind", ["", "rnn", None], "one of pixelcnn, transformer"),
+        ("prior__channels", [0, None], "an integer from 1 to"),
+        ("prior__dilations", [1, (0,), (1.0,)], "integers of at least 1"),
+        ("prior__num_layers", [0, None], "an integer from 1 to"),
+        ("prior__num_heads", [0, None], "an integer from 1 to"),
+        ("prior__dropout", [-0.1, 1, NAN, None], "at least 0 and below 1"),
+        ("prior__conditional", [1, None], "True or False"),
+        ("prior__label_dropout", [-0.1, 1, NAN, None], "at least 0 and below 1"),
         ("data__name", ["", "MNIST", "../x", "a/b", None, 3], "lower-case letters"),
         ("data__archives", ["", 3, "a\0b"], "the path of a folder, or not given"),
         ("data__data_dir", ["", 3], "the path of a folder, or not given"),
@@ -100,7 +118,37 @@ def test_wrong_value_is_named_with_what_is_allowed(setting, values, allowed):
 
 def test_every_setting_is_tried_above():
     (mark,) = test_wrong_value_is_named_with_what_is_allowed.pytestmark
-    assert {case[0].replace("__", ".") for case in mark.args[1]} == set(rules())
+    tried = {case[0].replace("__", ".") for case in mark.args[1]}
+    assert tried == {path for path in rules() if not path.startswith("vqvae_training.")}
+
+
+def test_the_vqvaes_protocol_has_the_rules_of_any():
+    with pytest.raises(
+        ConfigError, match=r"^vqvae_training\.num_epochs is 0; it must be an integer"
+    ):
+        Config.from_dict(mnist(vqvae_training__num_epochs=0))
+    ours = {name.partition(".")[2] for name in rules() if name.startswith("vqvae_training.")}
+    assert ours == {name.partition(".")[2] for name in rules() if name.startswith("training.")}
+
+
+def test_prior_configs_survive_their_ways():
+    config = Config.from_dict(mnist(prior__dilations=(1, 3), prior__kind="pixelcnn"))
+    assert config.prior is not None
+    assert config.prior.dilations == (1, 3)
+    assert Config.from_dict(json.loads(json.dumps(config.to_dict()))) == config
+    assert Config.from_dict(config.to_config_dict().to_dict()) == config
+
+
+def test_a_prior_needs_the_protocol_of_its_vqvae():
+    settings = mnist(prior__kind="pixelcnn")
+    del settings["vqvae_training"]
+    with pytest.raises(ConfigError, match="prior and vqvae_training must both be given, or neith"):
+        Config.from_dict(settings)
+
+
+def test_labels_left_out_need_labels():
+    with pytest.raises(ConfigError, match=r"prior.label_dropout is 0.1; where prior.conditional"):
+        Config.from_dict(mnist(prior__label_dropout=0.1))
 
 
 def test_unknown_and_missing_settings_are_named():
@@ -143,3 +191,16 @@ def test_codebook_larger_than_memory_is_refused():
 def test_what_decided_the_past_may_not_change(setting, value, message):
     old, new = Config.from_dict(mnist()), Config.from_dict(mnist(**{setting: value}))
     assert changed_setting(old, new) == message
+
+
+def test_the_length_of_a_cosine_may_not_change():
+    cosine = {"training__schedule": "cosine"}
+    old = Config.from_dict(mnist(**cosine))
+    new = Config.from_dict(mnist(**cosine, training__num_epochs=31))
+    assert changed_setting(old, new) == "training.num_epochs was 30 and is 31"
+
+
+def test_a_prior_does_not_follow_a_vqvae():
+    changed = changed_setting(Config.from_dict(mnist()), Config.from_dict(mnist(prior__channels=2)))
+    assert changed is not None
+    assert changed.startswith("its sections were data, model, training and are ")

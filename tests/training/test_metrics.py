@@ -5,7 +5,7 @@ import json
 import pytest
 
 from vqvae_jax.errors import CheckpointError
-from vqvae_jax.training.metrics import MetricsLog, epoch_mean
+from vqvae_jax.training.metrics import MetricsLog, epoch_mean, stops_early
 
 
 def record(step, split="train", **values):
@@ -66,3 +66,18 @@ def test_epoch_mean_weighs_by_images():
     ]
     assert epoch_mean(records, 1, "loss") == 1.75
     assert epoch_mean(records, 2, "loss") == 5.0
+
+
+def test_runs_stop_early_after_enough_evaluations_that_are_not_better():
+    def evaluations(*values):
+        tested = [record(i, "test", nll=value) for i, value in enumerate(values)]
+        return [*tested, record(9, nll=0.0)]  # a line of training does not count
+
+    assert not stops_early([], "nll", 1)
+    assert not stops_early(evaluations(3.0, 2.0, 1.0), "nll", 1)
+    assert stops_early(evaluations(3.0, 2.0, 2.5), "nll", 1)
+    assert stops_early(evaluations(3.0, 2.0, 2.0), "nll", 1)
+    assert not stops_early(evaluations(3.0, 2.0, 2.5), "nll", 2)
+    assert not stops_early(evaluations(3.0, 2.0, 2.5, 1.9), "nll", 2)
+    assert stops_early(evaluations(1.0, 2.0, 2.5, 1.9), "nll", 3)
+    assert not stops_early(evaluations(1.0, 2.0, 2.5, 1.9), "nll", None)

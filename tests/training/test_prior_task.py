@@ -1,0 +1,90 @@
+"""The task of a prior against the definition: the mean over the batch, and its gradient."""
+
+import math
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import nnx
+
+from vqvae_jax import VQVAE, GatedPixelCNN, TransformerPrior, drop_labels, nll
+from vqvae_jax.evaluation import Evaluator
+from vqvae_jax.parallel import mesh_for, replicated, split
+from vqvae_jax.training.codes import Codes
+from vqvae_jax.training.tasks import prior as module
+from vqvae_jax.training.tasks.prior import PriorTask
+
+RANDOM = np.random.RandomState(0)
+LABELS = np.arange(30, dtype=np.uint8) % 3
+KEY = jax.random.key(3)
+PRIORS = {
+    "pixelcnn": lambda **options: GatedPixelCNN(5, channels=4, dilations=(1,), **options),
+    "transformer": lambda **options: TransformerPrior(
+        5, (3, 2), channels=4, num_layers=1, num_heads=2, dropout=0.25, **options
+    ),
+}
+
+
+def task_of(kind, *, num_codebooks=None, num_classes=3, label_dropout=0.4):
+    axis = () if num_codebooks is None else (num_codebooks,)
+    maps = RANDOM.randint(0, 5, (30, 3, 2, *axis)).astype(np.int32)
+    codes = Codes(maps[:24], LABELS[:24], maps[24:], LABELS[24:], "digest")
+    prior = PRIORS[kind](num_codebooks=num_codebooks, num_classes=num_classes, rngs=nnx.Rngs(0))
+    vqvae = VQVAE(1, 2, 5, 0.1, rngs=nnx.Rngs(0))
+    return PriorTask(prior, vqvae, codes, label_dropout if num_classes else 0.0, {})
+
+
+@pytest.mark.parametrize("devices", [1, 4])
+@pytest.mark.parametrize(
+    ("kind", "num_codebooks", "num_classes"),
+    [("pixelcnn", None, 3), ("pixelcnn", 2, None), ("transformer", None, 3)],
+)
+def test_gradients_are_those_of_the_whole_batch(
+    monkeypatch, kind, num_codebooks, num_classes, devices
+):
+    monkeypatch.setattr(module, "_CPU_POSITIONS", 2 * 3 * 2)  # two maps at a time
+    task = task_of(kind, num_codebooks=num_codebooks, num_classes=num_classes)
+    batch = jax.tree.map(lambda leaf: leaf[:12], task.train_examples)
+    mesh = mesh_for(jax.devices()[:devices], 12)
+    gradients, totals, _ = jax.jit(lambda w, b: task.gradients(mesh, w, b, KEY))(
+        jax.device_put(task.weights, replicated(mesh)), jax.device_put(batch, split(mesh))
+    )
+
+    codes, labels = map(jnp.asarray, batch)
+    labels = drop_labels(labels, 0.4, jax.random.fold_in(KEY, 0)) if num_classes else None
+    keys = jax.random.split(jax.random.fold_in(KEY, 1), 12)
+
+    def loss(params):
+        return nll(task.merge((params, task.weights[1])), codes, labels, keys=keys)
+
+    expected, wanted = jax.jit(jax.value_and_grad(loss))(task.weights[0])
+    assert totals.images == 12
+    np.testing.assert_allclose(totals.loss, 12 * expected, rtol=1e-5)
+    for ours, theirs in zip(jax.tree.leaves(gradients), jax.tree.leaves(wanted), strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("batch_size", [1, 4, 6])
+def test_metrics_are_those_of_the_whole_split(batch_size):
+    task = task_of("transformer", num_codebooks=2)
+    evaluator = Evaluator(task.totals, task.zeros, jax.devices())
+    metrics = task.metrics(evaluator(task.weights, task.test_examples, batch_size))
+    codes, labels = map(jnp.asarray, task.test_examples)
+    expected = float(nll(task.merge(task.weights), codes, labels))
+    assert metrics["images"] == 6
+    np.testing.assert_allclose([metrics["nll"], metrics["loss"]], expected, rtol=1e-5)
+    np.testing.assert_allclose(
+        metrics["bits_per_image"], expected * 3 * 2 * 2 / math.log(2), rtol=1e-5
+    )
+
+
+def test_labels_matter_only_where_there_are_classes():
+    for num_classes in (3, None):
+        task = task_of("pixelcnn", num_classes=num_classes)
+        codes, labels = task.test_examples
+        mesh = mesh_for(jax.devices()[:1], 6)
+        losses = [
+            task.totals(mesh, task.weights, (codes, some)).loss for some in (labels, labels * 0)
+        ]
+        assert (losses[0] == losses[1]) == (num_classes is None)
