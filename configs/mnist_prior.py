@@ -5,20 +5,15 @@
 The VQ-VAE is looked for in runs/mnist, and trained there first if there is none.
 """
 
-import dataclasses
-
 import ml_collections
 
 from configs import mnist
-from vqvae_jax.training.config import Config, PriorConfig, TrainingConfig, VQVAETrainingConfig
+from vqvae_jax.training.config import Config, PriorConfig, TrainingConfig
 
 
 def get_config() -> ml_collections.ConfigDict:
-    vqvae = Config.from_dict(mnist.get_config().to_dict())
-    return Config(
-        data=vqvae.data,
-        model=vqvae.model,
-        vqvae_training=VQVAETrainingConfig(**dataclasses.asdict(vqvae.training)),
-        prior=PriorConfig(vqvae="runs/mnist", kind="pixelcnn"),
-        training=TrainingConfig(batch_size=128, learning_rate=1e-3, num_epochs=20, seed=0),
+    return Config.of_prior(
+        Config.from_dict(mnist.get_config().to_dict()),
+        PriorConfig(vqvae="runs/mnist", kind="pixelcnn"),
+        TrainingConfig(batch_size=128, learning_rate=1e-3, num_epochs=20, seed=0),
     ).to_config_dict()

@@ -3,6 +3,7 @@
 import gzip
 import os
 import sys
+import tempfile
 from pathlib import Path
 
 import hypothesis
@@ -12,6 +13,8 @@ import pytest
 from jaxtyping import config as jaxtyping_config
 from jaxtyping import install_import_hook
 
+_compiled = tempfile.TemporaryDirectory()  # not the user's
+jax.config.update("jax_compilation_cache_dir", _compiled.name)
 # In this order: the devices before JAX starts, the hook before the package is imported.
 jax.config.update("jax_num_cpu_devices", 4)
 jax.config.update("jax_numpy_rank_promotion", "raise")

@@ -19,7 +19,7 @@ json_values = st.recursive(
     lambda inner: (
         st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=4), inner, max_size=3)
     ),
-    max_leaves=8,
+    max_leaves=4,
 )
 headers = st.dictionaries(st.text(max_size=8), json_values, max_size=4)
 blocks_of_words = st.lists(st.lists(st.integers(0, 2**32 - 1), max_size=5), max_size=4)
@@ -93,44 +93,44 @@ def test_foreign_file(content):
     refused(content, "is not a file of compressed images: it must begin with")
 
 
-@pytest.mark.parametrize(
-    ("body", "message"),
-    [
-        (b"", "it ends within a length"),
-        (b"\x02\x00\x00", "it ends within a length"),
-        (counted(3, b"{}"), "a piece is longer than what is left"),
-        (counted(2**32 - 1, b"{}"), "a piece is longer than what is left"),
-        (counted(0, b""), "its header is not JSON"),
-        (counted(1, b"{"), "its header is not JSON"),
-        (counted(4, b"{}{}"), "its header is not JSON"),
-        (counted(6, b'{"\xff":'), "its header is not JSON"),
-        (counted(5002, b"[" + b"9" * 5000 + b"]"), "its header is not JSON"),
-        (counted(10**6, b"[" * 10**6), "its header is not JSON"),
-        (counted(5 * 10**5, b'{"a":' * 10**5), "its header is not JSON"),
-        (counted(2, b"[]"), "its header is not an object"),
-        (counted(4, b"null"), "its header is not an object"),
-        (counted(1, b"1"), "its header is not an object"),
-        (counted(2, b"{}") + counted(1, b""), "a piece is longer than what is left"),
-        (counted(2, b"{}") + counted(1, b"123"), "a piece is longer than what is left"),
-        (counted(2, b"{}") + counted(2**30, b"1234"), "a piece is longer than what is left"),
-        (counted(2, b"{}") + b"\x00", "it ends within a length"),
-        (counted(2, b"{}") + counted(1, b"1234") + b"\x00\x00\x00", "it ends within a length"),
-        (counted(2, b"{}") + counted(1, b"1234") + b"\x01\x00\x00\x00", "a piece is longer"),
-    ],
-)
-def test_nonsense_under_a_right_digest(body, message):
+GOOD = counted(2, b"{}") + counted(1, b"1234")
+BROKEN = {
+    "nothing": (b"", "it ends within a length"),
+    "part of the header's length": (b"\x02\x00\x00", "it ends within a length"),
+    "header too short": (counted(3, b"{}"), "a piece is longer than what is left"),
+    "header far too short": (counted(2**32 - 1, b"{}"), "a piece is longer than what is left"),
+    "empty header": (counted(0, b""), "its header is not JSON"),
+    "half an object": (counted(1, b"{"), "its header is not JSON"),
+    "two objects": (counted(4, b"{}{}"), "its header is not JSON"),
+    "not UTF-8": (counted(7, b'{"\xff":1}'), "its header is not JSON"),
+    "too many digits": (counted(5002, b"[" + b"9" * 5000 + b"]"), "its header is not JSON"),
+    "deep list": (counted(10**6, b"[" * 10**6), "its header is not JSON"),
+    "deep object": (counted(5 * 10**5, b'{"a":' * 10**5), "its header is not JSON"),
+    "list": (counted(2, b"[]"), "its header is not an object"),
+    "null": (counted(4, b"null"), "its header is not an object"),
+    "number": (counted(1, b"1"), "its header is not an object"),
+    "block without words": (GOOD + counted(1, b""), "a piece is longer than what is left"),
+    "block too short": (GOOD + counted(1, b"123"), "a piece is longer than what is left"),
+    "block far too short": (GOOD + counted(2**30, b"1234"), "a piece is longer than what is"),
+    "1 byte more": (GOOD + b"\x00", "it ends within a length"),
+    "3 bytes more": (GOOD + b"\x00\x00\x00", "it ends within a length"),
+}
+
+
+@pytest.mark.parametrize("name", BROKEN)
+def test_nonsense_under_a_right_digest(name):
+    body, message = BROKEN[name]
     refused(signed(MAGIC + body), f"is damaged: {message}")
 
 
 @given(st.binary(max_size=60))
 def test_any_content_under_a_right_digest(body):
-    """Refused, or unpacked to what packs to the same words."""
+    """Refused, or unpacked to the words that it ends with."""
     for content in (signed(MAGIC + body), signed(MAGIC + counted(2, b"{}") + body)):
         try:
             header, blocks = unpack(content, NAME)
-        except DataError as refusal:
-            assert str(refusal).startswith(NAME)
-            assert "\n" not in str(refusal)
+        except DataError:
+            refused(content, "is damaged")
         else:
             words = b"".join(counted(len(each), each.tobytes()) for each in blocks)
             assert content[:-32].endswith(words)

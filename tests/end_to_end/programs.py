@@ -33,11 +33,9 @@ train.main()
 _COMPILED = tempfile.TemporaryDirectory()
 
 
-def run(arguments, *, script=None, module=None):
-    """Runs train.py, another script, or a module."""
+def run(arguments, *, script=None):
+    """Runs train.py, or another script."""
     program = [str(ROOT / "train.py")] if script is None else ["-c", script]
-    if module is not None:
-        program = ["-m", module]
     return subprocess.run(
         [sys.executable, *program, *map(str, arguments)],
         cwd=ROOT,

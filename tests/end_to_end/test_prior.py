@@ -1,17 +1,25 @@
 """Priors as a user has them: the VQ-VAE first, then the prior, then what it is good for."""
 
+import dataclasses
 import gzip
 import json
 import signal
+from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from configs import mnist_prior
 from tests.conftest import write_small_set
 from tests.end_to_end.programs import KILL, ROOT, metrics, run, saved_state
+from vqvae_jax.__main__ import main
 from vqvae_jax.data import load_dataset
+from vqvae_jax.errors import ConfigError
+from vqvae_jax.training.config import Config
 from vqvae_jax.training.model import load_model, load_prior
+from vqvae_jax.training.train import train
 
 pytestmark = pytest.mark.usefixtures("unchecked")
 
@@ -25,8 +33,9 @@ def folders(tmp_path_factory):
     return root
 
 
-def command(root, workdir, *, vqvae, config="mnist_prior.py", **settings):
-    settings = {
+def settings_of(root, vqvae, **settings):
+    """Settings of a small run by their paths, such as "training.seed"."""
+    return {
         "data.name": "tiny",
         "data.data_dir": root / "data",
         "prior.vqvae": vqvae,
@@ -38,12 +47,34 @@ def command(root, workdir, *, vqvae, config="mnist_prior.py", **settings):
         "training.log_every": 5,
         "training.checkpoint_every": 17,
     } | {name.replace("__", "."): value for name, value in settings.items()}
-    flags = [f"--config.{name}={value}" for name, value in settings.items() if value is not None]
-    return ["--config", ROOT / "configs" / config, "--workdir", workdir, *flags]
 
 
-def commands(*arguments):
-    return run(arguments, module="vqvae_jax")
+def command(root, workdir, *, vqvae, **settings):
+    """The arguments of train.py."""
+    flags = [f"--config.{k}={v}" for k, v in settings_of(root, vqvae, **settings).items()]
+    config = ROOT / "configs" / "mnist_prior.py"
+    return ["--config", config, "--workdir", workdir, *flags]
+
+
+def train_here(root, workdir, *, vqvae, **settings):
+    """What train.py does with `command`, in this process."""
+    config = mnist_prior.get_config().to_dict()
+    for path, value in settings_of(root, vqvae, **settings).items():
+        section, name = path.split(".")
+        config[section][name] = str(value) if isinstance(value, Path) else value
+    train(Config.from_dict(config), workdir)
+
+
+@pytest.fixture
+def commands(capsys):
+    """Runs python -m vqvae_jax in this process: its status, output and errors."""
+
+    def call(*arguments):
+        capsys.readouterr()
+        status = main([*map(str, arguments)])
+        return SimpleNamespace(returncode=status, **capsys.readouterr()._asdict())
+
+    return call
 
 
 @pytest.fixture(scope="module")
@@ -87,16 +118,15 @@ def test_a_run_leaves_what_it_promises(whole_run, folders):
     assert load_model(vqvae).head is not None
 
 
-@pytest.mark.parametrize(("step", "before"), [(17, False), (24, True)])
-@pytest.mark.parametrize("kind", ["pixelcnn", "transformer"])
-def test_a_killed_run_ends_as_if_it_had_not_been(tmp_path, folders, whole_run, step, before, kind):
+@pytest.mark.parametrize(
+    ("kind", "step", "before"), [("pixelcnn", 17, False), ("transformer", 24, True)]
+)
+def test_a_killed_run_ends_as_if_it_had_not_been(tmp_path, folders, whole_run, kind, step, before):
     settings = {"prior__kind": kind, "prior__conditional": True, "prior__label_dropout": 0.5}
     if kind == "transformer":
         settings |= {"prior__num_layers": 2, "prior__dropout": 0.25, "training__schedule": "cosine"}
-    whole = folders / f"whole_{kind}"
-    if not whole.exists():
-        result = run(command(folders, whole, vqvae=whole_run[1], **settings))
-        assert result.returncode == 0, result.stderr
+    whole = tmp_path / "whole"
+    train_here(folders, whole, vqvae=whole_run[1], **settings)
     arguments = command(folders, tmp_path / "run", vqvae=whole_run[1], **settings)
     killed = run(arguments, script=KILL.format(root=str(ROOT), step=step, before=before))
     assert killed.returncode == -signal.SIGKILL, killed.stderr
@@ -125,63 +155,50 @@ def test_a_killed_vqvae_is_finished_first(tmp_path, folders):
 
 def test_the_vqvae_that_is_there_is_taken_as_it_is(tmp_path, folders, whole_run):
     """Its own settings count, not those of the prior's config."""
-    arguments = command(
-        folders,
-        tmp_path / "run",
-        vqvae=whole_run[1],
-        model__num_embeddings=7,
-        training__max_steps=2,
-    )
-    result = run(arguments)
-    assert result.returncode == 0, result.stderr
-    described = json.loads((tmp_path / "run" / "run.json").read_text())
+    workdir = tmp_path / "run"
+    settings = {"model__num_embeddings": 7, "training__max_steps": 2}
+    train_here(folders, workdir, vqvae=whole_run[1], **settings)
+    described = json.loads((workdir / "run.json").read_text())
     assert described["config"]["model"]["num_embeddings"] == 128
     assert described["config"]["model"]["head"] == "categorical"
 
 
-def test_a_vqvae_trained_further_is_noticed(tmp_path, folders):
+def test_a_vqvae_trained_further_is_noticed(tmp_path, folders, commands):
     vqvae, workdir = tmp_path / "vqvae", tmp_path / "prior"
-    arguments = command(folders, workdir, vqvae=vqvae, training__max_steps=2)
-    assert run(arguments).returncode == 0
-    archives = folders / "archives"
-    further = [
-        *["--config", ROOT / "configs" / "mnist.py", "--workdir", vqvae],
-        *["--config.data.name=tiny", f"--config.data.data_dir={folders / 'data'}"],
-        *["--config.training.batch_size=8", "--config.training.max_steps=60"],
-    ]
-    assert run(further).returncode == 0
-    resumed = run(command(folders, workdir, vqvae=vqvae, training__max_steps=4))
-    assert resumed.returncode == 2
-    assert "holds a run with other settings: " in resumed.stderr
+    train_here(folders, workdir, vqvae=vqvae, training__max_steps=2)
+    of_vqvae = Config.from_dict(json.loads((vqvae / "run.json").read_text())["config"])
+    longer = dataclasses.replace(of_vqvae.training, max_steps=60)
+    train(dataclasses.replace(of_vqvae, training=longer), vqvae)
+    with pytest.raises(ConfigError, match="holds a run with other settings: its codes came from"):
+        train_here(
+            folders, workdir, vqvae=vqvae, training__max_steps=4, vqvae_training__max_steps=60
+        )
     sampled = commands("sample", "--workdir", workdir, "--output", tmp_path / "samples.png")
     assert sampled.returncode == 1
-    assert "holds another VQ-VAE, or the same one trained further" in sampled.stderr
-    assert sampled.stderr.count("\n") == 1
-    assert archives.is_dir()
+    assert "holds another VQ-VAE, or the same one trained further" in sampled.err
+    assert sampled.err.count("\n") == 1
     assert not (tmp_path / "samples.png").exists()
 
 
-def test_early_stopping_stops_and_says_so(tmp_path, folders, whole_run):
+def test_early_stopping_stops_and_says_so(tmp_path, folders, whole_run, capsys):
     settings = {"training__learning_rate": 0.5, "training__patience": 2, "training__max_steps": 200}
-    arguments = command(folders, tmp_path / "run", vqvae=whole_run[1], **settings)
-    result = run(arguments)
-    assert result.returncode == 0, result.stderr
-    assert "stopped early: the last 2 evaluations were not better" in result.stdout
-    values = [r["nll"] for r in metrics(tmp_path / "run") if r["split"] == "test"]
+    workdir = tmp_path / "run"
+    train_here(folders, workdir, vqvae=whole_run[1], **settings)
+    assert "stopped early: the last 2 evaluations were not better" in capsys.readouterr().out
+    values = [r["nll"] for r in metrics(workdir) if r["split"] == "test"]
     assert values.index(min(values)) == len(values) - 3
     assert len(values) < 17
-    before = (tmp_path / "run" / "metrics.jsonl").read_bytes()
-    again = run(arguments)
-    assert again.returncode == 0
-    assert "this run has stopped early" in again.stdout
-    assert (tmp_path / "run" / "metrics.jsonl").read_bytes() == before
+    before = (workdir / "metrics.jsonl").read_bytes()
+    train_here(folders, workdir, vqvae=whole_run[1], **settings)
+    assert "this run has stopped early" in capsys.readouterr().out
+    assert (workdir / "metrics.jsonl").read_bytes() == before
 
 
-def test_samples_are_drawn(tmp_path, whole_run):
+def test_samples_are_drawn(tmp_path, whole_run, commands):
     def sample(name, *arguments):
         output = tmp_path / name
         result = commands("sample", "--workdir", whole_run[0], "--output", output, *arguments)
-        assert result.returncode == 0, result.stderr
+        assert result.returncode == 0, result.err
         with Image.open(output) as picture:
             return np.asarray(picture)
 
@@ -202,32 +219,32 @@ def test_samples_are_drawn(tmp_path, whole_run):
         (["--workdir", "none"], 1, "none holds no run"),
     ],
 )
-def test_bad_arguments_get_one_line(tmp_path, whole_run, arguments, status, message):
+def test_bad_arguments_get_one_line(tmp_path, whole_run, commands, arguments, status, message):
     output = tmp_path / "a.png"
     result = commands("sample", "--workdir", whole_run[0], "--output", output, *arguments)
     assert result.returncode == status
-    assert message in result.stderr
-    assert result.stderr.startswith("vqvae_jax: ")
-    assert result.stderr.count("\n") == 1
+    assert message in result.err
+    assert result.err.startswith("vqvae_jax: ")
+    assert result.err.count("\n") == 1
     assert not output.exists()
 
 
-def test_codes_are_extracted(folders, whole_run):
+def test_codes_are_extracted(whole_run, commands):
     (whole_run[1] / "codes.npz").unlink()
     result = commands("extract", "--workdir", whole_run[1])
-    assert result.returncode == 0, result.stderr
+    assert result.returncode == 0, result.err
     with np.load(whole_run[1] / "codes.npz", allow_pickle=False) as stored:
         assert stored["train_codes"].shape == (90, 3, 3)
         assert stored["test_codes"].shape == (20, 3, 3)
     refused = commands("extract", "--workdir", whole_run[0])
     assert refused.returncode == 1
-    assert "holds the run of a prior, not of a VQ-VAE" in refused.stderr
+    assert "holds the run of a prior, not of a VQ-VAE" in refused.err
 
 
-def test_images_come_back_from_a_file_of_the_evaluated_size(tmp_path, folders, whole_run):
+def test_images_come_back_from_a_file_of_the_evaluated_size(tmp_path, folders, whole_run, commands):
     evaluated = commands("evaluate", "--workdir", whole_run[0])
-    assert evaluated.returncode == 0, evaluated.stderr
-    lines = evaluated.stdout.splitlines()
+    assert evaluated.returncode == 0, evaluated.err
+    lines = evaluated.out.splitlines()
     total, pixels, codes = (float(line.split(":")[1]) for line in lines)
     np.testing.assert_allclose(total, pixels + codes, atol=2e-4)
     trained = min(r["bits_per_dim"] for r in metrics(whole_run[1]) if r["split"] == "test")
@@ -236,12 +253,12 @@ def test_images_come_back_from_a_file_of_the_evaluated_size(tmp_path, folders, w
     source = folders / "archives" / "t10k-images-idx3-ubyte.gz"
     small, back = tmp_path / "small.vq", tmp_path / "back.gz"
     compressed = commands("compress", "--workdir", whole_run[0], source, small)
-    assert compressed.returncode == 0, compressed.stderr
+    assert compressed.returncode == 0, compressed.err
     bits = 8 * small.stat().st_size / (20 * 12 * 12)
-    assert f"{bits:.4f} bits per dimension" in compressed.stdout
+    assert f"{bits:.4f} bits per dimension" in compressed.out
     assert abs(bits - total) < 0.01 * total + 8 * 320 / (20 * 12 * 12)
     restored = commands("decompress", "--workdir", whole_run[0], small, back)
-    assert restored.returncode == 0, restored.stderr
+    assert restored.returncode == 0, restored.err
     assert gzip.decompress(back.read_bytes()) == gzip.decompress(source.read_bytes())
 
     back.unlink()
@@ -251,34 +268,32 @@ def test_images_come_back_from_a_file_of_the_evaluated_size(tmp_path, folders, w
     for broken in (small, source):
         refused = commands("decompress", "--workdir", whole_run[0], broken, back)
         assert refused.returncode == 1
-        assert refused.stderr.count("\n") == 1
-        assert str(broken) in refused.stderr
+        assert refused.err.count("\n") == 1
+        assert str(broken) in refused.err
         assert not back.exists()
 
 
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"prior__kind": "rnn"}, "prior.kind is 'rnn'; it must be one of pixelcnn, transformer"),
-        ({"prior__dropout": 0.5}, "prior.dropout is 0.5; the prior pixelcnn does not take it"),
-        ({"prior__label_dropout": 0.5}, "where prior.conditional is False it must be 0.0"),
+        ({"prior__dropout": 0.5}, r"prior.dropout is 0.5; the prior pixelcnn does not take it"),
+        (
+            {"prior__kind": "transformer", "prior__num_heads": 3},
+            "channels is 8; it must be a multiple of num_heads = 3",
+        ),
         ({"training__batch_size": 91}, "training.batch_size is 91; it must be at most 90"),
-        ({"vqvae_training__batch_size": 0}, "vqvae_training.batch_size is 0; it must be"),
     ],
 )
-def test_bad_settings_get_one_line(tmp_path, folders, whole_run, settings, message):
-    result = run(command(folders, tmp_path / "run", vqvae=whole_run[1], **settings))
-    assert result.returncode == 2
-    assert message in result.stderr
-    assert result.stderr.startswith("train.py: ")
-    assert result.stderr.count("\n") == 1
+def test_settings_that_do_not_fit_are_refused(tmp_path, folders, whole_run, settings, message):
+    with pytest.raises(ConfigError, match=message):
+        train_here(folders, tmp_path / "run", vqvae=whole_run[1], **settings)
     assert not (tmp_path / "run").exists()
 
 
 def test_a_prior_is_not_a_vqvae(tmp_path, folders, whole_run):
-    result = run(command(folders, tmp_path / "run", vqvae=whole_run[0]))
-    assert result.returncode == 2
-    assert "the run of a prior; it must be a VQ-VAE's" in result.stderr
-    own = run(command(folders, tmp_path / "run", vqvae=tmp_path / "run"))
-    assert own.returncode == 2
-    assert "the run's own folder" in own.stderr
+    workdir = tmp_path / "run"
+    with pytest.raises(ConfigError, match="the run of a prior; it must be a VQ-VAE's"):
+        train_here(folders, workdir, vqvae=whole_run[0])
+    with pytest.raises(ConfigError, match="the run's own folder"):
+        train_here(folders, workdir, vqvae=workdir)
+    assert not workdir.exists()

@@ -1,6 +1,6 @@
 """The two directions of an entropy coder behind one call, so that one walk serves both."""
 
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import constriction
 import numpy as np
@@ -11,6 +11,7 @@ _MAX_NUMBERS = 2**22
 _model = constriction.stream.model.Categorical(perfect=False)
 
 
+@runtime_checkable
 class Stream(Protocol):
     """Symbols on their way into words, or out of them."""
 

@@ -218,6 +218,18 @@ class Config:
         if (self.prior is None) != (self.vqvae_training is None):
             raise ConfigError("prior and vqvae_training must both be given, or neither")
 
+    @classmethod
+    def of_prior(cls, vqvae: "Config", prior: PriorConfig, training: TrainingConfig) -> "Config":
+        """The run of a prior over the codes of what another config describes."""
+        protocol = VQVAETrainingConfig(**dataclasses.asdict(vqvae.training))
+        return cls(
+            data=vqvae.data,
+            model=vqvae.model,
+            training=training,
+            prior=prior,
+            vqvae_training=protocol,
+        )
+
     def to_dict(self) -> dict[str, dict[str, Any]]:
         """The settings as nested dictionaries of JSON values."""
         sections = dataclasses.asdict(self)

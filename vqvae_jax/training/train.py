@@ -12,7 +12,7 @@ from vqvae_jax.models import VQVAE
 from vqvae_jax.parallel import local_devices
 from vqvae_jax.training.checkpoint import Checkpoints
 from vqvae_jax.training.codes import Codes, load_codes
-from vqvae_jax.training.config import Config, VQVAETrainingConfig
+from vqvae_jax.training.config import Config
 from vqvae_jax.training.loop import Run
 from vqvae_jax.training.model import describe, load_run, prior_for, vqvae_for
 from vqvae_jax.training.networks import CodeMaps
@@ -96,8 +96,9 @@ def _with_vqvae_of(config: Config, folder: Path) -> Config:
         found = Config.from_dict(checkpoints.run(checkpoints.latest)["config"])
     if found.prior is not None:
         raise ConfigError(f"prior.vqvae is {folder}, the run of a prior; it must be a VQ-VAE's")
-    protocol = VQVAETrainingConfig(**dataclasses.asdict(found.training))
-    return dataclasses.replace(config, model=found.model, vqvae_training=protocol)
+    assert config.prior is not None
+    found = dataclasses.replace(found, data=config.data)
+    return Config.of_prior(found, config.prior, config.training)
 
 
 def _maps_of(codes: Codes, vqvae: VQVAE) -> CodeMaps:

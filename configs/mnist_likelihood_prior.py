@@ -1,0 +1,20 @@
+"""The prior over the codes of configs/mnist_likelihood.py, for bits per dimension.
+
+    python train.py --config configs/mnist_likelihood_prior.py
+    python -m vqvae_jax evaluate --workdir runs/mnist_likelihood_prior
+
+The VQ-VAE is looked for in runs/mnist_likelihood, and trained there first if there is none.
+"""
+
+import ml_collections
+
+from configs import mnist_likelihood
+from vqvae_jax.training.config import Config, PriorConfig, TrainingConfig
+
+
+def get_config() -> ml_collections.ConfigDict:
+    return Config.of_prior(
+        Config.from_dict(mnist_likelihood.get_config().to_dict()),
+        PriorConfig(vqvae="runs/mnist_likelihood", kind="pixelcnn"),
+        TrainingConfig(batch_size=128, learning_rate=1e-3, schedule="cosine", num_epochs=5, seed=0),
+    ).to_config_dict()
