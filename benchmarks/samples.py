@@ -19,12 +19,11 @@ import optax
 from flax import nnx
 
 from vqvae_jax.data import Dataset, load_dataset
+from vqvae_jax.evaluation.samples import draw_images
 from vqvae_jax.layers import Conv
 from vqvae_jax.pixels import to_floats
-from vqvae_jax.priors import sample_codes
 from vqvae_jax.training.model import load_pair
 from vqvae_jax.training.process import keep_memory
-from vqvae_jax.training.tasks.prior import decode
 
 BATCH_SIZE = 128
 
@@ -80,16 +79,16 @@ def main() -> None:
     labels = np.arange(options.number) % classes
     height, width = prior.description["codes"]["maps"]["shape"]
     for guidance in options.guidance:
-        codes = sample_codes(
+        drawn = draw_images(
+            vqvae.model,
             prior.model,
             options.number,
             (height, width),
             key=jax.random.key(0),
-            labels=jnp.asarray(labels, jnp.int32),
+            labels=labels,
             temperature=options.temperature,
             guidance=guidance,
         )
-        drawn = np.asarray(decode(vqvae.model, codes, jax.random.key(1)))
         share = recognised(classifier, drawn, labels)
         each = [
             recognised(classifier, drawn[labels == c], labels[labels == c]) for c in range(classes)

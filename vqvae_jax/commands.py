@@ -5,7 +5,6 @@ import sys
 from pathlib import Path
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from tqdm import tqdm
 
@@ -15,13 +14,14 @@ from vqvae_jax.data.idx import read_idx, write_idx
 from vqvae_jax.errors import CheckpointError, DataError
 from vqvae_jax.evaluation import Evaluator, figures
 from vqvae_jax.evaluation.bits import bits_per_dim
+from vqvae_jax.evaluation.samples import classes_in_turn, draw_images
 from vqvae_jax.files import write_atomically
 from vqvae_jax.models import VQVAE
 from vqvae_jax.parallel import local_devices
-from vqvae_jax.priors import Prior, sample_codes
+from vqvae_jax.priors import Prior
 from vqvae_jax.training.codes import load_codes
 from vqvae_jax.training.model import SavedRun, load_pair, load_run
-from vqvae_jax.training.tasks.prior import PriorTask, decode
+from vqvae_jax.training.tasks.prior import PriorTask
 
 
 def extract(workdir: Path, archives: str | None, data_dir: str | None) -> None:
@@ -50,20 +50,23 @@ def sample(
     prior_run, vqvae_run = load_pair(workdir, vqvae)
     prior: Prior = prior_run.model
     shape = prior_run.description["codes"]["maps"]["shape"]
-    codes_key, pixels_key = jax.random.split(jax.random.key(seed))
     labels = _labels(prior, number, label)
-    codes = sample_codes(
+    if not 0 <= seed < 2**32:
+        raise ValueError(f"seed is {seed}; it must be from 0 to {2**32 - 1}")
+    if guidance != 1:
+        _check_free(prior_run)
+    images = draw_images(
+        vqvae_run.model,
         prior,
         number,
         (shape[0], shape[1]),
-        key=codes_key,
-        labels=None if labels is None else jnp.asarray(labels, jnp.int32),
+        key=jax.random.key(seed),
+        labels=labels,
         temperature=temperature,
         top_k=top_k,
         top_p=top_p,
         guidance=guidance,
     )
-    images = np.asarray(decode(vqvae_run.model, codes, pixels_key))
     write_atomically(output, figures.samples(images, labels, f"{number} samples of {workdir}"))
     print(f"{output}: {number} images")
 
@@ -80,7 +83,7 @@ def evaluate(workdir: Path, vqvae: Path | None, archives: str | None, data_dir: 
         print(task.summary(task.metrics(evaluator(task.weights, task.test_examples, 128))))
         print("no bits per dimension: the VQ-VAE has no distribution of pixels (model.head)")
         return
-    _check_free(prior_run, workdir)
+    _check_free(prior_run)
     bits = bits_per_dim(vqvae_run.model, prior, data.test_images, local_devices())
     print(f"bits per dimension of {bits.images} held-out images, at most: {bits.total:.4f}")
     print(f"  -log2 p(x | z): {bits.pixels:.4f}")
@@ -90,7 +93,7 @@ def evaluate(workdir: Path, vqvae: Path | None, archives: str | None, data_dir: 
 def compress(workdir: Path, vqvae: Path | None, source: Path, target: Path) -> None:
     """Compresses the images of a gzipped IDX file."""
     prior_run, vqvae_run = load_pair(workdir, vqvae)
-    _check_free(prior_run, workdir)
+    _check_free(prior_run)
     images = read_idx(source, axes=3)[..., None]
     expected = tuple(prior_run.description["data"]["image_shape"])
     if images.shape[1:] != expected:
@@ -138,19 +141,19 @@ def _labels(prior: Prior, number: int, label: int | None) -> np.ndarray | None:
             raise ValueError(f"label is {label}; this prior has no classes: it must not be given")
         return None
     if label is None:
-        return np.arange(number) * prior.num_classes // number
+        return classes_in_turn(prior, number)
     if not 0 <= label < prior.num_classes:
         raise ValueError(f"label is {label}; it must be from 0 to {prior.num_classes - 1}")
     return np.full(number, label)
 
 
-def _check_free(run: SavedRun, workdir: Path) -> None:
+def _check_free(run: SavedRun) -> None:
     """Refuses a prior that does not know the distribution without a class."""
     assert run.config.prior is not None
     if run.config.prior.conditional and run.config.prior.label_dropout == 0:
         raise CheckpointError(
-            f"{workdir} holds a prior that was never trained without labels; bits per dimension "
-            "need one with prior.conditional=False or with prior.label_dropout above 0"
+            f"{run.workdir} holds a prior that was never trained without labels; guidance and bits "
+            "per dimension need one that was, with prior.label_dropout above 0"
         )
 
 

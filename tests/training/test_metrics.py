@@ -73,11 +73,14 @@ def test_runs_stop_early_after_enough_evaluations_that_are_not_better():
         tested = [record(i, "test", nll=value) for i, value in enumerate(values)]
         return [*tested, record(9, nll=0.0)]  # a line of training does not count
 
-    assert not stops_early([], "nll", 1)
-    assert not stops_early(evaluations(3.0, 2.0, 1.0), "nll", 1)
-    assert stops_early(evaluations(3.0, 2.0, 2.5), "nll", 1)
-    assert stops_early(evaluations(3.0, 2.0, 2.0), "nll", 1)
-    assert not stops_early(evaluations(3.0, 2.0, 2.5), "nll", 2)
-    assert not stops_early(evaluations(3.0, 2.0, 2.5, 1.9), "nll", 2)
-    assert stops_early(evaluations(1.0, 2.0, 2.5, 1.9), "nll", 3)
-    assert not stops_early(evaluations(1.0, 2.0, 2.5, 1.9), "nll", None)
+    assert not stops_early([], "nll", 1, 1)
+    assert not stops_early(evaluations(3.0, 2.0, 1.0), "nll", 1, 1)
+    assert stops_early(evaluations(3.0, 2.0, 2.5), "nll", 1, 1)
+    assert stops_early(evaluations(3.0, 2.0, 2.0), "nll", 1, 1)
+    assert not stops_early(evaluations(3.0, 2.0, 2.5), "nll", 2, 1)
+    assert not stops_early(evaluations(3.0, 2.0, 2.5, 1.9), "nll", 2, 1)
+    assert stops_early(evaluations(1.0, 2.0, 2.5, 1.9), "nll", 3, 1)
+    assert not stops_early(evaluations(1.0, 2.0, 2.5, 1.9), "nll", None, 1)
+    # Of two steps an epoch, only those at 0, 2, ... are at an epoch's end.
+    assert stops_early(evaluations(1.0, 0.5, 2.0, 2.5, 1.9), "nll", 2, 2)
+    assert not stops_early(evaluations(3.0, 1.0, 2.0, 2.5, 1.9), "nll", 1, 2)

@@ -17,7 +17,7 @@ from flax import nnx
 from jaxtyping import Array, UInt8
 
 from vqvae_jax.coding.container import pack, unpack
-from vqvae_jax.coding.streams import Reader, Stream, Writer
+from vqvae_jax.coding.streams import OutOfStepError, Reader, Stream, Writer
 from vqvae_jax.errors import DataError
 from vqvae_jax.likelihoods import AutoregressiveHead
 from vqvae_jax.models import VQVAE
@@ -27,6 +27,9 @@ from vqvae_jax.weights import weights_digest
 
 # Images that go through the models together.
 _BATCH_SIZE = 512
+
+# Of a digest of a block's pixels.
+_CHECK_WORDS = 2
 
 
 def compress(
@@ -45,21 +48,19 @@ def compress(
 
     Raises:
         DataError: the images do not fit the VQ-VAE.
-        ValueError: the VQ-VAE has no head.
+        ValueError: the images are not uint8; the VQ-VAE has no head.
     """
+    if images.dtype != np.uint8:
+        raise ValueError(f"images have type {images.dtype}; they must be uint8")
     codec = _Codec(vqvae, prior, images.shape[1:])
     blocks = []
     for start in range(0, len(images), _BATCH_SIZE):
         writer = Writer()
         batch = images[start : start + _BATCH_SIZE]
         codec.walk(writer, len(batch), batch)
-        blocks.append(writer.words())
+        blocks.append(np.concatenate([_check_words(batch), writer.words()]))
         progress(len(batch))
-    header = {
-        "images": len(images),
-        "models": _models_digest(vqvae, prior),
-        "pixels": hashlib.sha256(np.ascontiguousarray(images).data).hexdigest(),
-    }
+    header = {"images": len(images), "models": _models_digest(vqvae, prior)}
     return pack(header, blocks)
 
 
@@ -100,17 +101,21 @@ def decompress(
     if header.get("models") != _models_digest(vqvae, prior):
         raise DataError(f"{name} was compressed with other models")
     batches = [np.zeros((0, *image_shape), np.uint8)]
-    for index, words in enumerate(blocks):
+    for index, block in enumerate(blocks):
         size = min(_BATCH_SIZE, count - index * _BATCH_SIZE)
-        batches.append(codec.walk(Reader(words), size, None))
+        check, words = np.split(block, [_CHECK_WORDS])
+        try:
+            batch = codec.walk(Reader(words), size, None)
+        except OutOfStepError:
+            batch = None
+        if batch is None or not np.array_equal(_check_words(batch), check):
+            raise DataError(
+                f"{name} cannot be decompressed here: the models compute other probabilities on "
+                "this machine, or with this version of JAX, than where it was compressed"
+            )
+        batches.append(batch)
         progress(size)
-    images = np.concatenate(batches)
-    if hashlib.sha256(images.data).hexdigest() != header.get("pixels"):
-        raise DataError(
-            f"{name} cannot be decompressed here: the models compute other probabilities on this "
-            "machine, or with this version of JAX, than where it was compressed"
-        )
-    return images
+    return np.concatenate(batches)
 
 
 class _Codec:
@@ -132,14 +137,14 @@ class _Codec:
             vqvae, lambda vqvae, codes: vqvae.decoder(vqvae.quantizer.lookup(codes))
         )
         self._prior_step = _compiled(
-            prior, lambda prior, cache, p, codes: prior.step(cache, p, codes)
+            prior, lambda prior, cache, p, codes: prior.step(cache, p, codes), donate=True
         )
         self._codes_table = _compiled(
             prior, lambda prior, *given: jax.nn.softmax(prior.logits(*given))
         )
         if isinstance(vqvae.head, AutoregressiveHead):
             self._start = _compiled(vqvae.head, lambda head, features: head.start(features))
-            self._head_step = _compiled(vqvae.head, _pixel_table)
+            self._head_step = _compiled(vqvae.head, _pixel_table, donate=True)
         else:
             self._row_table = _compiled(
                 vqvae.head, lambda head, features: jnp.exp(head.log_probs(features))
@@ -218,11 +223,22 @@ def _padded(images: np.ndarray) -> np.ndarray:
     return np.pad(images, padding)
 
 
-def _compiled(model: nnx.Module, function: Callable[..., Any]) -> Callable[..., Any]:
-    """function(model, ...), compiled."""
+def _compiled(
+    model: nnx.Module, function: Callable[..., Any], *, donate: bool = False
+) -> Callable[..., Any]:
+    """function(model, ...), compiled; `donate`: the argument after the model is used up."""
     graphdef, state = nnx.split(model)
-    run = jax.jit(lambda state, *given: function(nnx.merge(graphdef, state), *given))
-    return functools.partial(run, state)
+
+    def call(state: nnx.State, *given: Any) -> Any:
+        return function(nnx.merge(graphdef, state), *given)
+
+    return functools.partial(jax.jit(call, donate_argnums=(1,) if donate else ()), state)
+
+
+def _check_words(images: np.ndarray) -> np.ndarray:
+    """The words at the beginning of a block that tell whether its images came out right."""
+    digest = hashlib.sha256(np.ascontiguousarray(images).data).digest()
+    return np.frombuffer(digest, "<u4")[:_CHECK_WORDS].astype(np.uint32)
 
 
 def _models_digest(vqvae: VQVAE, prior: Prior) -> str:

@@ -53,7 +53,7 @@ def unpack(content: bytes, name: str) -> tuple[dict[str, Any], list[np.ndarray]]
     body, digest = content[:-_DIGEST_SIZE], content[-_DIGEST_SIZE:]
     if hashlib.sha256(body).digest() != digest:
         raise DataError(f"{name} is damaged: its content has not the digest at its end")
-    rest, text = _take(body[len(_MAGIC) :], 1, name)
+    start, text = _take(body, len(_MAGIC), 1, name)
     try:
         header = json.loads(text)
     except (ValueError, RecursionError) as error:
@@ -61,17 +61,18 @@ def unpack(content: bytes, name: str) -> tuple[dict[str, Any], list[np.ndarray]]
     if not isinstance(header, dict):
         raise DataError(f"{name} is damaged: its header is not an object")
     blocks = []
-    while rest:
-        rest, words = _take(rest, 4, name)
+    while start < len(body):
+        start, words = _take(body, start, 4, name)
         blocks.append(np.frombuffer(words, "<u4").astype(np.uint32))
     return header, blocks
 
 
-def _take(content: bytes, size: int, name: str) -> tuple[bytes, bytes]:
-    """What follows a piece of counted elements of `size` bytes, and the piece."""
-    if len(content) < 4:
+def _take(content: bytes, start: int, size: int, name: str) -> tuple[int, bytes]:
+    """A piece of counted elements of `size` bytes, after where it ends."""
+    first = start + 4
+    if first > len(content):
         raise DataError(f"{name} is damaged: it ends within a length")
-    end = 4 + size * struct.unpack("<I", content[:4])[0]
+    end = first + size * struct.unpack_from("<I", content, start)[0]
     if end > len(content):
         raise DataError(f"{name} is damaged: a piece is longer than what is left")
-    return content[end:], content[4:end]
+    return end, content[first:end]

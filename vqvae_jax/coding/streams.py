@@ -27,6 +27,10 @@ class Stream(Protocol):
         """
 
 
+class OutOfStepError(ValueError):
+    """The words were not written with the probabilities that they are read with."""
+
+
 class Writer:
     """Writes symbols."""
 
@@ -37,7 +41,7 @@ class Writer:
         """See `Stream.code`."""
         assert symbols is not None
         for part in _parts(probabilities):
-            self._coder.encode(symbols[part], _model, probabilities[part])
+            self._coder.encode(symbols[part], _model, _table(probabilities[part]))
         return symbols
 
     def words(self) -> np.ndarray:
@@ -52,13 +56,28 @@ class Reader:
         self._coder = constriction.stream.queue.RangeDecoder(words)
 
     def code(self, probabilities: np.ndarray, symbols: np.ndarray | None) -> np.ndarray:
-        """See `Stream.code`."""
-        return np.concatenate(
-            [self._coder.decode(_model, probabilities[part]) for part in _parts(probabilities)]
-        )
+        """See `Stream.code`.
+
+        Raises:
+            OutOfStepError: no symbol has such words. Not every wrong word is noticed.
+        """
+        read = [np.zeros(len(probabilities) if probabilities.shape[1] == 1 else 0, np.int32)]
+        try:
+            for part in _parts(probabilities):
+                read.append(self._coder.decode(_model, _table(probabilities[part])))
+        except AssertionError as error:  # what constriction raises
+            raise OutOfStepError(str(error)) from error
+        return np.concatenate(read)
+
+
+def _table(probabilities: np.ndarray) -> np.ndarray:
+    """In float64, in which the coder's sums cannot pass the total by rounding."""
+    return probabilities.astype(np.float64)
 
 
 def _parts(probabilities: np.ndarray) -> list[slice]:
     count, size = probabilities.shape
+    if size == 1:  # nothing to be said
+        return []
     step = max(1, _MAX_NUMBERS // size)
     return [slice(start, start + step) for start in range(0, count, step)]

@@ -79,14 +79,15 @@ def bits_per_dim(
     """
     if vqvae.head is None:
         raise ValueError("the VQ-VAE has no head; without a distribution there are no bits")
-    graphdef, state = nnx.split((vqvae, vqvae.head, prior))
+    graphdef, state = nnx.split((vqvae, prior))
 
     def of_part(state: nnx.State, images: Array) -> tuple[_Nats, None]:
-        vqvae, head, prior = nnx.merge(graphdef, state)
+        vqvae, prior = nnx.merge(graphdef, state)
+        assert vqvae.head is not None
         codes = vqvae.encode(to_floats(images))
         features = vqvae.decoder(vqvae.quantizer.lookup(codes))
         return _Nats(
-            pixels=jnp.sum(head.nll(features, images)),
+            pixels=jnp.sum(vqvae.head.nll(features, images)),
             codes=nll(prior, codes) * codes.size,
         ), None
 

@@ -57,21 +57,24 @@ def samples(images: np.ndarray, labels: np.ndarray | None, title: str) -> bytes:
         labels: int [N], written above the images; None: nothing is.
         title: one line.
     """
-    columns = math.ceil(math.sqrt(len(images)))
-    lines = -(-len(images) // columns)
-    aspect = images.shape[1] / images.shape[2]
-    cell = 0.85
-    room = 0.18 if labels is not None else 0.04
-    figure = _figure(cell * columns, (cell * aspect + room) * lines + 0.4)
-    grid = figure.subplots(lines, columns, squeeze=False)
-    for axes in grid.flat:
-        axes.set_axis_off()
-    for index, (axes, image) in enumerate(zip(grid.flat, images, strict=False)):
-        shown = np.clip(image + 0.5, 0, 1).squeeze()
-        axes.imshow(shown, cmap="gray", vmin=0, vmax=1, interpolation="nearest")
+    count, height, width, channels = images.shape
+    columns = math.ceil(math.sqrt(count))
+    lines = -(-count // columns)
+    top = 2 if labels is None else 2 + height // 4  # pixels above an image
+    cell = (height + top, width + 2)
+    sheet = np.ones((lines * cell[0], columns * cell[1], channels))
+    figure = _figure(
+        max(4.0, 0.85 * columns), 0.85 * columns * sheet.shape[0] / sheet.shape[1] + 0.4
+    )
+    axes = figure.subplots()
+    for index, image in enumerate(images):
+        y, x = index // columns * cell[0] + top, index % columns * cell[1]
+        sheet[y : y + height, x : x + width] = np.clip(image + 0.5, 0, 1)
         if labels is not None:
-            axes.set_title(str(labels[index]), fontsize=7, pad=1)
-    figure.suptitle(title, fontsize=9)
+            axes.text(x + width / 2, y - 1, str(labels[index]), fontsize=7, ha="center")
+    axes.imshow(sheet.squeeze(), cmap="gray", vmin=0, vmax=1, interpolation="nearest")
+    axes.set_axis_off()
+    axes.set_title(title, fontsize=9)
     return _png(figure)
 
 

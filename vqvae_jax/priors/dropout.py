@@ -18,11 +18,11 @@ def dropout(
 
     Args:
         x: [B, ...].
-        rate: in [0, 1); rounded to a multiple of 1 / 256.
+        rate: in [0, 1); rounded to a multiple of 1 / 256 of at most 255 / 256.
         keys: one for each example; None: x as it is.
         site: in the network, which has its own draws.
     """
-    level = round(rate * _LEVELS)
+    level = min(round(rate * _LEVELS), _LEVELS - 1)
     if keys is None or level == 0:
         return x
     size = math.prod(x.shape[1:])

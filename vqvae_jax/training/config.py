@@ -1,195 +1,21 @@
-"""The one description of a run: every setting, its default and its range."""
+"""The one description of a run, from its sections to JSON and flags and back."""
 
 import dataclasses
-import re
-from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar
+from collections.abc import Mapping
+from typing import Any
 
 import ml_collections
 from ml_collections import config_dict
 
 from vqvae_jax.errors import ConfigError
-from vqvae_jax.training.networks import HEADS, PRIORS
-from vqvae_jax.training.registry import ESTIMATORS, RECIPES
-from vqvae_jax.training.settings import (
-    Rule,
-    Section,
-    choice,
-    flag,
-    folder,
-    integer,
-    integers,
-    number,
-    setting,
+from vqvae_jax.training.sections import (
+    DataConfig,
+    ModelConfig,
+    PriorConfig,
+    TrainingConfig,
+    VQVAETrainingConfig,
 )
-
-
-def _is_share(value: float) -> bool:
-    return 0 <= value < 1
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class DataConfig(Section):
-    """Where the pixels come from.
-
-    Attributes:
-        name: the data set: mnist, fashion_mnist, kmnist, or a name of your own for archives of your
-            own.
-        archives: a folder with its four IDX archives; None to look in the usual places.
-        data_dir: TFDS's folder for prepared data; None for TFDS_DATA_DIR or ~/tensorflow_datasets.
-        allow_sample: whether 5,000 embedded images may stand in for MNIST where it cannot be had.
-    """
-
-    section: ClassVar[str] = "data"
-
-    name: str = setting(
-        Rule(
-            str,
-            "lower-case letters, digits and underscores, starting with a letter",
-            lambda value: (
-                isinstance(value, str) and bool(re.fullmatch("[a-z][a-z0-9_]{0,99}", value))
-            ),
-        )
-    )
-    archives: str | None = setting(folder(), None)
-    data_dir: str | None = setting(folder(), None)
-    allow_sample: bool = setting(flag(changeable=True), True)
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class ModelConfig(Section):
-    """The VQ-VAE.
-
-    Attributes:
-        quantizer: its name in `training.registry`. The settings after num_embeddings keep their
-            defaults with quantizers that do not take them.
-        embedding_dim: D, numbers in a latent vector.
-        num_embeddings: K, codes in each codebook.
-        commitment_cost: beta, the weight of the commitment loss.
-        estimator: of the gradient. With nsvq and diveq, vq has neither codebook nor commitment
-            loss.
-        revival_threshold: share of its fair share below which a code is replaced; 0: never.
-        kmeans_init: whether the codes begin as k-means centres of the first batch.
-        levels: of each number, for fsq.
-        num_quantizers: how many in a row, for residual and grouped_residual.
-        codebook_dim: numbers in a code after the projection, for the projected ones.
-        temperature: for sampled, entropy, gumbel, lfq and bsq.
-        entropy_cost: weight of the entropy loss, for entropy, lfq and bsq.
-        head: the distribution of pixels, by its name in `training.registry`; none: the decoder
-            gives the image, and the loss is the squared error.
-        head_dim: channels of the decoder's features, for a head; and of the autoregressive one.
-        num_mixtures: logistic distributions in a mixture, for the head logistic_mixture.
-    """
-
-    section: ClassVar[str] = "model"
-
-    quantizer: str = setting(choice(RECIPES), "vq")
-    embedding_dim: int = setting(integer(1, 2**16))
-    num_embeddings: int = setting(integer(1, 2**24))
-    commitment_cost: float = setting(
-        number("a finite number of at least 0", lambda value: value >= 0), 0.25
-    )
-    estimator: str = setting(choice(ESTIMATORS), "straight_through")
-    revival_threshold: float = setting(number("a number of at least 0 and below 1", _is_share), 0.0)
-    kmeans_init: bool = setting(flag(), False)
-    levels: Sequence[int] = setting(integers(2, (8, 4, 4)), ())
-    num_quantizers: int = setting(integer(1, 64), 1)
-    codebook_dim: int = setting(integer(1, 2**16), 8)
-    temperature: float = setting(number("a finite number above 0", lambda value: value > 0), 1.0)
-    entropy_cost: float = setting(
-        number("a finite number of at least 0", lambda value: value >= 0), 0.1
-    )
-    head: str = setting(choice(["none", *HEADS]), "none")
-    head_dim: int = setting(integer(1, 2**16), 32)
-    num_mixtures: int = setting(integer(1, 2**16), 10)
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.num_embeddings * self.embedding_dim > 2**30:
-            raise ConfigError(
-                f"model.num_embeddings times model.embedding_dim is "
-                f"{self.num_embeddings * self.embedding_dim}; it must be at most {2**30}"
-            )
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class TrainingConfig(Section):
-    """The protocol.
-
-    Attributes:
-        batch_size: images a step; the last batch of an epoch may be smaller.
-        learning_rate: Adam's step size.
-        schedule: of the step size: constant, or cosine, from learning_rate to 0 at the end of
-            num_epochs, which a resumed run may then not change.
-        num_epochs: passes over the training images.
-        max_steps: where to stop although epochs are left; None to go through all.
-        seed: of the initial values and of the order of the images.
-        devices: how many devices share a batch (GPUs, TPU cores, or CPU cores); None for all. Of
-            them the largest number that divides the batch works on it.
-        log_every: steps between two lines of training metrics (there is one at every epoch's end
-            too).
-        checkpoint_every: steps between two checkpoints (there is one at every epoch's end too).
-        patience: after how many evaluations in a row without a better one the run stops; None: it
-            does not.
-    """
-
-    section: ClassVar[str] = "training"
-
-    batch_size: int = setting(integer(1, 2**31 - 1))
-    learning_rate: float = setting(number("a finite number above 0", lambda value: value > 0))
-    schedule: str = setting(choice(["constant", "cosine"]), "constant")
-    num_epochs: int = setting(integer(1, 10**9, changeable=True))
-    max_steps: int | None = setting(integer(1, 10**18, optional=True, changeable=True), None)
-    seed: int = setting(integer(0, 2**32 - 1))
-    devices: int | None = setting(integer(1, 2**16, optional=True, changeable=True), None)
-    log_every: int = setting(integer(1, 10**18, changeable=True), 100)
-    checkpoint_every: int = setting(integer(1, 10**18, changeable=True), 500)
-    patience: int | None = setting(integer(1, 10**9, optional=True, changeable=True), None)
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class VQVAETrainingConfig(TrainingConfig):
-    """The protocol of the VQ-VAE that a prior is for, where there is no run of one yet."""
-
-    section: ClassVar[str] = "vqvae_training"
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class PriorConfig(Section):
-    """A prior over the codes of a VQ-VAE.
-
-    Attributes:
-        vqvae: the folder of the VQ-VAE's run. Where it holds none, one is trained there first, as
-            the sections model and vqvae_training say; one that is not finished goes on.
-        kind: its name in `training.registry`.
-        channels: C, numbers in a vector of features.
-        dilations: of the gated layers, for pixelcnn.
-        num_layers: blocks, for transformer.
-        num_heads: heads of the attention, for transformer.
-        dropout: share of the features that training leaves out, for transformer.
-        conditional: whether the prior knows the images' labels.
-        label_dropout: share of the labels that training leaves out, for guidance.
-    """
-
-    section: ClassVar[str] = "prior"
-
-    vqvae: str = setting(folder(optional=False))
-    kind: str = setting(choice(PRIORS))
-    channels: int = setting(integer(1, 2**16), 128)
-    dilations: Sequence[int] = setting(integers(1, (1, 2, 1)), (1, 2, 1))
-    num_layers: int = setting(integer(1, 2**10), 6)
-    num_heads: int = setting(integer(1, 2**10), 4)
-    dropout: float = setting(number("a number of at least 0 and below 1", _is_share), 0.0)
-    conditional: bool = setting(flag(), False)
-    label_dropout: float = setting(number("a number of at least 0 and below 1", _is_share), 0.0)
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.label_dropout and not self.conditional:
-            raise ConfigError(
-                f"prior.label_dropout is {self.label_dropout}; where prior.conditional is False it "
-                "must be 0.0"
-            )
+from vqvae_jax.training.settings import Rule
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

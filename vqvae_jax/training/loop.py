@@ -32,6 +32,17 @@ from vqvae_jax.training.tasks import Task
 _STEPS_ON_ACCELERATOR = 10
 
 
+def steps_per_epoch(settings: TrainingConfig, num_images: int) -> int:
+    """How many batches an epoch has; the last one may be smaller."""
+    return math.ceil(num_images / settings.batch_size)
+
+
+def last_step(settings: TrainingConfig, num_images: int) -> int:
+    """How many steps a run takes, if it does not stop early."""
+    steps = settings.num_epochs * steps_per_epoch(settings, num_images)
+    return steps if settings.max_steps is None else min(steps, settings.max_steps)
+
+
 class Run:
     """A run: what it computes with, and how far it has come.
 
@@ -43,8 +54,7 @@ class Run:
         checkpoints: the run's.
 
     Raises:
-        ConfigError: the batch is larger than an epoch, or the checkpoints are of a run with other
-            settings or other data.
+        ConfigError: the checkpoints are of a run with other settings or other data.
         CheckpointError: a checkpoint or the log cannot be read.
     """
 
@@ -58,10 +68,8 @@ class Run:
     ):
         self.task, self.settings, self.devices = task, settings, devices
         self.workdir, self.checkpoints = workdir, checkpoints
-        self.steps_per_epoch = math.ceil(task.num_images / settings.batch_size)
-        self.last_step = settings.num_epochs * self.steps_per_epoch
-        if settings.max_steps is not None:
-            self.last_step = min(self.last_step, settings.max_steps)
+        self.steps_per_epoch = steps_per_epoch(settings, task.num_images)
+        self.last_step = last_step(settings, task.num_images)
 
         rate: optax.ScalarOrSchedule = settings.learning_rate
         if settings.schedule == "cosine":
@@ -102,8 +110,7 @@ class Run:
 
     def train(self) -> None:
         """Takes the steps that are left, if any are."""
-        patience = self.settings.patience
-        if stops_early(read_records(self.workdir, self.step), self.task.goal, patience):
+        if self._stops_early(read_records(self.workdir, self.step)):
             print(
                 f"{self.workdir}: this run has stopped early, {self.step} steps are done; "
                 "a higher training.patience would go on"
@@ -176,14 +183,17 @@ class Run:
                     log.flush()
                     self.checkpoints.save(self.step, self.state, self.task.description, goal)
                 clock += time.perf_counter() - pause
-                if to_evaluate and stops_early(log.records, self.task.goal, settings.patience):
+                if to_evaluate and self._stops_early(log.records):
                     bar.write(
-                        f"stopped early: the last {settings.patience} evaluations were not better",
+                        f"stopped early: the last {settings.patience} epochs were not better",
                         file=sys.stdout,
                     )
                     return
             if epoch_is_over:
                 order = self._order()
+
+    def _stops_early(self, records: list[Record]) -> bool:
+        return stops_early(records, self.task.goal, self.settings.patience, self.steps_per_epoch)
 
     def _order(self) -> np.ndarray:
         """The order of the images in the epoch that the next step belongs to."""

@@ -77,15 +77,22 @@ def read_records(workdir: Path, last_step: int) -> list[Record]:
     return [record for record in lines if record["step"] <= last_step]
 
 
-def stops_early(records: list[Record], goal: str, patience: int | None) -> bool:
-    """Whether the best evaluation lies `patience` evaluations or more back; never with None.
+def stops_early(
+    records: list[Record], goal: str, patience: int | None, steps_per_epoch: int
+) -> bool:
+    """Whether the best epoch's end lies `patience` epochs or more back; never with None.
 
     Args:
         records: a run's log.
         goal: the held-out metric that is the lower the better.
         patience: at least 1, or None.
+        steps_per_epoch: an evaluation within an epoch, where a run was to pause, does not count.
     """
-    values = [record[goal] for record in records if record["split"] == "test"]
+    values = [
+        record[goal]
+        for record in records
+        if record["split"] == "test" and record["step"] % steps_per_epoch == 0
+    ]
     if patience is None or not values:
         return False
     return len(values) - 1 - values.index(min(values)) >= patience

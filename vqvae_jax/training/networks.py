@@ -1,7 +1,7 @@
 """Priors and heads by name: what `prior.kind` and `model.head` may be, and what each takes."""
 
 import dataclasses
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from flax import nnx
@@ -48,7 +48,7 @@ def build_head(model: ModelConfig, out_dim: int, rngs: nnx.Rngs) -> PixelHead | 
         ValueError: a setting is given that the head does not take.
     """
     takes = _HEAD_SETTINGS.get(model.head, ())
-    _refuse_others(model, "model", f"the head {model.head}", takes, ("head_dim", "num_mixtures"))
+    model.refuse_others(f"the head {model.head}", takes, ("head_dim", "num_mixtures"))
     return None if model.head == "none" else HEADS[model.head](model, out_dim, rngs)
 
 
@@ -60,7 +60,7 @@ def build_prior(prior: PriorConfig, maps: CodeMaps, rngs: nnx.Rngs) -> Prior:
     """
     others = {name for names in _PRIOR_SETTINGS.values() for name in names}
     takes = _PRIOR_SETTINGS[prior.kind]
-    _refuse_others(prior, "prior", f"the prior {prior.kind}", takes, others)
+    prior.refuse_others(f"the prior {prior.kind}", takes, others)
     return PRIORS[prior.kind](
         prior,
         maps,
@@ -68,19 +68,6 @@ def build_prior(prior: PriorConfig, maps: CodeMaps, rngs: nnx.Rngs) -> Prior:
         num_classes=maps.num_classes if prior.conditional else None,
         rngs=rngs,
     )
-
-
-def _refuse_others(
-    settings: Any, section: str, who: str, takes: Collection[str], names: Collection[str]
-) -> None:
-    """Raises ValueError where one of `names` is given that is not among those that it `takes`."""
-    for field in dataclasses.fields(settings):
-        given = getattr(settings, field.name)
-        if field.name in names and field.name not in takes and given != field.default:
-            raise ValueError(
-                f"{section}.{field.name} is {given!r}; {who} does not take it: "
-                f"it must be {field.default!r}"
-            )
 
 
 HEADS: Mapping[str, Callable[[ModelConfig, int, nnx.Rngs], PixelHead]] = {

@@ -42,13 +42,8 @@ def build_quantizer(model: ModelConfig, rngs: nnx.Rngs) -> q.Quantizer:
         ValueError: a setting is given that the quantizer does not take, or does not fit it.
     """
     recipe = RECIPES[model.quantizer]
-    for field in dataclasses.fields(model):
-        given = getattr(model, field.name)
-        if field.name not in recipe.settings | _ALWAYS | _OF_THE_HEAD and given != field.default:
-            raise ValueError(
-                f"model.{field.name} is {given!r}; the quantizer {model.quantizer} does not take "
-                f"it: it must be {field.default!r}"
-            )
+    others = {field.name for field in dataclasses.fields(model)} - _ALWAYS - _OF_THE_HEAD
+    model.refuse_others(f"the quantizer {model.quantizer}", recipe.settings, others)
     quantizer = recipe.build(model, rngs)
     for name in ("embedding_dim", "num_embeddings"):
         if getattr(model, name) != getattr(quantizer, name):

@@ -2,7 +2,7 @@
 
 import dataclasses
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from typing import Any, ClassVar
 
 from vqvae_jax.errors import ConfigError
@@ -98,4 +98,23 @@ class Section:
             if not rule.check(value):
                 raise ConfigError(
                     f"{self.section}.{field.name} is {value!r}; it must be {rule.allowed}"
+                )
+
+    def refuse_others(self, who: str, takes: Collection[str], names: Collection[str]) -> None:
+        """Refuses settings that have no effect.
+
+        Args:
+            who: would have to take them.
+            takes: the names of those that it takes.
+            names: of those to look at.
+
+        Raises:
+            ValueError: another of them is given, that is, is not its default.
+        """
+        for field in dataclasses.fields(self):
+            given = getattr(self, field.name)
+            if field.name in names and field.name not in takes and given != field.default:
+                raise ValueError(
+                    f"{self.section}.{field.name} is {given!r}; {who} does not take it: "
+                    f"it must be {field.default!r}"
                 )

@@ -4,21 +4,22 @@ import dataclasses
 from pathlib import Path
 from typing import Any
 
+import jax
 import numpy as np
 
 from vqvae_jax.data import Dataset, load_dataset
 from vqvae_jax.errors import ConfigError, DataError
-from vqvae_jax.models import VQVAE
 from vqvae_jax.parallel import local_devices
 from vqvae_jax.training.checkpoint import Checkpoints
-from vqvae_jax.training.codes import Codes, load_codes
+from vqvae_jax.training.codes import load_codes
 from vqvae_jax.training.config import Config
-from vqvae_jax.training.loop import Run
-from vqvae_jax.training.model import describe, load_run, prior_for, vqvae_for
+from vqvae_jax.training.loop import Run, last_step, steps_per_epoch
+from vqvae_jax.training.metrics import read_records, stops_early
+from vqvae_jax.training.model import describe, load_model, prior_for, vqvae_for
 from vqvae_jax.training.networks import CodeMaps
 from vqvae_jax.training.tasks import Task
 from vqvae_jax.training.tasks.prior import PriorTask
-from vqvae_jax.training.tasks.vqvae import VQVAETask
+from vqvae_jax.training.tasks.vqvae import VQVAETask, goal_of
 from vqvae_jax.weights import weights_digest
 
 
@@ -44,8 +45,11 @@ def train(config: Config, workdir: Path) -> None:
         TrainingError: the loss became NaN or infinite.
         OSError: `workdir` cannot be written.
     """
+    _train(config, load_dataset(**dataclasses.asdict(config.data)), workdir)
+
+
+def _train(config: Config, data: Dataset, workdir: Path) -> None:
     devices = local_devices(config.training.devices)
-    data = load_dataset(**dataclasses.asdict(config.data))
     if config.training.batch_size > len(data.train_images):
         raise ConfigError(
             f"training.batch_size is {config.training.batch_size}; it must be at most "
@@ -62,19 +66,21 @@ def train(config: Config, workdir: Path) -> None:
 
 def _prior_task(config: Config, data: Dataset, workdir: Path) -> PriorTask:
     assert config.prior is not None
-    label_dropout = config.prior.label_dropout
-    folder = Path(config.prior.vqvae).expanduser()
-    if folder.resolve() == workdir.resolve():
+    folder = Path(config.prior.vqvae).expanduser().resolve()
+    if folder == workdir.resolve():
         raise ConfigError(f"prior.vqvae is {folder}, the run's own folder; it must be another")
-    config = _with_vqvae_of(config, folder)
-    vqvae_config = Config(
-        data=config.data, model=config.model, training=config.vqvae_training or config.training
+    found = _run_in(folder)
+    vqvae_config = _vqvae_of(config) if found is None else found.config
+    config = Config.of_prior(
+        dataclasses.replace(vqvae_config, data=config.data), config.prior, config.training
     )
-    train(vqvae_config, folder)
-    vqvae: VQVAE = load_run(folder).model
+    maps = _maps_of(config, data)
+    prior = prior_for(config, maps)  # now: its settings may be wrong, and the VQ-VAE takes long
+    if found is None or not found.is_finished(data):
+        here = dataclasses.replace(vqvae_config.training, devices=config.training.devices)
+        _train(dataclasses.replace(_vqvae_of(config), training=here), data, folder)
+    vqvae = load_model(folder)
     codes = load_codes(vqvae, data, folder / "codes.npz")
-    maps = _maps_of(codes, vqvae)
-    prior = prior_for(config, maps)
     description: dict[str, Any] = describe(config, data) | {
         "codes": {
             "source": str(folder),
@@ -83,31 +89,61 @@ def _prior_task(config: Config, data: Dataset, workdir: Path) -> PriorTask:
             "maps": dataclasses.asdict(maps),
         }
     }
-    return PriorTask(prior, vqvae, codes, label_dropout, description)
+    assert config.prior is not None
+    return PriorTask(prior, vqvae, codes, config.prior.label_dropout, description)
 
 
-def _with_vqvae_of(config: Config, folder: Path) -> Config:
-    """The config, with model and protocol of the run that a folder holds, if it holds one."""
+def _vqvae_of(config: Config) -> Config:
+    """The run of the VQ-VAE, of a prior's config."""
+    assert config.vqvae_training is not None
+    return Config(data=config.data, model=config.model, training=config.vqvae_training)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Found:
+    """The run of a VQ-VAE that a folder holds, after so many steps."""
+
+    folder: Path
+    config: Config
+    step: int
+
+    def is_finished(self, data: Dataset) -> bool:
+        """Whether its own command would take no more steps."""
+        settings, images = self.config.training, len(data.train_images)
+        records = read_records(self.folder, self.step)
+        goal = goal_of(self.config.model.head != "none")
+        return self.step >= last_step(settings, images) or stops_early(
+            records, goal, settings.patience, steps_per_epoch(settings, images)
+        )
+
+
+def _run_in(folder: Path) -> _Found | None:
+    """The run of a VQ-VAE that a folder holds, if it holds one; leaves the folder as it is.
+
+    Raises:
+        ConfigError: it is the run of a prior.
+    """
     if not (folder / "checkpoints").is_dir():
-        return config
+        return None
     with Checkpoints(folder, read_only=True) as checkpoints:
         if checkpoints.latest is None:
-            return config
-        found = Config.from_dict(checkpoints.run(checkpoints.latest)["config"])
-    if found.prior is not None:
-        raise ConfigError(f"prior.vqvae is {folder}, the run of a prior; it must be a VQ-VAE's")
-    assert config.prior is not None
-    found = dataclasses.replace(found, data=config.data)
-    return Config.of_prior(found, config.prior, config.training)
+            return None
+        config = Config.from_dict(checkpoints.run(checkpoints.latest)["config"])
+        if config.prior is not None:
+            raise ConfigError(f"prior.vqvae is {folder}, the run of a prior; it must be a VQ-VAE's")
+        return _Found(folder, config, checkpoints.latest)
 
 
-def _maps_of(codes: Codes, vqvae: VQVAE) -> CodeMaps:
-    num_classes = int(codes.train_labels.max()) + 1
-    if np.any(codes.test_labels >= num_classes):
+def _maps_of(config: Config, data: Dataset) -> CodeMaps:
+    """What the code maps will be."""
+    num_classes = int(data.train_labels.max()) + 1
+    if np.any(data.test_labels >= num_classes):
         raise DataError(
-            f"the test split has the label {codes.test_labels.max()}; "
+            f"the test split has the label {data.test_labels.max()}; "
             f"it must be below {num_classes}, like the training split's"
         )
-    height, width = codes.train_codes.shape[1:3]
+    vqvae = vqvae_for(_vqvae_of(config), data)
+    images = jax.ShapeDtypeStruct((1, *data.train_images.shape[1:]), np.float32)
+    height, width = jax.eval_shape(vqvae.encode, images).shape[1:3]
     quantizer = vqvae.quantizer
     return CodeMaps((height, width), quantizer.num_embeddings, quantizer.num_codebooks, num_classes)

@@ -14,10 +14,11 @@ from jax.sharding import Mesh
 from jaxtyping import Array
 
 from vqvae_jax.evaluation import figures
+from vqvae_jax.evaluation.samples import classes_in_turn, draw_images
 from vqvae_jax.files import write_atomically
 from vqvae_jax.models import VQVAE
 from vqvae_jax.parallel import sum_over_images
-from vqvae_jax.priors import Prior, drop_labels, nll, sample_codes
+from vqvae_jax.priors import Prior, drop_labels, nll
 from vqvae_jax.quantizers import Leaf
 from vqvae_jax.training.codes import Codes
 from vqvae_jax.training.tasks.base import Task, Weights
@@ -128,7 +129,10 @@ class PriorTask(Task):
         title: str,
     ) -> None:
         """See `Task.draw`: samples.png, training.png."""
-        images, labels = draw_samples(model, self.vqvae, self.test_examples[0].shape[1:3])
+        labels = classes_in_turn(model, _SAMPLES)
+        shape = self.test_examples[0].shape[1:3]
+        key = jax.random.key(0)
+        images = draw_images(self.vqvae, model, _SAMPLES, shape, key=key, labels=labels)
         pictures = {
             "samples": figures.samples(images, labels, f"samples; {title}"),
             "training": figures.training(records, ["nll", "bits_per_image"]),
@@ -139,29 +143,6 @@ class PriorTask(Task):
     def _loss(self, prior: Prior, batch: CodesAndLabels, keys: Array | None) -> Array:
         codes, labels = batch
         return nll(prior, codes, None if self.num_classes is None else labels, keys=keys)
-
-
-def draw_samples(
-    prior: Prior, vqvae: VQVAE, shape: tuple[int, int]
-) -> tuple[np.ndarray, np.ndarray | None]:
-    """Images [64, H, W, C] for a picture of a prior, and their labels; always of the same key."""
-    labels = None
-    if prior.num_classes is not None:
-        labels = np.arange(_SAMPLES) * prior.num_classes // _SAMPLES
-    codes = sample_codes(
-        prior,
-        _SAMPLES,
-        shape,
-        key=jax.random.key(0),
-        labels=None if labels is None else jnp.asarray(labels, jnp.int32),
-    )
-    return np.asarray(decode(vqvae, codes, jax.random.key(1))), labels
-
-
-@nnx.jit
-def decode(vqvae: VQVAE, codes: Array, key: jax.Array) -> Array:
-    """`VQVAE.decode`, compiled; the key is for a model with a head."""
-    return vqvae.decode(codes, key=key)
 
 
 def _totals(loss: Array, count: int) -> PriorTotals:

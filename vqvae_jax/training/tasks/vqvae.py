@@ -19,6 +19,11 @@ from vqvae_jax.training.tasks.base import Task, Weights
 from vqvae_jax.training.tasks.gradients import Seen, batch_gradients
 
 
+def goal_of(has_head: bool) -> str:
+    """The held-out metric that a VQ-VAE's run lowers."""
+    return "bits_per_dim" if has_head else "nmse"
+
+
 class VQVAETask(Task):
     """Learns a VQ-VAE from images.
 
@@ -29,7 +34,7 @@ class VQVAETask(Task):
     """
 
     def __init__(self, model: VQVAE, data: Dataset, description: dict[str, Any]):
-        goal = "nmse" if model.head is None else "bits_per_dim"
+        goal = goal_of(model.head is not None)
         super().__init__(model, data.train_images, data.test_images, goal, description)
         self.quantizer, self.data = model.quantizer, data
         self.has_head = model.head is not None

@@ -1,6 +1,6 @@
 """Compresses the held-out images with a prior and its VQ-VAE, beside general compressors.
 
-    python benchmarks/compression.py --workdir runs/mnist_likelihood_prior
+    python benchmarks/lossless.py --workdir runs/mnist_likelihood_prior
 
 Every method takes the same images and has to give them back, which is checked. xz and bz2 see the
 split as one file of raw pixels, at their best settings; WebP (lossless) and PNG one image at a
