@@ -1,6 +1,6 @@
-"""configs/mnist_prior.py with a transformer, with dropout and a falling step size.
+"""configs/mnist_prior.py with a transformer of 4 blocks in place of the PixelCNN: 8 epochs.
 
-python train.py --config configs/mnist_prior_transformer.py
+    python train.py --config configs/mnist_prior_transformer.py
 """
 
 import ml_collections
@@ -11,6 +11,8 @@ from configs import mnist_prior
 def get_config() -> ml_collections.ConfigDict:
     config = mnist_prior.get_config()
     config.prior.kind = "transformer"
-    config.prior.dropout = 0.1
+    config.prior.num_layers = 4
+    config.prior.dropout = 0.05
+    config.training.num_epochs = 8
     config.training.schedule = "cosine"
     return config

@@ -73,9 +73,10 @@ class Case:
             graphdef,
             jax.tree.map(lambda x: jnp.asarray(random.randn(*x.shape), x.dtype) / 4, state),
         )
-        # Features that leave every pixel a probability above the 2^-24 that the coder can give.
-        last = vqvae.decoder.convs[-1]
-        last.kernel[...] = last.kernel[...] / 8
+        # Distributions that differ from pixel to pixel, and leave each value more than 2^-24, the
+        # least that the coder gives.
+        for layer, factor in ((vqvae.decoder.convs[-1], 1 / 8), (vqvae.head.out, 3)):
+            layer.kernel[...] = factor * layer.kernel[...]
         return vqvae, prior
 
 

@@ -3,6 +3,7 @@
 import dataclasses
 import gzip
 import json
+import shutil
 import signal
 from pathlib import Path
 from types import SimpleNamespace
@@ -63,6 +64,10 @@ def train_here(root, workdir, *, vqvae, **settings):
         section, name = path.split(".")
         config[section][name] = str(value) if isinstance(value, Path) else value
     train(Config.from_dict(config), workdir)
+
+
+# python -m vqvae_jax, in a process of its own.
+COMMANDS = "import sys; from vqvae_jax.__main__ import main; sys.exit(main())"
 
 
 @pytest.fixture
@@ -156,8 +161,10 @@ def test_a_killed_vqvae_is_finished_first(tmp_path, folders):
 def test_the_vqvae_that_is_there_is_taken_as_it_is(tmp_path, folders, whole_run):
     """Its own settings count, not those of the prior's config."""
     workdir = tmp_path / "run"
-    settings = {"model__num_embeddings": 7, "training__max_steps": 2}
+    before = {path: path.stat().st_mtime_ns for path in whole_run[1].rglob("*")}
+    settings = {"model__num_embeddings": 7, "training__max_steps": 2, "training__devices": 1}
     train_here(folders, workdir, vqvae=whole_run[1], **settings)
+    assert before == {path: path.stat().st_mtime_ns for path in whole_run[1].rglob("*")}
     described = json.loads((workdir / "run.json").read_text())
     assert described["config"]["model"]["num_embeddings"] == 128
     assert described["config"]["model"]["head"] == "categorical"
@@ -229,6 +236,33 @@ def test_bad_arguments_get_one_line(tmp_path, whole_run, commands, arguments, st
     assert not output.exists()
 
 
+def test_what_needs_no_class_needs_to_have_learnt_it(tmp_path, folders, whole_run, commands):
+    workdir, output = tmp_path / "run", tmp_path / "out"
+    settings = {"prior__conditional": True, "training__max_steps": 2}
+    train_here(folders, workdir, vqvae=whole_run[1], **settings)
+    for arguments in (
+        ["sample", "--workdir", workdir, "--guidance", 2, "--output", output],
+        ["evaluate", "--workdir", workdir],
+        ["compress", "--workdir", workdir, folders / "archives" / "none.gz", output],
+    ):
+        refused = commands(*arguments)
+        assert refused.returncode == 1
+        assert "holds a prior that was never trained without labels" in refused.err
+        assert not output.exists()
+
+
+def test_a_vqvae_that_has_moved_is_named(tmp_path, folders, whole_run, commands):
+    vqvae, moved, workdir = tmp_path / "vqvae", tmp_path / "moved", tmp_path / "run"
+    shutil.copytree(whole_run[1], vqvae)
+    train_here(folders, workdir, vqvae=vqvae, training__max_steps=2)
+    vqvae.rename(moved)
+    lost = commands("evaluate", "--workdir", workdir)
+    assert lost.returncode == 1
+    assert f"{vqvae} holds no run" in lost.err
+    found = commands("evaluate", "--workdir", workdir, "--vqvae", moved)
+    assert found.returncode == 0, found.err
+
+
 def test_codes_are_extracted(whole_run, commands):
     (whole_run[1] / "codes.npz").unlink()
     result = commands("extract", "--workdir", whole_run[1])
@@ -257,8 +291,8 @@ def test_images_come_back_from_a_file_of_the_evaluated_size(tmp_path, folders, w
     bits = 8 * small.stat().st_size / (20 * 12 * 12)
     assert f"{bits:.4f} bits per dimension" in compressed.out
     assert abs(bits - total) < 0.01 * total + 8 * 320 / (20 * 12 * 12)
-    restored = commands("decompress", "--workdir", whole_run[0], small, back)
-    assert restored.returncode == 0, restored.err
+    restored = run(["decompress", "--workdir", whole_run[0], small, back], script=COMMANDS)
+    assert restored.returncode == 0, restored.stderr
     assert gzip.decompress(back.read_bytes()) == gzip.decompress(source.read_bytes())
 
     back.unlink()
@@ -285,9 +319,10 @@ def test_images_come_back_from_a_file_of_the_evaluated_size(tmp_path, folders, w
     ],
 )
 def test_settings_that_do_not_fit_are_refused(tmp_path, folders, whole_run, settings, message):
-    with pytest.raises(ConfigError, match=message):
-        train_here(folders, tmp_path / "run", vqvae=whole_run[1], **settings)
-    assert not (tmp_path / "run").exists()
+    for vqvae in (whole_run[1], tmp_path / "vqvae"):
+        with pytest.raises(ConfigError, match=message):
+            train_here(folders, tmp_path / "run", vqvae=vqvae, **settings)
+    assert list(tmp_path.iterdir()) == []  # no VQ-VAE was trained before
 
 
 def test_a_prior_is_not_a_vqvae(tmp_path, folders, whole_run):

@@ -246,6 +246,11 @@ def test_a_loss_that_explodes_stops_the_run(tmp_path, data_dir):
             "training.batch_size is 'many'; it must be an integer from 1 to",
         ),
         (
+            ["--config=configs/mnist.py", "--config.prior.channels=3"],
+            2,
+            "this config has no section prior (usage: ",
+        ),
+        (
             ["--config=configs/mnist.py", "--config.training.learning_rate=nan"],
             2,
             "training.learning_rate is nan; it must be a finite number above 0",

@@ -18,7 +18,7 @@ HEADS = {
 }
 
 
-@pytest.fixture(params=HEADS)
+@pytest.fixture(scope="module", params=HEADS)
 def model(request):
     return make(HEADS[request.param])
 

@@ -57,8 +57,8 @@ def _explained(error: Exception) -> ConfigError:
     if override := re.search(r"config\.([\w.]+)=(.*?): ", message):
         name, value = override.groups()
         return ConfigError(f"{name} is {value!r}; it must be {rule_of(name).allowed}")
-    sections = {path.partition(".")[0] for path in rules()}
-    if isinstance(error, KeyError) and error.args and error.args[0] in sections:
-        return ConfigError(f"this config has no section {error.args[0]} (usage: {USAGE})")
+    section = message.strip().strip("'\"")  # of a setting that the file's config has not
+    if section in {path.partition(".")[0] for path in rules()}:
+        return ConfigError(f"this config has no section {section} (usage: {USAGE})")
     last_line = message.strip().rpartition("\n")[2]
     return ConfigError(f"{last_line} (usage: {USAGE})")
