@@ -1,6 +1,8 @@
 """configs/mnist_prior.py with a transformer of 4 blocks in place of the PixelCNN: 8 epochs.
 
     python train.py --config configs/mnist_prior_transformer.py
+
+It has fewer parameters, dropout, and a step size that falls to 0.
 """
 
 import ml_collections

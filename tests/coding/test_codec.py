@@ -25,7 +25,7 @@ from vqvae_jax import (
 )
 from vqvae_jax.coding import codec, compress, decompress, streams
 from vqvae_jax.coding.container import pack, unpack
-from vqvae_jax.coding.streams import Reader, Writer
+from vqvae_jax.coding.streams import OutOfStepError, Reader, Writer
 from vqvae_jax.errors import DataError
 from vqvae_jax.evaluation.bits import bits_per_dim
 from vqvae_jax.likelihoods import logistic_mixture
@@ -176,11 +176,11 @@ def test_size_is_that_of_the_bits(coded):
     header, blocks = unpack(coded.content, "it")
     assert header["images"] == 40
     assert len(blocks) == 3
-    words = 32 * sum(map(len, blocks))
+    words = 32 * sum(len(block) - 2 for block in blocks)  # two of each are a check
     assert pixels + codes <= words <= 1.0005 * (pixels + codes) + 3 * 64
     outside = pack(header, [])
     expected = bits.total * coded.images.size
-    assert abs(8 * (len(coded.content) - len(outside)) - expected) <= 0.01 * expected + 3 * 64
+    assert abs(8 * (len(coded.content) - len(outside)) - expected) <= 0.01 * expected + 3 * 128
 
 
 def test_progress_adds_up_to_the_images(coded):
@@ -260,7 +260,9 @@ def test_other_models_are_refused(models, content):
     for i in range(2):
         graphdef, state = nnx.split(models[i])
         leaves, tree = jax.tree.flatten(state)
-        leaves[-1] = leaves[-1].at[(0,) * leaves[-1].ndim].multiply(1 + 1e-6)
+        changed = np.array(leaves[-1])
+        changed.flat[0] *= 1 + 1e-6
+        leaves[-1] = jnp.asarray(changed)
         others = list(models)
         others[i] = nnx.merge(graphdef, jax.tree.unflatten(tree, leaves))
         refused(others, content, "images.vq was compressed with other models")
@@ -294,7 +296,7 @@ def test_images_of_another_type_are_refused(models, dtype):
 
 
 def test_model_without_a_head_is_refused(models, content):
-    vqvae = VQVAE(1, 4, CODES, 0.1, rngs=nnx.Rngs(0))
+    vqvae = nnx.eval_shape(lambda: VQVAE(1, 4, CODES, 0.1, rngs=nnx.Rngs(0)))
     with pytest.raises(ValueError, match="the VQ-VAE has no head"):
         compress(vqvae, models[1], random_images(1))
     with pytest.raises(ValueError, match="the VQ-VAE has no head"):
@@ -328,7 +330,6 @@ def test_number_of_images_that_is_another(models, content, count):
     [
         ("images", "cannot hold None images"),
         ("models", "with other models"),
-        ("pixels", "images.vq"),
     ],
 )
 def test_header_without_an_entry(models, content, name, message):
@@ -407,12 +408,31 @@ def test_large_tables_go_in_parts(monkeypatch, numbers):
     np.testing.assert_array_equal(Reader(parts.words()).code(table, None), symbols)
 
 
+def test_a_long_stream_out_of_step_is_noticed():
+    """The coder meets words that belong to no symbol, sooner or later."""
+    random = np.random.RandomState(0)
+    table = random.dirichlet(np.full(4, 0.3), 200_000).astype(np.float32)
+    writer = Writer()
+    writer.code(table, random.randint(0, 4, len(table)).astype(np.int32))
+    other = table * (1 + 1e-3 * np.arange(4, dtype=np.float32))
+    with pytest.raises(OutOfStepError):
+        Reader(writer.words()).code(other, None)
+
+
+def test_one_symbol_needs_no_words():
+    writer, symbols = Writer(), np.zeros(5, np.int32)
+    writer.code(np.ones((5, 1), np.float32), symbols)
+    assert len(writer.words()) == 0
+    np.testing.assert_array_equal(
+        Reader(writer.words()).code(np.ones((5, 1), np.float32), None), symbols
+    )
+
+
 @given(st.lists(st.lists(st.floats(0, 1, width=32), min_size=4, max_size=4), min_size=1))
 def test_improbable_symbols_come_back(rows):
     """Those of probability 0, too, which a model may give to a pixel."""
     table = np.array(rows, np.float32)
     table[:, 0] += np.float32(0.5)  # a row that is all zeros is no distribution
-    table /= table.sum(axis=1, keepdims=True)
     for symbol in range(4):
         writer, symbols = Writer(), np.full(len(table), symbol, np.int32)
         writer.code(table, symbols)

@@ -91,9 +91,9 @@ def test_uniform_models_take_log2_of_their_values(independent, images):
     for layer in (vqvae.head.out, prior.outputs[0]):
         layer.kernel[...], layer.bias[...] = 0 * layer.kernel[...], 0 * layer.bias[...]
     bits = bits_per_dim(vqvae, prior, images, jax.devices()[:1])
-    np.testing.assert_allclose(bits.pixels, 8, rtol=1e-6)
-    np.testing.assert_allclose(bits.codes, np.log2(5) / 16, rtol=1e-6)
-    np.testing.assert_allclose(bits.total, 8 + np.log2(5) / 16, rtol=1e-6)
+    np.testing.assert_allclose(bits.pixels, 8, rtol=1e-5)
+    np.testing.assert_allclose(bits.codes, np.log2(5) / 16, rtol=1e-5)
+    np.testing.assert_allclose(bits.total, 8 + np.log2(5) / 16, rtol=1e-5)
 
 
 def test_total_is_the_sum():
@@ -102,7 +102,7 @@ def test_total_is_the_sum():
 
 def test_model_without_a_head_is_refused(independent, images):
     prior = independent[1]
-    vqvae = VQVAE(1, 4, 5, 0.1, rngs=nnx.Rngs(0))
+    vqvae = nnx.eval_shape(lambda: VQVAE(1, 4, 5, 0.1, rngs=nnx.Rngs(0)))
     with pytest.raises(ValueError, match="the VQ-VAE has no head"):
         bits_per_dim(vqvae, prior, images, jax.devices())
 

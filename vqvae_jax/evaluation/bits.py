@@ -1,7 +1,6 @@
 """Bits per dimension of images under a VQ-VAE and a prior."""
 
 import dataclasses
-import functools
 import math
 import operator
 from collections.abc import Sequence
@@ -96,9 +95,5 @@ def bits_per_dim(
 
     evaluator = Evaluator(totals, lambda: _Nats(jnp.zeros(()), jnp.zeros(())), devices)
     nats = evaluator(state, images, batch_size)
-    in_bits = functools.partial(_bits, numbers=images.size)
-    return BitsPerDim(in_bits(nats.pixels), in_bits(nats.codes), len(images))
-
-
-def _bits(nats: np.ndarray, *, numbers: int) -> float:
-    return float(nats) / math.log(2) / numbers
+    unit = math.log(2) * images.size
+    return BitsPerDim(float(nats.pixels) / unit, float(nats.codes) / unit, len(images))
