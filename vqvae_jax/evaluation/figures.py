@@ -147,8 +147,11 @@ def training(
                 label = f"{name.replace('_', ' ')} (test)"
                 codes.plot(steps, [line[name] for line in lines], label=label, **style)
     for axes, name in zip(both, names, strict=True):
-        if all(record[name] > 0 for record in records):  # an entropy loss may make it negative
+        low, high = (choose(record[name] for record in records) for choose in (min, max))
+        if 0 < low < high / 4:  # an entropy loss may make a loss negative
             axes.set_yscale("log")
+            axes.yaxis.set_major_formatter("{x:g}")
+            axes.yaxis.set_minor_formatter("{x:g}" if low > high / 30 else "")
         _label(axes, _TITLES.get(name, name))
     if codes is not None and num_codes is not None:
         codes.set_ylim(0, num_codes * 1.02)
