@@ -158,13 +158,16 @@ def test_a_killed_vqvae_is_finished_first(tmp_path, folders):
     assert "steps 0 to 40" in resumed.stdout
 
 
-def test_the_vqvae_that_is_there_is_taken_as_it_is(tmp_path, folders, whole_run):
+def test_the_vqvae_that_is_there_is_taken_as_it_is(tmp_path, folders, whole_run, capsys):
     """Its own settings count, not those of the prior's config."""
     workdir = tmp_path / "run"
     before = {path: path.stat().st_mtime_ns for path in whole_run[1].rglob("*")}
     settings = {"model__num_embeddings": 7, "training__max_steps": 2, "training__devices": 1}
     train_here(folders, workdir, vqvae=whole_run[1], **settings)
     assert before == {path: path.stat().st_mtime_ns for path in whole_run[1].rglob("*")}
+    assert (
+        "although model.num_embeddings was 128 and is 7 in this config" in capsys.readouterr().out
+    )
     described = json.loads((workdir / "run.json").read_text())
     assert described["config"]["model"]["num_embeddings"] == 128
     assert described["config"]["model"]["head"] == "categorical"

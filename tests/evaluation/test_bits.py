@@ -81,7 +81,7 @@ def test_bits_of_several_codebooks_and_of_pixels_that_depend(images):
     """An autoregressive head, a residual quantizer, and a prior asked for no class."""
     vqvae, prior = models(AUTOREGRESSIVE, "transformer", num_codebooks=2, num_classes=3)
     pixels, codes = in_numpy(vqvae, prior, images)
-    bits = bits_per_dim(vqvae, prior, images, jax.devices(), 8)
+    bits = bits_per_dim(vqvae, prior, images, jax.devices(), 6)
     np.testing.assert_allclose([bits.pixels, bits.codes], [pixels, codes], rtol=1e-5)
 
 

@@ -12,7 +12,7 @@ from vqvae_jax.errors import ConfigError, DataError
 from vqvae_jax.parallel import local_devices
 from vqvae_jax.training.checkpoint import Checkpoints
 from vqvae_jax.training.codes import load_codes
-from vqvae_jax.training.config import Config
+from vqvae_jax.training.config import Config, changed_setting
 from vqvae_jax.training.loop import Run, last_step, steps_per_epoch
 from vqvae_jax.training.metrics import read_records, stops_early
 from vqvae_jax.training.model import describe, load_model, prior_for, vqvae_for
@@ -70,15 +70,20 @@ def _prior_task(config: Config, data: Dataset, workdir: Path) -> PriorTask:
     if folder == workdir.resolve():
         raise ConfigError(f"prior.vqvae is {folder}, the run's own folder; it must be another")
     found = _run_in(folder)
-    vqvae_config = _vqvae_of(config) if found is None else found.config
-    config = Config.of_prior(
-        dataclasses.replace(vqvae_config, data=config.data), config.prior, config.training
-    )
+    if found is not None:
+        there = dataclasses.replace(found.config, data=config.data)
+        other = changed_setting(there, _vqvae_of(config))
+        print(
+            f"{folder}: the VQ-VAE there is taken, after {found.step} steps"
+            + (f", although {other} in this config" if other else "")
+        )
+        config = Config.of_prior(there, config.prior, config.training)
     maps = _maps_of(config, data)
     prior = prior_for(config, maps)  # now: its settings may be wrong, and the VQ-VAE takes long
     if found is None or not found.is_finished(data):
+        vqvae_config = _vqvae_of(config)
         here = dataclasses.replace(vqvae_config.training, devices=config.training.devices)
-        _train(dataclasses.replace(_vqvae_of(config), training=here), data, folder)
+        _train(dataclasses.replace(vqvae_config, training=here), data, folder)
     vqvae = load_model(folder)
     codes = load_codes(vqvae, data, folder / "codes.npz")
     description: dict[str, Any] = describe(config, data) | {
