@@ -3,6 +3,10 @@
     python train.py --config configs/mnist_prior.py
 
 The VQ-VAE is looked for in runs/mnist, and trained there first if there is none.
+
+Expected on the full 60,000 images, in 40 minutes on two cores: train nll of the last epoch 0.919
+nats a token, held-out nll 1.064; at its best, after 7 epochs, 1.028. From there on it learns by
+heart.
 """
 
 import ml_collections
