@@ -27,7 +27,7 @@ def test_features_see_all_that_the_taps_reach_and_nothing_else(dilations):
     x = jnp.asarray(random.randn(1, SIZE, SIZE, 4), jnp.float32)
     weights = jnp.asarray(random.randn(4), jnp.float32)
     classes = jnp.zeros(1, jnp.int32)
-    gradients = jax.jit(jax.jacrev(lambda x: prior._features(x, classes)[0] @ weights))(x)
+    gradients = jax.jit(jax.jacrev(lambda x: prior._features(x, classes, None)[0] @ weights))(x)
     found = np.any(np.asarray(gradients)[:, :, 0] != 0, axis=-1)
     offsets = seen_by_taps(dilations)
     expected = np.zeros((SIZE,) * 4, bool)

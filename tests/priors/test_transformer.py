@@ -14,7 +14,7 @@ def test_features_see_all_earlier_positions_and_no_other():
     x = jnp.asarray(random.randn(1, 5, 5, 8), jnp.float32)
     weights = jnp.asarray(random.randn(8), jnp.float32)
     classes = jnp.zeros(1, jnp.int32)
-    gradients = jax.jit(jax.jacrev(lambda x: prior._features(x, classes)[0] @ weights))(x)
+    gradients = jax.jit(jax.jacrev(lambda x: prior._features(x, classes, None)[0] @ weights))(x)
     found = np.any(np.asarray(gradients)[:, :, 0] != 0, axis=-1).reshape(25, 25)
     np.testing.assert_array_equal(found, np.tril(np.ones((25, 25), bool), -1))
 
