@@ -26,9 +26,7 @@ from vqvae_jax.training.tasks.prior import PriorTask
 
 def extract(workdir: Path, archives: str | None, data_dir: str | None) -> None:
     """Writes the codes of both splits under a VQ-VAE to <workdir>/codes.npz."""
-    run = load_run(workdir)
-    if not isinstance(run.model, VQVAE):
-        raise CheckpointError(f"{workdir} holds the run of a prior, not of a VQ-VAE")
+    run = load_run(workdir, VQVAE)
     file = workdir / "codes.npz"
     codes = load_codes(run.model, _data_of(run, archives, data_dir), file)
     print(f"{file}: codes {codes.train_codes.shape} to train on, {codes.test_codes.shape} held out")

@@ -126,10 +126,7 @@ def load_model(workdir: str | Path) -> VQVAE:
         CheckpointError: it is not the run of a VQ-VAE; there is no evaluated checkpoint, or it does
             not fit its own description.
     """
-    model = load_run(workdir).model
-    if not isinstance(model, VQVAE):
-        raise CheckpointError(f"{workdir} holds the run of a prior, not of a VQ-VAE")
-    return model
+    return load_run(workdir, VQVAE).model
 
 
 def load_prior(workdir: str | Path) -> Prior:
@@ -141,10 +138,7 @@ def load_prior(workdir: str | Path) -> Prior:
     Raises:
         CheckpointError: as there.
     """
-    model = load_run(workdir).model
-    if not isinstance(model, Prior):
-        raise CheckpointError(f"{workdir} holds the run of a VQ-VAE, not of a prior")
-    return model
+    return load_run(workdir, Prior).model
 
 
 def load_pair(workdir: str | Path, vqvae: str | Path | None = None) -> tuple[SavedRun, SavedRun]:
@@ -158,11 +152,9 @@ def load_pair(workdir: str | Path, vqvae: str | Path | None = None) -> tuple[Sav
         CheckpointError: as `load_prior` and `load_model`; or the VQ-VAE is not the one that the
             prior was trained with.
     """
-    prior = load_run(workdir)
-    if prior.config.prior is None:
-        raise CheckpointError(f"{workdir} holds the run of a VQ-VAE, not of a prior")
+    prior = load_run(workdir, Prior)
     folder = Path(vqvae or prior.description["codes"]["source"])
-    codes = load_run(folder)
+    codes = load_run(folder, VQVAE)
     if weights_digest(codes.model) != prior.description["codes"]["weights"]:
         raise CheckpointError(
             f"{folder} holds another VQ-VAE, or the same one trained further, than that whose "
@@ -171,14 +163,16 @@ def load_pair(workdir: str | Path, vqvae: str | Path | None = None) -> tuple[Sav
     return prior, codes
 
 
-def load_run(workdir: str | Path) -> SavedRun:
+def load_run(workdir: str | Path, kind: type[nnx.Module]) -> SavedRun:
     """A run's settings and its best model.
 
     Args:
         workdir: the run's folder.
+        kind: of its model: `VQVAE` or `Prior`.
 
     Raises:
-        CheckpointError: there is no evaluated checkpoint, or it does not fit its own description.
+        CheckpointError: it is a run of the other kind; there is no evaluated checkpoint, or it does
+            not fit its own description.
     """
     folder = Path(workdir)
     if not (folder / "checkpoints").is_dir():
@@ -188,6 +182,10 @@ def load_run(workdir: str | Path) -> SavedRun:
             raise CheckpointError(f"{folder} holds no checkpoint with an evaluation yet")
         description = checkpoints.run(checkpoints.best)
         config = Config.from_dict(description["config"])
+        if kind is VQVAE and config.prior is not None:
+            raise CheckpointError(f"{folder} holds the run of a prior, not of a VQ-VAE")
+        if kind is Prior and config.prior is None:
+            raise CheckpointError(f"{folder} holds the run of a VQ-VAE, not of a prior")
         if config.prior is None:
             channels = description["data"]["image_shape"][-1]
             model: Any = build_vqvae(config, channels, description["data"]["variance"])
