@@ -3,12 +3,19 @@
 import logging
 import sys
 
-from vqvae_jax.errors import CheckpointError, ConfigError, DataError, TrainingError
+from vqvae_jax.errors import BusyError, CheckpointError, ConfigError, DataError, TrainingError
 from vqvae_jax.training.flags import help_text, parse
+from vqvae_jax.training.interruption import Interrupted, catch_signals
+
+_KNOWN = (BusyError, CheckpointError, ConfigError, DataError, TrainingError)
 
 
 def main() -> int:
-    """Runs the program and returns its exit status: 2 for wrong settings, 1 for other failures."""
+    """Runs the program and returns its exit status.
+
+    It is 2 for wrong settings, 128 and the signal's number where the program was asked to leave, 1
+    for other failures.
+    """
     logging.basicConfig(format="%(message)s")
     logging.getLogger("vqvae_jax").setLevel(logging.INFO)
     logging.getLogger("absl").setLevel(logging.ERROR)
@@ -29,14 +36,15 @@ def main() -> int:
         keep_memory()
         keep_compilations()
         train(config, workdir)
-    except (ConfigError, DataError, CheckpointError, TrainingError, OSError) as error:
+    except (*_KNOWN, OSError) as error:
         print("train.py:", *str(error).split(), file=sys.stderr)
         return 2 if isinstance(error, ConfigError) else 1
-    except KeyboardInterrupt:
-        print("train.py: interrupted; the same command goes on", file=sys.stderr)
-        return 130
+    except Interrupted as signal:
+        print(f"train.py: left on {signal}; the same command goes on", file=sys.stderr)
+        return signal.exit_status
     return 0
 
 
 if __name__ == "__main__":
+    catch_signals()
     sys.exit(main())

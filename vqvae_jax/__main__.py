@@ -6,10 +6,15 @@ import sys
 from pathlib import Path
 
 from vqvae_jax.errors import CheckpointError, ConfigError, DataError
+from vqvae_jax.training.interruption import Interrupted, catch_signals
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Runs a command and returns its exit status: 2 for wrong arguments, 1 for other failures."""
+    """Runs a command and returns its exit status.
+
+    It is 2 for wrong arguments, 128 and the signal's number where the program was asked to leave, 1
+    for other failures.
+    """
     logging.getLogger("absl").setLevel(logging.ERROR)
     options = _parser().parse_args(arguments)
     from vqvae_jax import commands  # takes seconds: not before the arguments are right
@@ -26,9 +31,9 @@ def main(arguments: list[str] | None = None) -> int:
         known = isinstance(error, ConfigError | DataError | CheckpointError | OSError)
         print("vqvae_jax:", *str(error).split(), file=sys.stderr)
         return 1 if known else 2
-    except KeyboardInterrupt:
-        print("vqvae_jax: interrupted", file=sys.stderr)
-        return 130
+    except Interrupted as signal:
+        print(f"vqvae_jax: left on {signal}", file=sys.stderr)
+        return signal.exit_status
     return 0
 
 
@@ -56,7 +61,7 @@ def _parser() -> argparse.ArgumentParser:
         added.add_argument("--archives", help="folder with the data set's IDX archives")
         added.add_argument("--data-dir", help="TFDS's folder for prepared data")
 
-    with_data(command("extract", "write codes.npz: the codes of both splits", "a VQ-VAE"))
+    with_data(command("extract", "write codes.safetensors: the codes of both splits", "a VQ-VAE"))
     with_data(of_prior("evaluate", "bits of the held-out split"))
 
     sample = of_prior("sample", "draw images")
@@ -80,4 +85,5 @@ def _parser() -> argparse.ArgumentParser:
 
 
 if __name__ == "__main__":
+    catch_signals()
     sys.exit(main())

@@ -25,9 +25,9 @@ from vqvae_jax.training.tasks.prior import PriorTask
 
 
 def extract(workdir: Path, archives: str | None, data_dir: str | None) -> None:
-    """Writes the codes of both splits under a VQ-VAE to <workdir>/codes.npz."""
+    """Writes the codes of both splits under a VQ-VAE to <workdir>/codes.safetensors."""
     run = load_run(workdir, VQVAE)
-    file = workdir / "codes.npz"
+    file = workdir / "codes.safetensors"
     codes = load_codes(run.model, _data_of(run, archives, data_dir), file)
     print(f"{file}: codes {codes.train_codes.shape} to train on, {codes.test_codes.shape} held out")
 
@@ -75,7 +75,7 @@ def evaluate(workdir: Path, vqvae: Path | None, archives: str | None, data_dir: 
     prior: Prior = prior_run.model
     data = _data_of(prior_run, archives, data_dir)
     if vqvae_run.model.head is None:
-        codes = load_codes(vqvae_run.model, data, vqvae_run.workdir / "codes.npz")
+        codes = load_codes(vqvae_run.model, data, vqvae_run.workdir / "codes.safetensors")
         task = PriorTask(prior, vqvae_run.model, codes, 0.0, {})
         evaluator = Evaluator(task.totals, task.zeros, local_devices())
         print(task.summary(task.metrics(evaluator(task.weights, task.test_examples, 128))))

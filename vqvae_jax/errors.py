@@ -5,6 +5,10 @@ class ConfigError(ValueError):
     """A setting is missing, unknown, of the wrong type or out of its range."""
 
 
+class DamagedError(ValueError):
+    """A file is not as it was written."""
+
+
 class DataError(ValueError):
     """A data set cannot be found, or a file of it is not what it must be."""
 
@@ -13,5 +17,9 @@ class CheckpointError(ValueError):
     """A checkpoint is missing, or does not fit what it shall be restored into."""
 
 
+class BusyError(RuntimeError):
+    """Another process works on the same run."""
+
+
 class TrainingError(ArithmeticError):
-    """A run cannot go on: its loss is not finite any more."""
+    """A run cannot go on: something in it is not finite any more."""

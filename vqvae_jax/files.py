@@ -4,6 +4,8 @@ import os
 import tempfile
 from pathlib import Path
 
+_DRAFT = ".draft"
+
 
 def write_atomically(path: Path, content: bytes) -> None:
     """Replaces a file in one move, after its new content has reached the disk.
@@ -15,7 +17,7 @@ def write_atomically(path: Path, content: bytes) -> None:
     Raises:
         OSError: it cannot be written; the old file is still there.
     """
-    handle, draft = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    handle, draft = tempfile.mkstemp(prefix=f".{path.name}.", suffix=_DRAFT, dir=path.parent)
     try:
         with os.fdopen(handle, "wb") as file:
             file.write(content)
@@ -28,3 +30,9 @@ def write_atomically(path: Path, content: bytes) -> None:
     except BaseException:
         os.unlink(draft)
         raise
+
+
+def remove_drafts(folder: Path) -> None:
+    """Removes what killed writers left, in a folder and those within; no writer may be at work."""
+    for draft in folder.rglob(f".*{_DRAFT}"):
+        draft.unlink(missing_ok=True)

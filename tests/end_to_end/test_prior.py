@@ -16,6 +16,7 @@ from configs import mnist_prior
 from tests.conftest import write_small_set
 from tests.end_to_end.programs import KILL, ROOT, metrics, run, saved_state
 from vqvae_jax.__main__ import main
+from vqvae_jax.arrays import read_arrays
 from vqvae_jax.data import load_dataset
 from vqvae_jax.errors import ConfigError
 from vqvae_jax.training.config import Config
@@ -267,12 +268,12 @@ def test_a_vqvae_that_has_moved_is_named(tmp_path, folders, whole_run, commands)
 
 
 def test_codes_are_extracted(whole_run, commands):
-    (whole_run[1] / "codes.npz").unlink()
+    (whole_run[1] / "codes.safetensors").unlink()
     result = commands("extract", "--workdir", whole_run[1])
     assert result.returncode == 0, result.err
-    with np.load(whole_run[1] / "codes.npz", allow_pickle=False) as stored:
-        assert stored["train_codes"].shape == (90, 3, 3)
-        assert stored["test_codes"].shape == (20, 3, 3)
+    stored, _ = read_arrays(whole_run[1] / "codes.safetensors")
+    assert stored["train_codes"].shape == (90, 3, 3)
+    assert stored["test_codes"].shape == (20, 3, 3)
     refused = commands("extract", "--workdir", whole_run[0])
     assert refused.returncode == 1
     assert "holds the run of a prior, not of a VQ-VAE" in refused.err

@@ -49,30 +49,30 @@ def assert_codes(codes, model, data):
 def test_codes_are_the_models_and_are_computed_once(tmp_path, model, encodings, monkeypatch):
     monkeypatch.setattr(module, "_IMAGES_AT_A_TIME", 2)
     for _ in range(2):
-        assert_codes(load_codes(model, dataset(), tmp_path / "codes.npz"), model, dataset())
+        assert_codes(load_codes(model, dataset(), tmp_path / "codes.safetensors"), model, dataset())
     assert len(encodings) == 1
 
 
 def test_other_weights_or_other_data_make_them_stale(tmp_path, model, encodings):
-    load_codes(model, dataset(), tmp_path / "codes.npz")
+    load_codes(model, dataset(), tmp_path / "codes.safetensors")
     embeddings = model.quantizer.embeddings
     embeddings[...] = embeddings[...][::-1]
-    assert_codes(load_codes(model, dataset(), tmp_path / "codes.npz"), model, dataset())
+    assert_codes(load_codes(model, dataset(), tmp_path / "codes.safetensors"), model, dataset())
     other = dataclasses.replace(dataset(digest="b"), train_images=dataset().train_images[::-1])
-    assert_codes(load_codes(model, other, tmp_path / "codes.npz"), model, other)
+    assert_codes(load_codes(model, other, tmp_path / "codes.safetensors"), model, other)
     assert len(encodings) == 3
 
 
 @pytest.mark.parametrize("where", [0.05, 0.3, 0.6, 0.95])
 def test_a_damaged_file_is_written_anew(tmp_path, model, encodings, where):
-    load_codes(model, dataset(), tmp_path / "codes.npz")
-    path = tmp_path / "codes.npz"
+    load_codes(model, dataset(), tmp_path / "codes.safetensors")
+    path = tmp_path / "codes.safetensors"
     whole = path.read_bytes()
     for damaged in (whole[: int(where * len(whole))], flipped(whole, int(where * len(whole)))):
         path.write_bytes(damaged)
-        assert_codes(load_codes(model, dataset(), tmp_path / "codes.npz"), model, dataset())
+        assert_codes(load_codes(model, dataset(), tmp_path / "codes.safetensors"), model, dataset())
     path.write_bytes(b"")
-    assert_codes(load_codes(model, dataset(), tmp_path / "codes.npz"), model, dataset())
+    assert_codes(load_codes(model, dataset(), tmp_path / "codes.safetensors"), model, dataset())
 
 
 def flipped(content, place):
@@ -81,5 +81,5 @@ def flipped(content, place):
 
 def test_images_that_do_not_fit_are_named(tmp_path, model):
     with pytest.raises(DataError, match="tiny do not fit the model: images have shape"):
-        load_codes(model, dataset(size=10), tmp_path / "codes.npz")
+        load_codes(model, dataset(size=10), tmp_path / "codes.safetensors")
     assert list(tmp_path.iterdir()) == []

@@ -21,6 +21,7 @@ from vqvae_jax.coding.streams import OutOfStepError, Reader, Stream, Writer
 from vqvae_jax.errors import DataError
 from vqvae_jax.likelihoods import AutoregressiveHead
 from vqvae_jax.models import VQVAE
+from vqvae_jax.pairs import check_pair
 from vqvae_jax.pixels import to_floats
 from vqvae_jax.priors import Prior
 from vqvae_jax.weights import weights_digest
@@ -48,7 +49,7 @@ def compress(
 
     Raises:
         DataError: the images do not fit the VQ-VAE.
-        ValueError: the images are not uint8; the VQ-VAE has no head.
+        ValueError: the images are not uint8; the VQ-VAE has no head; the prior is over other codes.
     """
     if images.dtype != np.uint8:
         raise ValueError(f"images have type {images.dtype}; they must be uint8")
@@ -91,7 +92,7 @@ def decompress(
     Raises:
         DataError: the content is not such a file, is damaged, or was made with other models or
             other arithmetic.
-        ValueError: the VQ-VAE has no head.
+        ValueError: the VQ-VAE has no head; the prior is over other codes.
     """
     codec = _Codec(vqvae, prior, image_shape)
     header, blocks = unpack(content, name)
@@ -122,8 +123,8 @@ class _Codec:
     """What is compiled once, and the walk through a batch."""
 
     def __init__(self, vqvae: VQVAE, prior: Prior, image_shape: tuple[int, ...]):
-        if vqvae.head is None:
-            raise ValueError("the VQ-VAE has no head; without a distribution there are no bits")
+        check_pair(vqvae, prior)
+        assert vqvae.head is not None
         self._prior, self._head = prior, vqvae.head
         self._image_shape = tuple(image_shape)
         shape = (_BATCH_SIZE, *self._image_shape)

@@ -14,6 +14,7 @@ from jaxtyping import Array
 
 from vqvae_jax.evaluation.evaluate import Evaluator
 from vqvae_jax.models import VQVAE
+from vqvae_jax.pairs import check_pair
 from vqvae_jax.parallel import sum_over_images
 from vqvae_jax.pixels import to_floats
 from vqvae_jax.priors import Prior, nll
@@ -74,10 +75,10 @@ def bits_per_dim(
         batch_size: images at a time.
 
     Raises:
-        ValueError: the VQ-VAE has no head, or does not take the images.
+        ValueError: the VQ-VAE has no head, or does not take the images; or the prior is over other
+            codes.
     """
-    if vqvae.head is None:
-        raise ValueError("the VQ-VAE has no head; without a distribution there are no bits")
+    check_pair(vqvae, prior)
     graphdef, state = nnx.split((vqvae, prior))
 
     def of_part(state: nnx.State, images: Array) -> tuple[_Nats, None]:

@@ -29,7 +29,13 @@ class Evaluator:
         self._zeros, self._devices = zeros, devices
         self._totals_on = functools.cache(lambda mesh: jax.jit(functools.partial(totals, mesh)))
 
-    def __call__(self, weights: Any, examples: Any, batch_size: int) -> Any:
+    def __call__(
+        self,
+        weights: Any,
+        examples: Any,
+        batch_size: int,
+        after_each: Callable[[], object] = lambda: None,
+    ) -> Any:
         """The sums over a split.
 
         Args:
@@ -37,6 +43,8 @@ class Evaluator:
             examples: a pytree of NumPy arrays [N, ...], N at least 1.
             batch_size: examples at a time; changes the result by rounding only, but for a loss that
                 is not a mean over images, such as the entropy over a batch.
+
+            after_each: called after every batch; may raise.
 
         Returns:
             The sums, as NumPy arrays.
@@ -52,4 +60,5 @@ class Evaluator:
             pending.append(self._totals_on(mesh)(weights, jax.device_put(batch, split(mesh))))
             if len(pending) > MAX_IN_FLIGHT:
                 sums += jax.device_get(pending.popleft())
+            after_each()
         return sum(jax.device_get(list(pending)), sums)

@@ -1,148 +1,195 @@
-"""Checkpoints: all that decides the future of a run, written whole or not at all (Orbax)."""
+"""Checkpoints: all that decides the future of a run, written whole or not at all.
 
-import contextlib
-from collections.abc import Iterator, Mapping
+A checkpoint is one file, <workdir>/checkpoints/<step>.safetensors, with a digest of every leaf. A
+damaged one is never used and never deleted: the one before it is taken, and the log says so.
+"""
+
+import dataclasses
+import logging
+from collections.abc import Callable
 from pathlib import Path
-from types import TracebackType
 from typing import Any, TypeVar
 
 import jax
 import numpy as np
-import orbax.checkpoint as ocp
-from orbax.checkpoint import checkpoint_managers as policies
 
-from vqvae_jax.errors import CheckpointError
+from vqvae_jax.arrays import read_arrays, read_description, write_arrays
+from vqvae_jax.errors import CheckpointError, DamagedError
 
 Tree = TypeVar("Tree")
 
+_log = logging.getLogger(__name__)
 
-class Checkpoints:
-    """The checkpoints of one run, under <workdir>/checkpoints: the latest two and the best.
+_LATEST_KEPT = 2
+_DESCRIBED = {"step", "is_logged", "goal", "run"}
 
-    Args:
-        workdir: the run's folder.
-        read_only: leave everything as it is, so that a run may go on there at the same time.
 
-    Raises:
-        CheckpointError: the folder cannot be used.
+@dataclasses.dataclass(frozen=True)
+class Checkpoint:
+    """A checkpoint that was read back.
+
+    Attributes:
+        path: its file.
+        step: how many steps were done.
+        is_logged: whether what follows that step was done, too: the log, the evaluation.
+        goal: the held-out figure at this step; None where there was no evaluation.
+        run: JSON values that describe the run.
+        arrays: the leaves of the state by their path, such as params.encoder.convs.0.kernel.
     """
 
-    def __init__(self, workdir: Path, *, read_only: bool = False):
-        self._folder = (workdir / "checkpoints").absolute()
-        latest = policies.LatestN(2)
-        best = policies.BestN(
-            get_metric_fn=_goal, reverse=True, n=1, keep_checkpoints_without_metrics=False
-        )
-        with self._named("the checkpoints"):
-            self._manager = ocp.CheckpointManager(
-                self._folder,
-                item_names=("state", "run"),
-                options=ocp.CheckpointManagerOptions(
-                    preservation_policy=policies.AnyPreservationPolicy([latest, best]),
-                    best_fn=_goal,  # without it Orbax forgets the metrics when the process ends
-                    best_mode="min",
-                    enable_async_checkpointing=False,
-                    cleanup_tmp_directories=not read_only,
-                    create=not read_only,
-                    read_only=read_only,
-                ),
-            )
+    path: Path
+    step: int
+    is_logged: bool
+    goal: float | None
+    run: dict[str, Any]
+    arrays: dict[str, np.ndarray]
 
-    def __enter__(self) -> "Checkpoints":
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self._manager.close()
-
-    @property
-    def latest(self) -> int | None:
-        """The step of the latest checkpoint, or None."""
-        return self._manager.latest_step()
-
-    @property
-    def best(self) -> int | None:
-        """The step of the checkpoint with the lowest held-out goal, or None."""
-        return self._manager.best_step()
-
-    def save(
-        self, step: int, state: Any, run: dict[str, Any], goal: Mapping[str, float] | None
-    ) -> None:
-        """Writes one checkpoint and drops those that are neither among the latest two nor the best.
+    def restore(self, like: Tree) -> Tree:
+        """The state.
 
         Args:
-            step: how many steps are done.
-            state: a pytree of arrays.
-            run: JSON values that describe the run.
-            goal: the held-out figure at this step, by its name; None where there was no evaluation.
-        """
-        self._manager.save(
-            step,
-            args=ocp.args.Composite(
-                state=ocp.args.StandardSave(_named_leaves(jax.device_get(state))),
-                run=ocp.args.JsonSave(run),
-            ),
-            metrics=None if goal is None else dict(goal),
-        )
-
-    def run(self, step: int) -> dict[str, Any]:
-        """What `save` was given as `run` at `step`.
-
-        Raises:
-            CheckpointError: it cannot be read.
-        """
-        with self._named(f"checkpoint {step}"):
-            arguments = ocp.args.Composite(run=ocp.args.JsonRestore())
-            return self._manager.restore(step, args=arguments).run
-
-    def restore(self, step: int, like: Tree) -> Tree:
-        """The state saved at `step`.
-
-        Args:
-            step: one of the checkpoints.
             like: a pytree of the same structure, shapes and types; or a part of one.
 
         Returns:
             A pytree like `like`.
 
         Raises:
-            CheckpointError: it cannot be read, a leaf is missing, or has another shape or type.
+            CheckpointError: a leaf is missing, or has another shape or type.
         """
-        with self._named(f"checkpoint {step}"):
-            arguments = ocp.args.Composite(state=ocp.args.StandardRestore())
-            saved = self._manager.restore(step, args=arguments).state
         leaves = []
         for name, leaf in _named_leaves(like).items():
-            if name not in saved:
-                raise CheckpointError(f"checkpoint {step} has no {name}")
-            value = np.asarray(saved[name])
+            if name not in self.arrays:
+                raise CheckpointError(f"{self.path} has no {name}")
+            value = self.arrays[name]
             if (value.shape, value.dtype) != (leaf.shape, leaf.dtype):
                 raise CheckpointError(
-                    f"checkpoint {step} holds {name} as {value.dtype} {value.shape}, "
+                    f"{self.path} holds {name} as {value.dtype} {value.shape}, "
                     f"not {leaf.dtype} {leaf.shape}"
                 )
             leaves.append(jax.device_put(value))
         return jax.tree.unflatten(jax.tree.structure(like), leaves)
 
-    @contextlib.contextmanager
-    def _named(self, what: str) -> Iterator[None]:
-        """Turns whatever goes wrong inside Orbax into an error that says where."""
+
+def save_checkpoint(
+    workdir: Path,
+    step: int,
+    state: Any,
+    run: dict[str, Any],
+    *,
+    is_logged: bool,
+    goal: float | None,
+) -> None:
+    """Writes a checkpoint, and drops those that are neither the latest two nor the best.
+
+    Args:
+        workdir: the run's folder.
+        step: how many steps are done.
+        state: a pytree of arrays.
+        run: JSON values that describe the run.
+        is_logged: see `Checkpoint`.
+        goal: see `Checkpoint`; finite.
+
+    Raises:
+        OSError: it cannot be written; those before it are still there.
+    """
+    folder = _folder(workdir)
+    folder.mkdir(exist_ok=True)
+    description = {"step": step, "is_logged": is_logged, "goal": goal, "run": run}
+    arrays = {name: np.asarray(leaf) for name, leaf in _named_leaves(state).items()}
+    write_arrays(_path(folder, step), arrays, description)
+    goals = {}
+    for other in _steps(folder):
         try:
-            yield
-        except Exception as error:  # Orbax, tensorstore and json each raise their own kinds
-            reason = str(error).partition("\n")[0]
-            raise CheckpointError(
-                f"{what} in {self._folder} cannot be read ({type(error).__name__}: {reason})"
-            ) from error
+            goals[other] = _description(_path(folder, other))["goal"]
+        except DamagedError as error:
+            _log.warning("WARNING: %s", error)
+    kept = {*sorted(goals)[-_LATEST_KEPT:], *_best_first(goals)[:1]}
+    for other in goals.keys() - kept:
+        _path(folder, other).unlink(missing_ok=True)
 
 
-def _goal(metrics: Mapping[str, float]) -> float:
-    (value,) = metrics.values()
-    return value
+def latest_checkpoint(workdir: Path) -> Checkpoint | None:
+    """The latest checkpoint of a run that is whole; None where there are no checkpoints.
+
+    Raises:
+        CheckpointError: there are some, but none is whole.
+    """
+    return _first_whole(_folder(workdir), lambda goals: sorted(goals, reverse=True))
+
+
+def best_checkpoint(workdir: Path) -> Checkpoint | None:
+    """The checkpoint with the lowest held-out figure of those that are whole.
+
+    Returns:
+        It; None where no evaluation has been saved.
+
+    Raises:
+        CheckpointError: there are checkpoints, but none with an evaluation is whole.
+    """
+    return _first_whole(_folder(workdir), _best_first)
+
+
+def set_damaged_aside(workdir: Path) -> None:
+    """Renames damaged checkpoints, so that a run that goes on neither keeps nor replaces them."""
+    folder = _folder(workdir)
+    for step in _steps(folder):
+        path = _path(folder, step)
+        try:
+            read_arrays(path)
+        except DamagedError as error:
+            aside = path.with_name(path.name + ".damaged")
+            path.replace(aside)
+            _log.warning("WARNING: %s; it is now %s", error, aside.name)
+
+
+def _first_whole(
+    folder: Path, ranked: Callable[[dict[int, float | None]], list[int]]
+) -> Checkpoint | None:
+    damage: DamagedError | None = None
+    goals: dict[int, float | None] = {}
+    for step in _steps(folder):
+        try:
+            goals[step] = _description(_path(folder, step))["goal"]
+        except DamagedError as error:
+            _log.warning("WARNING: %s; it is passed over", error)
+            damage = error
+    for step in ranked(goals):
+        try:
+            arrays, description = read_arrays(_path(folder, step))
+        except DamagedError as error:
+            _log.warning("WARNING: %s; it is passed over", error)
+            damage = error
+        else:
+            return Checkpoint(_path(folder, step), arrays=arrays, **description)
+    if damage is not None:
+        raise CheckpointError(f"no checkpoint in {folder} is left to go on from: {damage}")
+    return None
+
+
+def _description(path: Path) -> dict[str, Any]:
+    description = read_description(path)
+    if not isinstance(description, dict) or {*description} != _DESCRIBED:
+        raise DamagedError(f"{path} is not a checkpoint")
+    return description
+
+
+def _best_first(goals: dict[int, float | None]) -> list[int]:
+    ranked = sorted((goal, step) for step, goal in goals.items() if goal is not None)
+    return [step for _, step in ranked]
+
+
+def _folder(workdir: Path) -> Path:
+    return workdir / "checkpoints"
+
+
+def _path(folder: Path, step: int) -> Path:
+    return folder / f"{step}.safetensors"
+
+
+def _steps(folder: Path) -> list[int]:
+    """The steps of which there is a file, whole or not."""
+    names = [path.name.removesuffix(".safetensors") for path in folder.glob("*.safetensors")]
+    return sorted(int(name) for name in names if name.isascii() and name.isdigit())
 
 
 def _named_leaves(tree: Any) -> dict[str, Any]:

@@ -2,18 +2,15 @@
 
 import dataclasses
 import hashlib
-import io
-import zipfile
-import zlib
 from pathlib import Path
 
 import jax
 import numpy as np
 from flax import nnx
 
+from vqvae_jax.arrays import read_arrays, write_arrays
 from vqvae_jax.data import Dataset
-from vqvae_jax.errors import DataError
-from vqvae_jax.files import write_atomically
+from vqvae_jax.errors import DamagedError, DataError
 from vqvae_jax.models import VQVAE
 from vqvae_jax.pixels import to_floats
 from vqvae_jax.weights import weights_digest
@@ -42,6 +39,9 @@ class Codes:
     digest: str
 
 
+_ARRAYS = ("train_codes", "train_labels", "test_codes", "test_labels")
+
+
 def load_codes(model: VQVAE, data: Dataset, file: str | Path) -> Codes:
     """The codes of `data` under a model, from a file if it holds them.
 
@@ -51,8 +51,8 @@ def load_codes(model: VQVAE, data: Dataset, file: str | Path) -> Codes:
     Args:
         model: a trained VQ-VAE.
         data: what is to be encoded.
-        file: where the codes are kept, a .npz file; usually codes.npz in the folder of the model's
-            run.
+        file: where the codes are kept, a .safetensors file; usually codes.safetensors in the folder
+            of the model's run.
 
     Raises:
         DataError: the model does not take the data's images.
@@ -63,22 +63,20 @@ def load_codes(model: VQVAE, data: Dataset, file: str | Path) -> Codes:
     codes = _read(path, digest)
     if codes is None:
         codes = _encoded(model, data, digest)
-        content = io.BytesIO()
-        np.savez_compressed(content, **dataclasses.asdict(codes))
-        write_atomically(path, content.getvalue())
+        arrays = {name: getattr(codes, name) for name in _ARRAYS}
+        write_arrays(path, arrays, {"digest": digest})
     return codes
 
 
 def _read(path: Path, digest: str) -> Codes | None:
     """The codes that a file holds; None if it is missing, damaged, or its digest is another."""
     try:
-        with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as stored:
-            names = [field.name for field in dataclasses.fields(Codes)]
-            arrays = {name: stored[name] for name in names}
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error):
+        arrays, description = read_arrays(path)
+    except DamagedError:
         return None
-    codes = Codes(**arrays | {"digest": str(arrays["digest"])})
-    return codes if codes.digest == digest else None
+    if description != {"digest": digest} or arrays.keys() != {*_ARRAYS}:
+        return None
+    return Codes(**arrays, digest=digest)
 
 
 def _encoded(model: VQVAE, data: Dataset, digest: str) -> Codes:

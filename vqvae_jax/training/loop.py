@@ -1,6 +1,5 @@
 """The training loop: steps, metrics, pictures and checkpoints of a run, whatever it learns."""
 
-import collections
 import dataclasses
 import functools
 import json
@@ -11,36 +10,27 @@ from pathlib import Path
 from typing import Any
 
 import jax
-import numpy as np
 import optax
 from tqdm import tqdm
 
-from vqvae_jax.data import epoch_order
 from vqvae_jax.errors import ConfigError, TrainingError
 from vqvae_jax.evaluation import Evaluator
 from vqvae_jax.files import write_atomically
 from vqvae_jax.parallel import MAX_IN_FLIGHT, are_accelerators, mesh_for, replicated
-from vqvae_jax.training.checkpoint import Checkpoints
-from vqvae_jax.training.config import Config, TrainingConfig, changed_setting
+from vqvae_jax.training.checkpoint import Checkpoint, save_checkpoint
+from vqvae_jax.training.config import Config, changed_setting
 from vqvae_jax.training.feed import Feed
-from vqvae_jax.training.metrics import MetricsLog, Record, epoch_mean, read_records, stops_early
+from vqvae_jax.training.interruption import Interrupted, deferred, leave_if_asked
+from vqvae_jax.training.metrics import MetricsLog, Record, epoch_mean, read_records
+from vqvae_jax.training.schedule import Schedule
+from vqvae_jax.training.sections import TrainingConfig
 from vqvae_jax.training.step import TrainState, initialized, train_steps
 from vqvae_jax.training.tasks import Task
+from vqvae_jax.training.watch import Watch
 
 # Steps a dispatch, where so many are left before a pause. On accelerators a step is so short that
 # the host could not keep up otherwise.
 _STEPS_ON_ACCELERATOR = 10
-
-
-def steps_per_epoch(settings: TrainingConfig, num_images: int) -> int:
-    """How many batches an epoch has; the last one may be smaller."""
-    return math.ceil(num_images / settings.batch_size)
-
-
-def last_step(settings: TrainingConfig, num_images: int) -> int:
-    """How many steps a run takes, if it does not stop early."""
-    steps = settings.num_epochs * steps_per_epoch(settings, num_images)
-    return steps if settings.max_steps is None else min(steps, settings.max_steps)
 
 
 class Run:
@@ -51,11 +41,11 @@ class Run:
         settings: the protocol.
         devices: that batches are split over.
         workdir: the run's folder; exists.
-        checkpoints: the run's.
+        checkpoint: where the run goes on; None: it begins.
 
     Raises:
-        ConfigError: the checkpoints are of a run with other settings or other data.
-        CheckpointError: a checkpoint or the log cannot be read.
+        ConfigError: the checkpoint is of a run with other settings or other data.
+        CheckpointError: the checkpoint does not fit.
     """
 
     def __init__(
@@ -64,21 +54,22 @@ class Run:
         settings: TrainingConfig,
         devices: list[jax.Device],
         workdir: Path,
-        checkpoints: Checkpoints,
+        checkpoint: Checkpoint | None,
     ):
-        self.task, self.settings, self.devices = task, settings, devices
-        self.workdir, self.checkpoints = workdir, checkpoints
-        self.steps_per_epoch = steps_per_epoch(settings, task.num_images)
-        self.last_step = last_step(settings, task.num_images)
+        self.task, self.settings = task, settings
+        self.devices, self.workdir = devices, workdir
+        self.schedule = Schedule(settings, task.num_images)
 
         rate: optax.ScalarOrSchedule = settings.learning_rate
         if settings.schedule == "cosine":
-            rate = optax.cosine_decay_schedule(rate, settings.num_epochs * self.steps_per_epoch)
+            steps = settings.num_epochs * self.schedule.steps_per_epoch
+            rate = optax.cosine_decay_schedule(rate, steps)
         optimizer = optax.adam(rate)
         self.state = TrainState.of(task, optimizer)
-        self.step = 0
-        if checkpoints.latest is not None:
-            self._resume(checkpoints.latest)
+        self.step = self.saved_step = 0
+        self.is_logged = True  # whether all that follows the step is done, too
+        if checkpoint is not None:
+            self._resume(checkpoint)
 
         self.steps_a_dispatch = _STEPS_ON_ACCELERATOR if are_accelerators(devices) else 1
         self.feed = Feed(task.train_examples, devices)
@@ -88,11 +79,11 @@ class Run:
                 donate_argnums=0,
             )
         )
+        self.watch = Watch(self.state.totals)
         self.evaluator = Evaluator(task.totals, task.zeros, devices)
-        self.unchecked_losses: collections.deque[jax.Array] = collections.deque()
 
-    def _resume(self, step: int) -> None:
-        saved, given = self.checkpoints.run(step), self.task.description
+    def _resume(self, checkpoint: Checkpoint) -> None:
+        saved, given = checkpoint.run, self.task.description
         changed = changed_setting(
             Config.from_dict(saved["config"]), Config.from_dict(given["config"])
         )
@@ -105,22 +96,20 @@ class Run:
                 f"{self.workdir} holds a run with other settings: {changed}; "
                 "take the old setting or another --workdir"
             )
-        self.state = self.checkpoints.restore(step, like=self.state)
-        self.step = step
+        self.state = checkpoint.restore(like=self.state)
+        self.step = self.saved_step = checkpoint.step
+        self.is_logged = checkpoint.is_logged
 
     def train(self) -> None:
-        """Takes the steps that are left, if any are."""
-        if self._stops_early(read_records(self.workdir, self.step)):
-            print(
-                f"{self.workdir}: this run has stopped early, {self.step} steps are done; "
-                "a higher training.patience would go on"
-            )
-            return
-        if self.step >= self.last_step:
-            print(
-                f"{self.workdir}: this run is finished, {self.step} steps are done; "
-                "a higher training.num_epochs or training.max_steps would go on"
-            )
+        """Takes the steps that are left, if any are.
+
+        Raises:
+            TrainingError: something became NaN or infinite.
+            Interrupted: the process was asked to leave; the last step is saved.
+        """
+        logged_step = self.step if self.is_logged else self.step - 1
+        if over := self._why_over(read_records(self.workdir, logged_step)):
+            print(f"{self.workdir}: {over}")
             return
         description, data = self.task.description, self.task.description["data"]
         write_atomically(
@@ -128,117 +117,114 @@ class Run:
         )
         print(
             f"{self.workdir}: {self.task.num_images} images of {data['name']} "
-            f"from {data['source']}; steps {self.step} to {self.last_step} "
+            f"from {data['source']}; steps {self.step} to {self.schedule.last_step} "
             f"on {len(self.devices)} {self.devices[0].platform} "
             f"{'devices' if len(self.devices) > 1 else 'device'}",
             flush=True,
         )
         bar = tqdm(
-            total=self._images_in(self.last_step),
-            initial=self._images_in(self.step),
+            total=self.schedule.images_in(self.schedule.last_step),
+            initial=self.schedule.images_in(self.step),
             unit="images",
             unit_scale=True,
             dynamic_ncols=True,
             disable=not sys.stderr.isatty(),
         )
-        with MetricsLog(self.workdir, self.step) as log, bar:
-            self._train(log, bar)
+        with MetricsLog(self.workdir, logged_step) as log, bar, deferred():
+            try:
+                self._train(log, bar)
+            except Interrupted:
+                if self.step > self.saved_step:
+                    self.watch.wait(leave=0)
+                    self._save(None)
+                raise
 
     def _train(self, log: MetricsLog, bar: "tqdm[Any]") -> None:
-        settings = self.settings
-        order = self._order()
-        clock = time.perf_counter()
+        self._start_clock()
         if self.step == 0 and self.task.has_initialization:
-            first = self._next_batches(order)[0]
+            first = self.schedule.batches_after(0, most=1)[0]
             batch = jax.tree.map(lambda leaf: leaf[first], self.task.train_examples)
-            self.state = jax.jit(functools.partial(initialized, self.task, settings.seed))(
+            self.state = jax.jit(functools.partial(initialized, self.task, self.settings.seed))(
                 self.state, batch
             )
-        while self.step < self.last_step:
-            indices = self._next_batches(order)
-            mesh = mesh_for(self.devices, indices.shape[1])
-            batches = self.feed.take(indices, mesh)
-            # The totals are the part that is also made anew: where they lie, all of the state does.
-            if self.state.totals.images.sharding != replicated(mesh):
-                self.state = jax.device_put(self.state, replicated(mesh))
-            self.state, losses = self.train_steps_on(mesh)(self.state, batches)
-            self.step += len(indices)
-            self.unchecked_losses.append(losses)
-            self._check_losses(leave=MAX_IN_FLIGHT)
-            bar.update(indices.size)
+        while True:
+            if not self.is_logged:
+                self._pause(log, bar)
+            leave_if_asked()
+            if self._why_over(log.records):
+                break
+            bar.update(self._dispatch())
+        if self.step < self.schedule.last_step:
+            bar.write(
+                f"stopped early: the last {self.settings.patience} epochs were not better",
+                file=sys.stdout,
+            )
 
-            epoch_is_over = self.step % self.steps_per_epoch == 0
-            to_evaluate = epoch_is_over or self.step == self.last_step
-            to_log = to_evaluate or self.step % settings.log_every == 0
-            to_save = to_evaluate or self.step % settings.checkpoint_every == 0
-            if to_log or to_save:
-                self._check_losses(leave=0)
-                pause = time.perf_counter()
-                # The log before the checkpoint: what a checkpoint does not know of is written anew.
-                if to_log:
-                    self._log_training(log, bar, pause - clock)
-                    clock = pause
-                goal = {self.task.goal: self._evaluate(log, bar)} if to_evaluate else None
-                if to_save:
-                    log.flush()
-                    self.checkpoints.save(self.step, self.state, self.task.description, goal)
-                clock += time.perf_counter() - pause
-                if to_evaluate and self._stops_early(log.records):
-                    bar.write(
-                        f"stopped early: the last {settings.patience} epochs were not better",
-                        file=sys.stdout,
-                    )
-                    return
-            if epoch_is_over:
-                order = self._order()
+    def _dispatch(self) -> int:
+        """Has the devices take the next steps, and returns how many images they see."""
+        indices = self.schedule.batches_after(self.step, self.steps_a_dispatch)
+        mesh = mesh_for(self.devices, indices.shape[1])
+        batches = self.feed.take(indices, mesh)
+        # The totals are the part that is also made anew: where they lie, all of the state does.
+        if self.state.totals.images.sharding != replicated(mesh):
+            self.state = jax.device_put(self.state, replicated(mesh))
+        self.state, terms = self.train_steps_on(mesh)(self.state, batches)
+        self.watch.add(self.step + 1, terms)
+        self.watch.wait(leave=MAX_IN_FLIGHT)
+        self.step += len(indices)
+        self.is_logged = False
+        return indices.size
 
-    def _stops_early(self, records: list[Record]) -> bool:
-        return stops_early(records, self.task.goal, self.settings.patience, self.steps_per_epoch)
+    def _pause(self, log: MetricsLog, bar: "tqdm[Any]") -> None:
+        """Logs, evaluates and saves, as far as that is due after this step.
 
-    def _order(self) -> np.ndarray:
-        """The order of the images in the epoch that the next step belongs to."""
-        epoch = self.step // self.steps_per_epoch
-        return epoch_order(self.settings.seed, epoch, self.task.num_images)
+        Until it is all done, the state is as the step left it: whoever leaves within saves that.
+        """
+        to_log, to_save = self.schedule.logs(self.step), self.schedule.saves(self.step)
+        if to_log or to_save:
+            self.watch.wait(leave=0)
+            start = time.perf_counter()
+            state = self.state
+            # The log before the checkpoint: what a checkpoint does not know of is written anew.
+            if to_log:
+                self._log_training(log, bar, start - self.clock)
+                state = dataclasses.replace(state, totals=self.task.zeros())
+            goal = self._evaluate(log, bar) if self.schedule.evaluates(self.step) else None
+            self.state = state
+            if to_log:
+                self._start_clock()
+            else:
+                self.clock += time.perf_counter() - start
+        self.is_logged = True
+        if to_save:
+            log.flush()
+            self._save(goal)
 
-    def _next_batches(self, order: np.ndarray) -> np.ndarray:
-        """The images [S, B] of the next dispatch: one step, or S up to the next pause."""
-        settings = self.settings
-        first, size = self.step % self.steps_per_epoch * settings.batch_size, settings.batch_size
-        whole_batches = (len(order) - first) // size
-        to_pause = min(
-            self.last_step - self.step,
-            *(
-                every - self.step % every
-                for every in (settings.log_every, settings.checkpoint_every)
-            ),
+    def _save(self, goal: float | None) -> None:
+        save_checkpoint(
+            self.workdir,
+            self.step,
+            self.state,
+            self.task.description,
+            is_logged=self.is_logged,
+            goal=goal,
         )
-        if min(whole_batches, to_pause) < self.steps_a_dispatch:
-            return order[None, first : first + size]
-        return order[first : first + self.steps_a_dispatch * size].reshape(-1, size)
+        self.saved_step = self.step
 
-    def _check_losses(self, leave: int) -> None:
-        """Waits for all dispatches but the last `leave`; stops the run if a loss is not finite."""
-        while len(self.unchecked_losses) > leave:
-            later = sum(len(losses) for losses in self.unchecked_losses)
-            losses = np.asarray(self.unchecked_losses.popleft())
-            if not np.isfinite(losses).all():
-                index = int(np.argmin(np.isfinite(losses)))
-                raise TrainingError(
-                    f"the loss of step {self.step - later + index + 1} is {losses[index]}; "
-                    f"the checkpoints before it are in {self.workdir / 'checkpoints'}. "
-                    "A lower training.learning_rate may help"
-                )
+    def _start_clock(self) -> None:
+        self.clock, self.clock_step = time.perf_counter(), self.step
 
     def _log_training(self, log: MetricsLog, bar: "tqdm[Any]", seconds: float) -> None:
         """Writes the metrics of the steps since the last such line, which took `seconds`."""
         metrics = self.task.metrics(self.state.totals)
-        self.state = dataclasses.replace(self.state, totals=self.task.zeros())
-        record = self._record("train", metrics, seconds)
+        images_in = self.schedule.images_in
+        speed = (images_in(self.step) - images_in(self.clock_step)) / seconds
+        record = self._record("train", metrics, speed)
         log.write(record)
         bar.set_postfix(loss=f"{metrics['loss']:.4f}")
         if bar.disable:
             print(
-                f"step {self.step}/{self.last_step}  loss {metrics['loss']:.4f}  "
+                f"step {self.step}/{self.schedule.last_step}  loss {metrics['loss']:.4f}  "
                 f"{record['images_per_second']:.0f} images/s",
                 flush=True,
             )
@@ -247,11 +233,12 @@ class Run:
         """Measures the held-out split, redraws the pictures, and returns the goal."""
         start = time.perf_counter()
         weights = (self.state.params, self.state.variables)
-        totals = self.evaluator(weights, self.task.test_examples, self.settings.batch_size)
+        totals = self.evaluator(
+            weights, self.task.test_examples, self.settings.batch_size, leave_if_asked
+        )
         metrics = self.task.metrics(totals)
-        if not math.isfinite(metrics["loss"]):
-            raise TrainingError(f"the held-out loss after step {self.step} is {metrics['loss']}")
-        record = self._record("test", metrics, time.perf_counter() - start)
+        speed = metrics["images"] / (time.perf_counter() - start)
+        record = self._record("test", metrics, speed)
         log.write(record)
 
         epoch, goal = record["epoch"], self.task.goal
@@ -261,6 +248,7 @@ class Run:
         )
         model = self.task.merge(jax.device_put(weights, self.devices[0]))
         self.task.draw(self.workdir, model, totals, log.records, title)
+        leave_if_asked()
         train_loss = epoch_mean(log.records, epoch, "loss")
         bar.write(
             f"epoch {epoch}/{self.settings.num_epochs}  step {self.step}  "
@@ -270,16 +258,17 @@ class Run:
         sys.stdout.flush()
         return metrics[goal]
 
-    def _record(self, split: str, metrics: dict[str, Any], seconds: float) -> Record:
+    def _record(self, split: str, metrics: dict[str, Any], images_per_second: float) -> Record:
+        for name, value in metrics.items():
+            if not math.isfinite(value):
+                raise TrainingError(f"the {split} {name} after step {self.step} is {value}")
         return {
             "step": self.step,
-            "epoch": (self.step - 1) // self.steps_per_epoch + 1,
+            "epoch": self.schedule.epoch(self.step),
             "split": split,
             **metrics,
-            "images_per_second": round(metrics["images"] / seconds, 1),
+            "images_per_second": round(images_per_second, 1),
         }
 
-    def _images_in(self, steps: int) -> int:
-        """How many images the first `steps` steps take."""
-        epochs, steps = divmod(steps, self.steps_per_epoch)
-        return epochs * self.task.num_images + steps * self.settings.batch_size
+    def _why_over(self, records: list[Record]) -> str | None:
+        return self.schedule.why_over(self.step, self.is_logged, records, self.task.goal)

@@ -13,7 +13,7 @@ from vqvae_jax.data import Dataset
 from vqvae_jax.errors import CheckpointError, ConfigError
 from vqvae_jax.models import VQVAE
 from vqvae_jax.priors import Prior
-from vqvae_jax.training.checkpoint import Checkpoints
+from vqvae_jax.training.checkpoint import best_checkpoint
 from vqvae_jax.training.config import Config
 from vqvae_jax.training.networks import CodeMaps, build_head, build_prior
 from vqvae_jax.training.registry import build_quantizer
@@ -177,22 +177,21 @@ def load_run(workdir: str | Path, kind: type[nnx.Module]) -> SavedRun:
     folder = Path(workdir)
     if not (folder / "checkpoints").is_dir():
         raise CheckpointError(f"{folder} holds no run")
-    with Checkpoints(folder, read_only=True) as checkpoints:
-        if checkpoints.best is None:
-            raise CheckpointError(f"{folder} holds no checkpoint with an evaluation yet")
-        description = checkpoints.run(checkpoints.best)
-        config = Config.from_dict(description["config"])
-        if kind is VQVAE and config.prior is not None:
-            raise CheckpointError(f"{folder} holds the run of a prior, not of a VQ-VAE")
-        if kind is Prior and config.prior is None:
-            raise CheckpointError(f"{folder} holds the run of a VQ-VAE, not of a prior")
-        if config.prior is None:
-            channels = description["data"]["image_shape"][-1]
-            model: Any = build_vqvae(config, channels, description["data"]["variance"])
-        else:
-            model = prior_for(config, CodeMaps.from_json(description["codes"]["maps"]))
-        _, params, variables = split_model(model)
-        like = {"params": params, "variables": variables}
-        saved = checkpoints.restore(checkpoints.best, like=like)
+    checkpoint = best_checkpoint(folder)
+    if checkpoint is None:
+        raise CheckpointError(f"{folder} holds no checkpoint with an evaluation yet")
+    description = checkpoint.run
+    config = Config.from_dict(description["config"])
+    if kind is VQVAE and config.prior is not None:
+        raise CheckpointError(f"{folder} holds the run of a prior, not of a VQ-VAE")
+    if kind is Prior and config.prior is None:
+        raise CheckpointError(f"{folder} holds the run of a VQ-VAE, not of a prior")
+    if config.prior is None:
+        channels = description["data"]["image_shape"][-1]
+        model: Any = build_vqvae(config, channels, description["data"]["variance"])
+    else:
+        model = prior_for(config, CodeMaps.from_json(description["codes"]["maps"]))
+    _, params, variables = split_model(model)
+    saved = checkpoint.restore(like={"params": params, "variables": variables})
     nnx.update(model, saved["params"], saved["variables"])
     return SavedRun(folder, config, description, model)

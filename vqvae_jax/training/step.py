@@ -14,6 +14,7 @@ from vqvae_jax.parallel import replicated
 from vqvae_jax.quantizers import Leaf
 from vqvae_jax.training.tasks import Task, split_model
 from vqvae_jax.training.tasks.base import Examples, Totals
+from vqvae_jax.training.watch import watched
 
 
 @jax.tree_util.register_dataclass
@@ -55,7 +56,7 @@ def train_steps(
     seed: int,
     state: TrainState,
     batches: Examples,
-) -> tuple[TrainState, Float[Array, " steps"]]:
+) -> tuple[TrainState, Float[Array, "steps terms"]]:
     """Moves the parameters, once a batch, by one step down the gradient of the loss.
 
     Then the model is updated with what the step has seen, if the task has that; parameters that
@@ -71,7 +72,7 @@ def train_steps(
         batches: a pytree of arrays [S, B, ...], one batch of examples for each step.
 
     Returns:
-        The state after the steps, and the loss before each of them.
+        The state after the steps, and of each of them what `watched` gives.
     """
 
     def step(state: TrainState, batch: Examples) -> tuple[TrainState, Array]:
@@ -90,7 +91,7 @@ def train_steps(
         if task.has_updates:
             seen = jax.lax.with_sharding_constraint(seen, replicated(mesh))
             after = _updated(task, optimizer, after, seen, updates_draw)
-        return after, totals.loss / len(jax.tree.leaves(batch)[0])
+        return after, watched(totals, after.params, after.variables, after.opt_state)
 
     return jax.lax.scan(step, state, batches)
 

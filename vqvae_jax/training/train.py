@@ -9,14 +9,21 @@ import numpy as np
 
 from vqvae_jax.data import Dataset, load_dataset
 from vqvae_jax.errors import ConfigError, DataError
+from vqvae_jax.files import remove_drafts
 from vqvae_jax.parallel import local_devices
-from vqvae_jax.training.checkpoint import Checkpoints
+from vqvae_jax.training.checkpoint import (
+    Checkpoint,
+    latest_checkpoint,
+    set_damaged_aside,
+)
 from vqvae_jax.training.codes import load_codes
 from vqvae_jax.training.config import Config, changed_setting
-from vqvae_jax.training.loop import Run, last_step, steps_per_epoch
-from vqvae_jax.training.metrics import read_records, stops_early
+from vqvae_jax.training.lock import locked
+from vqvae_jax.training.loop import Run
+from vqvae_jax.training.metrics import read_records
 from vqvae_jax.training.model import describe, load_model, prior_for, vqvae_for
 from vqvae_jax.training.networks import CodeMaps
+from vqvae_jax.training.schedule import Schedule
 from vqvae_jax.training.tasks import Task
 from vqvae_jax.training.tasks.prior import PriorTask
 from vqvae_jax.training.tasks.vqvae import VQVAETask, goal_of
@@ -42,7 +49,8 @@ def train(config: Config, workdir: Path) -> None:
             settings.
         DataError: the data cannot be had.
         CheckpointError: what `workdir` holds cannot be read.
-        TrainingError: the loss became NaN or infinite.
+        BusyError: another process trains there.
+        TrainingError: something became NaN or infinite.
         OSError: `workdir` cannot be written.
     """
     _train(config, load_dataset(**dataclasses.asdict(config.data)), workdir)
@@ -60,8 +68,11 @@ def _train(config: Config, data: Dataset, workdir: Path) -> None:
     else:
         task = _prior_task(config, data, workdir)
     workdir.mkdir(parents=True, exist_ok=True)
-    with Checkpoints(workdir) as checkpoints:
-        Run(task, config.training, devices, workdir, checkpoints).train()
+    with locked(workdir):
+        remove_drafts(workdir)
+        checkpoint = latest_checkpoint(workdir)
+        set_damaged_aside(workdir)
+        Run(task, config.training, devices, workdir, checkpoint).train()
 
 
 def _prior_task(config: Config, data: Dataset, workdir: Path) -> PriorTask:
@@ -71,7 +82,7 @@ def _prior_task(config: Config, data: Dataset, workdir: Path) -> PriorTask:
         raise ConfigError(f"prior.vqvae is {folder}, the run's own folder; it must be another")
     found = _run_in(folder)
     if found is not None:
-        there = dataclasses.replace(found.config, data=config.data)
+        there = dataclasses.replace(_config_of(found), data=config.data)
         other = changed_setting(there, _vqvae_of(config))
         print(
             f"{folder}: the VQ-VAE there is taken, after {found.step} steps"
@@ -80,12 +91,12 @@ def _prior_task(config: Config, data: Dataset, workdir: Path) -> PriorTask:
         config = Config.of_prior(there, config.prior, config.training)
     maps = _maps_of(config, data)
     prior = prior_for(config, maps)  # now: its settings may be wrong, and the VQ-VAE takes long
-    if found is None or not found.is_finished(data):
+    if found is None or not _is_finished(folder, found, data):
         vqvae_config = _vqvae_of(config)
         here = dataclasses.replace(vqvae_config.training, devices=config.training.devices)
         _train(dataclasses.replace(vqvae_config, training=here), data, folder)
     vqvae = load_model(folder)
-    codes = load_codes(vqvae, data, folder / "codes.npz")
+    codes = load_codes(vqvae, data, folder / "codes.safetensors")
     description: dict[str, Any] = describe(config, data) | {
         "codes": {
             "source": str(folder),
@@ -104,39 +115,30 @@ def _vqvae_of(config: Config) -> Config:
     return Config(data=config.data, model=config.model, training=config.vqvae_training)
 
 
-@dataclasses.dataclass(frozen=True)
-class _Found:
-    """The run of a VQ-VAE that a folder holds, after so many steps."""
-
-    folder: Path
-    config: Config
-    step: int
-
-    def is_finished(self, data: Dataset) -> bool:
-        """Whether its own command would take no more steps."""
-        settings, images = self.config.training, len(data.train_images)
-        records = read_records(self.folder, self.step)
-        goal = goal_of(self.config.model.head != "none")
-        return self.step >= last_step(settings, images) or stops_early(
-            records, goal, settings.patience, steps_per_epoch(settings, images)
-        )
-
-
-def _run_in(folder: Path) -> _Found | None:
-    """The run of a VQ-VAE that a folder holds, if it holds one; leaves the folder as it is.
+def _run_in(folder: Path) -> Checkpoint | None:
+    """The latest checkpoint of a VQ-VAE's run, if the folder holds one.
 
     Raises:
         ConfigError: it is the run of a prior.
+        CheckpointError: its checkpoints are damaged.
     """
-    if not (folder / "checkpoints").is_dir():
-        return None
-    with Checkpoints(folder, read_only=True) as checkpoints:
-        if checkpoints.latest is None:
-            return None
-        config = Config.from_dict(checkpoints.run(checkpoints.latest)["config"])
-        if config.prior is not None:
-            raise ConfigError(f"prior.vqvae is {folder}, the run of a prior; it must be a VQ-VAE's")
-        return _Found(folder, config, checkpoints.latest)
+    found = latest_checkpoint(folder)
+    if found is not None and _config_of(found).prior is not None:
+        raise ConfigError(f"prior.vqvae is {folder}, the run of a prior; it must be a VQ-VAE's")
+    return found
+
+
+def _config_of(checkpoint: Checkpoint) -> Config:
+    return Config.from_dict(checkpoint.run["config"])
+
+
+def _is_finished(folder: Path, found: Checkpoint, data: Dataset) -> bool:
+    """Whether a VQ-VAE's own command would take no more steps."""
+    config = _config_of(found)
+    schedule = Schedule(config.training, len(data.train_images))
+    records = read_records(folder, found.step)
+    goal = goal_of(config.model.head != "none")
+    return schedule.why_over(found.step, found.is_logged, records, goal) is not None
 
 
 def _maps_of(config: Config, data: Dataset) -> CodeMaps:

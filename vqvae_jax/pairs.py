@@ -1,0 +1,24 @@
+"""A VQ-VAE and a prior that together give images a probability."""
+
+from vqvae_jax.models import VQVAE
+from vqvae_jax.priors import Prior
+
+
+def check_pair(vqvae: VQVAE, prior: Prior) -> None:
+    """Looks whether p(x | z) and p(z) are there, and about the same z.
+
+    Args:
+        vqvae: must have a head.
+        prior: must be over as many codes and codebooks as the VQ-VAE's quantizer has.
+
+    Raises:
+        ValueError: they are not.
+    """
+    if vqvae.head is None:
+        raise ValueError("the VQ-VAE has no head; without a distribution there are no bits")
+    for name in ("num_embeddings", "num_codebooks"):
+        given, expected = getattr(prior, name), getattr(vqvae.quantizer, name)
+        if given != expected:
+            raise ValueError(
+                f"the prior's {name} is {given}; it must be {expected}, like the quantizer's"
+            )

@@ -1,0 +1,76 @@
+"""SIGINT and SIGTERM: the first asks a run to save and leave, a second one makes it leave at once.
+
+Signals are the whole process's, so only the program catches them (`catch_signals`). Where nothing
+has to be saved, the first one raises `Interrupted` wherever the program is. In `deferred`, it is
+kept until the next call of `leave_if_asked`.
+"""
+
+import contextlib
+import os
+import signal
+import threading
+from collections.abc import Iterator
+from types import FrameType
+
+_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
+class Interrupted(BaseException):
+    """The process was asked to leave.
+
+    Args:
+        number: of the signal.
+    """
+
+    def __init__(self, number: int):
+        super().__init__(signal.Signals(number).name)
+        self.exit_status = 128 + number
+
+
+class _State:
+    received: int | None = None
+    is_deferred = False
+
+
+def catch_signals() -> None:
+    """Has the process leave in order; to be called once, in its main thread."""
+    # Python calls handlers in its main thread alone, which a compilation keeps busy for long. The
+    # bytes that signals leave in a pipe are seen by another thread, whatever the main one does.
+    reader, writer = os.pipe()
+    os.set_blocking(writer, False)
+    signal.set_wakeup_fd(writer)
+    threading.Thread(target=_leave_at_the_second, args=(reader,), daemon=True).start()
+    for number in _SIGNALS:
+        signal.signal(number, _ask)
+
+
+@contextlib.contextmanager
+def deferred() -> Iterator[None]:
+    """Signals wait inside for the next call of `leave_if_asked`."""
+    _State.is_deferred = True
+    try:
+        yield
+    finally:
+        _State.is_deferred = False
+
+
+def leave_if_asked() -> None:
+    """Raises what a deferred signal would have raised.
+
+    Raises:
+        Interrupted: a signal was received.
+    """
+    if _State.received is not None:
+        raise Interrupted(_State.received)
+
+
+def _ask(number: int, frame: FrameType | None) -> None:
+    _State.received = number
+    if not _State.is_deferred:
+        raise Interrupted(number)
+
+
+def _leave_at_the_second(reader: int) -> None:
+    os.read(reader, 1)
+    (number,) = os.read(reader, 1)
+    os._exit(128 + number)

@@ -1,0 +1,92 @@
+"""When things happen in a run: its batches, epochs and pauses, and its end."""
+
+import functools
+import math
+
+import numpy as np
+
+from vqvae_jax.data import epoch_order
+from vqvae_jax.training.metrics import Record, stops_early
+from vqvae_jax.training.sections import TrainingConfig
+
+
+class Schedule:
+    """The course of a run, as its settings and the number of images decide it.
+
+    Args:
+        settings: the protocol.
+        num_images: that an epoch visits.
+
+    Attributes:
+        steps_per_epoch: batches of an epoch; the last one may be smaller.
+        last_step: how many steps the run takes, if it does not stop early.
+    """
+
+    def __init__(self, settings: TrainingConfig, num_images: int):
+        self._settings, self._num_images = settings, num_images
+        self.steps_per_epoch = math.ceil(num_images / settings.batch_size)
+        steps = settings.num_epochs * self.steps_per_epoch
+        self.last_step = steps if settings.max_steps is None else min(steps, settings.max_steps)
+        self._order = functools.lru_cache(maxsize=1)(
+            lambda epoch: epoch_order(settings.seed, epoch, num_images)
+        )
+
+    def epoch(self, step: int) -> int:
+        """The epoch of a step, both counted from 1."""
+        return (step - 1) // self.steps_per_epoch + 1
+
+    def images_in(self, steps: int) -> int:
+        """How many images the first `steps` steps take."""
+        epochs, steps = divmod(steps, self.steps_per_epoch)
+        return epochs * self._num_images + steps * self._settings.batch_size
+
+    def evaluates(self, step: int) -> bool:
+        """Whether the held-out split is measured after a step; that is logged and saved, too."""
+        return step % self.steps_per_epoch == 0 or step == self.last_step
+
+    def logs(self, step: int) -> bool:
+        """Whether a line of training metrics is written after a step."""
+        return self.evaluates(step) or step % self._settings.log_every == 0
+
+    def saves(self, step: int) -> bool:
+        """Whether a checkpoint is written after a step."""
+        return self.evaluates(step) or step % self._settings.checkpoint_every == 0
+
+    def batches_after(self, step: int, most: int) -> np.ndarray:
+        """The images [S, B] of what follows a step: S = `most` whole batches, or one.
+
+        One, where the epoch or the next pause comes before.
+        """
+        settings, size = self._settings, self._settings.batch_size
+        epoch, done = divmod(step, self.steps_per_epoch)
+        order, first = self._order(epoch), done * size
+        to_pause = min(
+            self.last_step - step,
+            *(every - step % every for every in (settings.log_every, settings.checkpoint_every)),
+        )
+        if min((len(order) - first) // size, to_pause) < most:
+            return order[None, first : first + size]
+        return order[first : first + most * size].reshape(-1, size)
+
+    def why_over(self, step: int, is_logged: bool, records: list[Record], goal: str) -> str | None:
+        """Why a run takes no more steps, in words; None: it does.
+
+        Args:
+            step: how many were taken.
+            is_logged: whether what follows that step was done, too.
+            records: the run's log.
+            goal: the held-out metric that is the lower the better.
+        """
+        if not is_logged:
+            return None
+        if stops_early(records, goal, self._settings.patience, self.steps_per_epoch):
+            return (
+                f"this run has stopped early, {step} steps are done; "
+                "a higher training.patience would go on"
+            )
+        if step >= self.last_step:
+            return (
+                f"this run is finished, {step} steps are done; "
+                "a higher training.num_epochs or training.max_steps would go on"
+            )
+        return None
