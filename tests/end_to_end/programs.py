@@ -32,24 +32,39 @@ train.main()
 _COMPILED = tempfile.TemporaryDirectory()
 
 
-def run(arguments, *, script=None):
-    """Runs train.py, or another script."""
+def start(arguments, *, script=None, **env):
+    """Starts train.py, or another script."""
     program = [str(ROOT / "train.py")] if script is None else ["-c", script]
-    return subprocess.run(
+    return subprocess.Popen(
         [sys.executable, *program, *map(str, arguments)],
         cwd=ROOT,
-        capture_output=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
         text=True,
-        timeout=300,
-        check=False,
         env={
             **os.environ,
             "JAX_PLATFORMS": "cpu",
             "JAX_NUM_CPU_DEVICES": "4",
             "JAX_COMPILATION_CACHE_DIR": _COMPILED.name,  # the processes compile the same programs
             "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+            **env,
         },
     )
+
+
+def finish(process, timeout=300):
+    """Waits for a program; its status, output and errors."""
+    try:
+        output, errors = process.communicate(timeout=timeout)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        raise
+    return subprocess.CompletedProcess(process.args, process.returncode, output, errors)
+
+
+def run(arguments, *, script=None, **env):
+    """Runs train.py, or another script."""
+    return finish(start(arguments, script=script, **env))
 
 
 def metrics(workdir):

@@ -1,0 +1,41 @@
+"""The runs that the fault tests disturb."""
+
+from tests.conftest import write_small_set
+from tests.end_to_end.programs import ROOT
+from vqvae_jax.data import load_dataset
+
+# 90 images of 12 x 12: 12 steps of 8 an epoch, the last of them of 2 images.
+_COMMON = {
+    "data.name": "tiny",
+    "training.batch_size": 8,
+    "training.max_steps": 40,
+    "training.log_every": 5,
+    "training.checkpoint_every": 7,
+}
+
+KINDS = {
+    "seed": ("mnist.py", {}),
+    "ema": ("mnist_ema.py", {"model.revival_threshold": 0.5, "model.kmeans_init": True}),
+    "prior": (
+        "mnist_prior.py",
+        {"prior.channels": 8, "vqvae_training.batch_size": 8, "vqvae_training.max_steps": 24},
+    ),
+}
+
+
+def prepare(root):
+    """Prepares the data in a folder; returns it."""
+    archives = write_small_set(root / "archives")
+    load_dataset("tiny", archives=str(archives), data_dir=str(root / "data"))
+    return root / "data"
+
+
+def command(kind, workdir, data_dir, **changed):
+    """The arguments of train.py for a small run of a kind."""
+    config, settings = KINDS[kind]
+    settings = _COMMON | settings | {"data.data_dir": data_dir}
+    if kind == "prior":
+        settings["prior.vqvae"] = workdir.with_name(workdir.name + "_vqvae")
+    settings |= {name.replace("__", "."): value for name, value in changed.items()}
+    flags = [f"--config.{name}={value}" for name, value in settings.items()]
+    return ["--config", ROOT / "configs" / config, "--workdir", workdir, *flags]

@@ -1,0 +1,129 @@
+"""SIGTERM and SIGINT: the step at hand is saved, the same command goes on as if nothing was."""
+
+import random
+import signal
+import subprocess
+
+import numpy as np
+import pytest
+
+from tests.end_to_end.programs import ROOT, finish, metrics, run, saved_state, start
+from tests.faults.commands import command, prepare
+from vqvae_jax.training.checkpoint import latest_checkpoint
+
+pytestmark = pytest.mark.faults
+
+# Runs train.py, which a signal reaches at a certain point.
+ASKED = """
+import os, signal, sys, threading
+sys.path.insert(0, {root!r})
+from vqvae_jax.training import loop
+from vqvae_jax.training.interruption import catch_signals
+
+def ask():
+    os.kill(os.getpid(), {number})
+
+def before(owner, name, condition, act):
+    function = getattr(owner, name)
+    def patched(*given, **named):
+        if condition(*given):
+            act()
+        return function(*given, **named)
+    setattr(owner, name, patched)
+
+{point}
+import train
+catch_signals()
+sys.exit(train.main())
+"""
+
+LATER = "lambda: [threading.Timer(seconds, ask).start() for seconds in {seconds}]"
+
+# Where the signal comes, and the step of the checkpoint that is left.
+POINTS = {
+    "training": ('before(loop.Run, "_dispatch", lambda run: run.step == 16, ask)', 17),
+    "evaluation": (
+        'before(loop.Run, "_evaluate", lambda run, *given: run.step == 24, ask)',
+        24,
+    ),
+    "the last evaluation": (
+        'before(loop.Run, "_evaluate", lambda run, *given: run.step == 40, ask)',
+        40,
+    ),
+    "a checkpoint": (
+        'before(loop, "save_checkpoint", lambda workdir, step, *given: step == 28, ask)',
+        28,
+    ),
+    "the first compilation": (
+        f'before(loop, "train_steps", lambda *given: True, {LATER.format(seconds=[0.1])})',
+        1,
+    ),
+}
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    root = tmp_path_factory.mktemp("whole")
+    data_dir = prepare(root)
+    result = run(command("ema", root / "run", data_dir))
+    assert result.returncode == 0, result.stderr
+    return data_dir, root / "run"
+
+
+def assert_same(ours, expected):
+    assert metrics(ours) == metrics(expected)
+    state, wanted = saved_state(ours, 40), saved_state(expected, 40)
+    assert state.keys() == wanted.keys()
+    for name, value in wanted.items():
+        np.testing.assert_array_equal(state[name], value, err_msg=name)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("point", POINTS)
+def test_a_signal_saves_and_leaves(tmp_path, whole, point, number):
+    data_dir, expected = whole
+    workdir = tmp_path / "run"
+    patch, step = POINTS[point]
+    arguments = command("ema", workdir, data_dir)
+    script = ASKED.format(root=str(ROOT), number=int(number), point=patch)
+    is_cached = "false" if point == "the first compilation" else "true"
+    result = run(arguments, script=script, JAX_ENABLE_COMPILATION_CACHE=is_cached)
+    assert result.returncode == 128 + number, result.stderr
+    assert result.stderr == f"train.py: left on {number.name}; the same command goes on\n"
+    assert latest_checkpoint(workdir).step == step
+    resumed = run(arguments)
+    assert resumed.returncode == 0, resumed.stderr
+    assert f"steps {step} to 40" in resumed.stdout
+    assert_same(workdir, expected)
+
+
+def test_a_second_signal_leaves_at_once(tmp_path, whole):
+    """In the middle of a compilation, when Python itself sees no signals."""
+    point = f'before(loop, "train_steps", lambda *given: True, {LATER.format(seconds=[0.1, 0.2])})'
+    script = ASKED.format(root=str(ROOT), number=int(signal.SIGTERM), point=point)
+    arguments = command("ema", tmp_path / "run", whole[0])
+    result = run(arguments, script=script, JAX_ENABLE_COMPILATION_CACHE="false")
+    assert result.returncode == 143
+    assert not (tmp_path / "run" / "checkpoints").exists()
+    assert run(arguments).returncode == 0
+    assert_same(tmp_path / "run", whole[1])
+
+
+def test_signals_at_random_change_nothing(tmp_path, whole):
+    data_dir, expected = whole
+    random_numbers, asked = random.Random(0), 0
+    arguments = command("ema", tmp_path / "run", data_dir)
+    while asked < 10:
+        process = start(arguments)
+        number = random_numbers.choice([signal.SIGTERM, signal.SIGINT])
+        try:
+            process.wait(random_numbers.uniform(1, 10))
+        except subprocess.TimeoutExpired:
+            process.send_signal(number)
+            asked += 1
+        result = finish(process)
+        if result.returncode == 0:
+            break
+        assert result.returncode == 128 + number, result.stderr
+    assert run(arguments).returncode == 0
+    assert_same(tmp_path / "run", expected)
