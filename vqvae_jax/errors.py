@@ -5,12 +5,12 @@ class ConfigError(ValueError):
     """A setting is missing, unknown, of the wrong type or out of its range."""
 
 
-class DamagedError(ValueError):
-    """A file is not as it was written."""
-
-
 class DataError(ValueError):
     """A data set cannot be found, or a file of it is not what it must be."""
+
+
+class DamagedError(DataError):
+    """A file is not as it was written."""
 
 
 class CheckpointError(ValueError):

@@ -5,6 +5,7 @@ import hashlib
 import http.server
 import json
 import logging
+import shutil
 import threading
 import types
 
@@ -14,7 +15,7 @@ import tensorflow_datasets as tfds
 
 from vqvae_jax.data import load_dataset, sources, tfds_store
 from vqvae_jax.data.idx import ARCHIVE_NAMES, ARCHIVES, Split, read_archives
-from vqvae_jax.errors import DataError
+from vqvae_jax.errors import DamagedError, DataError
 
 
 @pytest.fixture(autouse=True)
@@ -215,6 +216,40 @@ def test_damaged_prepared_set_is_named(tmp_path, write_archives, damaged):
     for path in prepared.glob(damaged):
         path.write_bytes(path.read_bytes()[:100])
     with pytest.raises(DataError, match=r"prepared data set in .* cannot be read.*delete the fold"):
+        load_dataset("tiny", data_dir=str(tmp_path))
+
+
+@pytest.mark.parametrize("damaged", ["*train*", "*test*", "dataset_info.json", "features.json"])
+@pytest.mark.parametrize("damage", ["flipped", "cut", "deleted"])
+def test_damaged_prepared_set_is_prepared_anew(tmp_path, write_archives, caplog, damaged, damage):
+    folder, root = write_archives(tmp_path / "in"), tmp_path / "data"
+    dataset = load_dataset("tiny", archives=str(folder), data_dir=str(root))
+    shutil.rmtree(root / "vqvae_jax")
+    prepared = root / "tiny" / "1.0.0"
+    (path,) = prepared.glob(damaged)
+    content = path.read_bytes()
+    flipped = content[:100] + bytes(byte ^ 255 for byte in content[100:400]) + content[400:]
+    path.write_bytes(flipped if damage == "flipped" else content[:50])
+    if damage == "deleted":
+        path.unlink()
+    again = load_dataset("tiny", archives=str(folder), data_dir=str(root))
+    assert again.digest == dataset.digest
+    assert_same_data(again, dataset)
+    if (damaged, damage) != ("dataset_info.json", "deleted"):  # then there is no set to be seen
+        assert "it is prepared anew, the damaged one set aside" in caplog.text
+        (aside,) = (root / "tiny").glob("1.0.0.damaged.*")
+        assert aside.is_dir()
+    shutil.rmtree(root / "vqvae_jax")
+    assert_same_data(load_dataset("tiny", data_dir=str(root)), dataset)
+
+
+def test_a_prepared_set_of_other_images_is_damaged(tmp_path, write_archives):
+    """Whatever array_record itself does not notice."""
+    folder = write_archives(tmp_path / "in")
+    splits = read_archives({name: folder / name for name in ARCHIVE_NAMES}, None)
+    description = {"source": "here", "archives": {}, "digest": "of others"}
+    tfds_store.write("tiny", splits, description, tmp_path)
+    with pytest.raises(DamagedError, match="it holds other images than were written"):
         load_dataset("tiny", data_dir=str(tmp_path))
 
 

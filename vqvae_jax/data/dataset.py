@@ -10,7 +10,7 @@ import numpy as np
 
 from vqvae_jax.data import cache, idx, sources
 from vqvae_jax.data.idx import Splits
-from vqvae_jax.errors import DataError
+from vqvae_jax.errors import DamagedError, DataError
 
 _log = logging.getLogger(__name__)
 _SAMPLE = "mnist_sample"
@@ -66,7 +66,8 @@ def load_dataset(
         The data set, its pixels mapped into memory.
 
     Raises:
-        DataError: it cannot be found, or something found is broken or is another data set.
+        DataError: it cannot be found, or something found is broken or is another data set. What
+            was prepared from archives that are still there is prepared anew where it is damaged.
         OSError: data_dir cannot be written.
     """
     root = Path(data_dir or os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets").expanduser()
@@ -78,7 +79,11 @@ def load_dataset(
         raise DataError(
             f"data.name is {name}, which stands for the embedded sample; choose another"
         )
-    dataset = _open(name, root)
+    damage = None
+    try:
+        dataset = _open(name, root)
+    except DamagedError as error:
+        dataset, damage = None, error
     if dataset is not None:
         if folder is not None:
             _check_same(dataset, folder, root)
@@ -86,13 +91,18 @@ def load_dataset(
     try:
         paths, source = _find_archives(name, folder, root)
     except DataError as error:
+        if damage is not None:
+            raise damage from error
         if name != "mnist" or not allow_sample:
             raise
         _log.warning(
             "WARNING: training on a SAMPLE of 5,000 MNIST images, not on the 70,000: %s.", error
         )
         return _open(_SAMPLE, root) or _prepare(_SAMPLE, root, *sources.sample())
-    return _prepare(name, root, *sources.from_archives(name, paths, source))
+    splits, provenance = sources.from_archives(name, paths, source)
+    if damage is not None:
+        _log.warning("WARNING: %s; it is prepared anew, the damaged one set aside", damage)
+    return _prepare(name, root, splits, provenance)
 
 
 def _open(name: str, root: Path) -> Dataset | None:
@@ -106,7 +116,7 @@ def _open(name: str, root: Path) -> Dataset | None:
         if prepared is None:
             return None
         _log.info("decoding %s from %s", name, prepared)
-        cached = cache.describe(*tfds_store.read(prepared))
+        cached = tfds_store.read(prepared)
         try:
             cache.write(folder, *cached)
         except OSError as error:
@@ -161,7 +171,8 @@ def _prepare(name: str, root: Path, splits: Splits, provenance: dict[str, Any]) 
     from vqvae_jax.data import tfds_store
 
     _log.info("preparing %s under %s", name, root)
-    tfds_store.write(name, splits, provenance, root)
+    tfds_store.set_damaged_aside(name, root)
+    tfds_store.write(name, *cache.describe(splits, provenance), root)
     dataset = _open(name, root)
     if dataset is None:
         raise DataError(f"{name} was prepared under {root} but is not found there")

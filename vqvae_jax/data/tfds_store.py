@@ -7,6 +7,7 @@ for mnist, fashion_mnist and kmnist the very one that `tfds.data_source(name)` e
 
 import contextlib
 import io
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,8 +17,9 @@ import tensorflow_datasets as tfds
 from PIL import Image
 from tensorflow_datasets.image_classification import mnist as stock
 
+from vqvae_jax.data import cache
 from vqvae_jax.data.idx import Split, Splits
-from vqvae_jax.errors import DataError
+from vqvae_jax.errors import DamagedError, DataError
 
 STOCK_BUILDERS = {
     "mnist": stock.MNIST,
@@ -34,15 +36,9 @@ def find(name: str, data_dir: Path) -> Path | None:
     count.
 
     Raises:
-        DataError: its description is damaged.
+        DamagedError: its description is damaged.
     """
-    for folder in _folders(name, data_dir):
-        if (folder / "dataset_info.json").is_file():
-            with _named(folder):
-                info = tfds.builder_from_directory(folder).info
-            if info.file_format == tfds.core.FileFormat.ARRAY_RECORD:
-                return folder
-    return None
+    return next((folder for folder in _folders(name, data_dir) if _is_readable(folder)), None)
 
 
 def read(folder: Path) -> tuple[Splits, dict[str, Any]]:
@@ -52,10 +48,10 @@ def read(folder: Path) -> tuple[Splits, dict[str, Any]]:
         folder: as `find` gives it.
 
     Returns:
-        Its splits, and the provenance that `write` recorded.
+        What `cache.describe` gives of it: the splits in canonical order, and their description.
 
     Raises:
-        DataError: the files are damaged, or hold something else than grey images with labels.
+        DamagedError: the files are damaged, or hold something else than grey images with labels.
     """
     with _named(folder):
         builder = tfds.builder_from_directory(folder)
@@ -69,20 +65,23 @@ def read(folder: Path) -> tuple[Splits, dict[str, Any]]:
             labels = [example["label"] for example in examples]
             splits[split] = Split(np.stack(images)[..., None], np.array(labels, np.uint8))
         recorded = builder.info.metadata or {}
-    return splits, {
-        "source": recorded.get("source", f"prepared by TFDS in {folder}"),
-        "archives": recorded.get("archives", {}),
-    }
+        provenance = {
+            "source": recorded.get("source", f"prepared by TFDS in {folder}"),
+            "archives": recorded.get("archives", {}),
+        }
+        splits, description = cache.describe(splits, provenance)
+        if recorded.get("digest", description["digest"]) != description["digest"]:
+            raise ValueError("it holds other images than were written")
+    return splits, description
 
 
-def write(name: str, splits: Splits, provenance: dict[str, Any], data_dir: Path) -> Path:
+def write(name: str, splits: Splits, description: dict[str, Any], data_dir: Path) -> Path:
     """Prepares a data set, whole or not at all.
 
     Args:
         name: the data set's name.
         splits: its images and labels.
-        provenance: kept with it: where it is from ("source"), and the digests of its archives
-            ("archives").
+        description: from `cache.describe`, kept with it.
         data_dir: TFDS's data folder.
 
     Returns:
@@ -97,11 +96,22 @@ def write(name: str, splits: Splits, provenance: dict[str, Any], data_dir: Path)
     tfds.disable_progress_bar()
     try:
         with contextlib.redirect_stdout(io.StringIO()):
-            builder = _Builder(name, splits, provenance, folder.parent.parent)
+            builder = _Builder(name, splits, description, folder.parent.parent)
             builder.download_and_prepare(file_format="array_record")
     except OSError as error:
         raise DataError(f"{folder} cannot be written: {error.strerror or error}") from error
     return folder
+
+
+def set_damaged_aside(name: str, data_dir: Path) -> None:
+    """Renames prepared sets that cannot be read, so that there is room for new ones."""
+    for folder in _folders(name, data_dir):
+        try:
+            if _is_readable(folder):
+                read(folder)
+        except DamagedError:
+            aside = tempfile.mkdtemp(prefix=f"{folder.name}.damaged.", dir=folder.parent)
+            folder.replace(aside)
 
 
 @contextlib.contextmanager
@@ -110,7 +120,7 @@ def _named(folder: Path) -> Iterator[None]:
     try:
         yield
     except Exception as error:  # TFDS, protobuf, array_record and PIL each raise their own kinds
-        raise DataError(
+        raise DamagedError(
             f"the prepared data set in {folder} cannot be read ({type(error).__name__}: {error}); "
             "delete the folder to have it prepared anew"
         ) from error
@@ -123,6 +133,15 @@ def _folders(name: str, data_dir: Path) -> Iterator[Path]:
     yield data_dir / "array_record" / name / version
 
 
+def _is_readable(folder: Path) -> bool:
+    """Whether there is a set, in the format that needs no TensorFlow."""
+    if not (folder / "dataset_info.json").is_file():
+        return False
+    with _named(folder):
+        info = tfds.builder_from_directory(folder).info
+    return info.file_format == tfds.core.FileFormat.ARRAY_RECORD
+
+
 def _decode(png: bytes) -> np.ndarray:
     image = np.asarray(Image.open(io.BytesIO(png)))
     if image.dtype != np.uint8 or image.ndim != 2:
@@ -133,15 +152,15 @@ def _decode(png: bytes) -> np.ndarray:
 class _Builder(tfds.core.GeneratorBasedBuilder, skip_registration=True):  # type: ignore[call-arg]
     """Writes arrays that are in memory."""
 
-    def __init__(self, name: str, splits: Splits, provenance: dict[str, Any], data_dir: Path):
+    def __init__(self, name: str, splits: Splits, description: dict[str, Any], data_dir: Path):
         self.name = name
         self.VERSION = getattr(STOCK_BUILDERS.get(name), "VERSION", tfds.core.Version(_OWN_VERSION))
-        self._splits, self._provenance = splits, provenance
+        self._splits, self._described = splits, description
         super().__init__(data_dir=data_dir, file_format="array_record")
 
     def _info(self) -> tfds.core.DatasetInfo:
         train = self._splits["train"]
-        metadata = tfds.core.MetadataDict(self._provenance)
+        metadata = tfds.core.MetadataDict(self._described)
         return tfds.core.DatasetInfo(
             builder=self,
             description=f"{self.name}: grey images with labels, in the form of MNIST.",

@@ -62,7 +62,7 @@ class Watch:
             wrong = np.argwhere(~np.isfinite(terms))
             if len(wrong) > 0:
                 step, term = first + int(wrong[0][0]), int(wrong[0][1])
-                raise TrainingError(self._described(step, term, terms[tuple(wrong[0])]))
+                raise TrainingError(self._described(step, term, float(terms[tuple(wrong[0])])))
 
     def _described(self, step: int, term: int, value: float) -> str:
         if term < len(self._losses):
