@@ -7,7 +7,7 @@ from types import TracebackType
 from typing import Any
 
 from vqvae_jax.errors import CheckpointError
-from vqvae_jax.files import write_atomically
+from vqvae_jax.files import naming, write_atomically
 
 Record = dict[str, Any]
 
@@ -32,10 +32,10 @@ class MetricsLog:
     def __init__(self, workdir: Path, resume_step: int):
         from tensorboardX import SummaryWriter
 
-        path = workdir / "metrics.jsonl"
+        self._path = workdir / "metrics.jsonl"
         self.records = read_records(workdir, resume_step)
-        write_atomically(path, "".join(_line(record) for record in self.records).encode())
-        self._file = path.open("a", buffering=1)  # a line at a time
+        write_atomically(self._path, "".join(_line(record) for record in self.records).encode())
+        self._file = self._path.open("a", buffering=1)  # a line at a time
         self._tensorboard = SummaryWriter(
             str(workdir / "tensorboard"), purge_step=resume_step + 1, write_to_disk=True
         )
@@ -55,15 +55,16 @@ class MetricsLog:
     def write(self, record: Record) -> None:
         """Appends one record; it holds at least "step" and "split"."""
         self.records.append(record)
-        self._file.write(_line(record))
+        with naming(self._path):
+            self._file.write(_line(record))
         for name, value in record.items():
             if name not in ("step", "split", "epoch", "images"):
                 self._tensorboard.add_scalar(f"{record['split']}/{name}", value, record["step"])
 
     def flush(self) -> None:
         """Makes what was written so far survive a crash of the machine."""
-        self._file.flush()
-        os.fsync(self._file.fileno())
+        with naming(self._path):
+            os.fsync(self._file.fileno())
         self._tensorboard.flush()
 
 

@@ -1,0 +1,65 @@
+"""A full disk: one line, nothing lost, and the run goes on once there is room."""
+
+import os
+import subprocess
+
+import numpy as np
+import pytest
+
+from tests.end_to_end.programs import metrics, run, saved_state
+from tests.faults.commands import command, prepare
+from vqvae_jax.training.checkpoint import latest_checkpoint
+
+pytestmark = pytest.mark.faults
+
+
+@pytest.fixture
+def disk(tmp_path):
+    """A disk of its own, 8 MB."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=8m", "none", folder]
+    if subprocess.run(mount, capture_output=True, check=False).returncode != 0:
+        pytest.skip("only root may mount a file system")
+    yield folder
+    subprocess.run(["umount", "--lazy", folder], check=True)
+
+
+def fill(disk, left):
+    """Fills a disk but for so many bytes; returns the file that does."""
+    filler = disk / "filler"
+    room = os.statvfs(disk)
+    with filler.open("wb") as file:
+        file.write(bytes(max(0, room.f_bavail * room.f_frsize - left)))
+    return filler
+
+
+@pytest.fixture(scope="module")
+def whole_run(tmp_path_factory):
+    root = tmp_path_factory.mktemp("whole")
+    data_dir = prepare(root)
+    assert run(command("seed", root / "run", data_dir)).returncode == 0
+    return data_dir, root / "run"
+
+
+@pytest.mark.parametrize("kilobytes", [0, 16, 256, 512, 1024])
+def test_a_full_disk_costs_nothing_but_time(disk, whole_run, kilobytes):
+    (data_dir, whole), workdir = whole_run, disk / "run"
+    assert run(command("seed", workdir, data_dir, training__max_steps=24)).returncode == 0
+    before = metrics(workdir)
+    filler = fill(disk, kilobytes * 1024)
+    result = run(command("seed", workdir, data_dir))
+    assert result.returncode == 1
+    assert result.stderr.startswith("train.py: ")
+    assert f"No space left on device: '{workdir}/" in result.stderr
+    assert result.stderr.count("\n") == 1
+    latest = latest_checkpoint(workdir)
+    assert latest.step >= 24
+    assert [r for r in metrics(workdir) if r["step"] <= 24] == before
+    filler.unlink()
+    assert run(command("seed", workdir, data_dir)).returncode == 0
+    assert metrics(workdir) == metrics(whole)
+    state, wanted = saved_state(workdir, 40), saved_state(whole, 40)
+    for name, value in wanted.items():
+        np.testing.assert_array_equal(state[name], value, err_msg=name)
+    assert not list(workdir.rglob(".*"))
