@@ -1,5 +1,6 @@
 """Trains a VQ-VAE or a prior; `python train.py --help` lists the settings."""
 
+import dataclasses
 import logging
 import sys
 
@@ -19,30 +20,33 @@ def main() -> int:
     logging.basicConfig(format="%(message)s")
     logging.getLogger("vqvae_jax").setLevel(logging.INFO)
     logging.getLogger("absl").setLevel(logging.ERROR)
+    processes = None
     if {"-h", "--help"} & set(sys.argv):
         print(help_text())
         return 0
     try:
-        config, workdir = parse()
+        config, workdir, processes = parse()
         # These imports take seconds: not before the settings are right.
-        from vqvae_jax.training.process import (
-            keep_compilations,
-            keep_memory,
-            use_all_cores,
-        )
+        from vqvae_jax.training import process
         from vqvae_jax.training.train import train
 
-        use_all_cores()
-        keep_memory()
-        keep_compilations()
+        process.use_all_cores()
+        if processes is not None:
+            process.join_processes(*dataclasses.astuple(processes))
+        process.keep_memory()
+        process.keep_compilations()
         train(config, workdir)
     except (*_KNOWN, OSError) as error:
         print("train.py:", *str(error).split(), file=sys.stderr)
-        return 2 if isinstance(error, ConfigError) else 1
+        status = 2 if isinstance(error, ConfigError) else 1
     except Interrupted as signal:
         print(f"train.py: left on {signal}; the same command goes on", file=sys.stderr)
-        return signal.exit_status
-    return 0
+        status = signal.exit_status
+    else:
+        return 0
+    if processes is not None:
+        process.leave_others(status)
+    return status
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ from jax.sharding import PartitionSpec
 from workers import answer_all
 
 from vqvae_jax.layers import Conv, ConvTranspose
-from vqvae_jax.parallel import local_devices, mesh_for, replicated, split
+from vqvae_jax.parallel import all_devices, mesh_for, replicated, split
 from vqvae_jax.training.process import keep_memory, use_all_cores
 
 _PART = 4
@@ -23,7 +23,7 @@ _PART = 4
 def prepared(layer: str, batch: int, backward: bool) -> Any:
     """A compiled function and its arguments."""
     spec = json.loads(layer)
-    mesh = mesh_for(local_devices(), batch)
+    mesh = mesh_for(all_devices(), batch)
     random = np.random.RandomState(0)
     if spec["kind"] == "matmul":
         a = random.randn(batch * spec["rows"], spec["inner"]).astype(np.float32)

@@ -13,7 +13,7 @@ from workers import answer_all
 
 from vqvae_jax import VQVAE
 from vqvae_jax.data import Dataset
-from vqvae_jax.parallel import MAX_IN_FLIGHT, local_devices, mesh_for, replicated
+from vqvae_jax.parallel import MAX_IN_FLIGHT, all_devices, mesh_for, replicated
 from vqvae_jax.training.feed import Feed
 from vqvae_jax.training.process import keep_memory, use_all_cores
 from vqvae_jax.training.step import TrainState, train_steps
@@ -31,7 +31,7 @@ class Training:
     """
 
     def __init__(self, batch: int = 128, size: int = 28, codes: int = 128, dim: int = 16):
-        devices = local_devices()
+        devices = all_devices()
         model = VQVAE(1, dim, codes, 0.0949, rngs=nnx.Rngs(0))
         optimizer = optax.adam(1e-3)
         self._random = np.random.RandomState(0)

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vqvae_jax.errors import ConfigError
-from vqvae_jax.parallel import local_devices, mesh_for, replicated, split, sum_over_images
+from vqvae_jax.parallel import all_devices, mesh_for, replicated, split, sum_over_images
 
 
 def sums(weights, images):
@@ -66,7 +66,7 @@ def test_a_mesh_is_the_most_devices_that_divide_the_batch(devices, batch):
 
 
 def test_devices_are_all_or_as_many_as_asked_for():
-    assert local_devices() == jax.devices()
-    assert local_devices(3) == jax.devices()[:3]
+    assert all_devices() == jax.devices()
+    assert all_devices(3) == jax.devices()[:3]
     with pytest.raises(ConfigError, match="devices is 5; it must be at most 4, the"):
-        local_devices(5)
+        all_devices(5)

@@ -17,7 +17,7 @@ from vqvae_jax.evaluation.bits import bits_per_dim
 from vqvae_jax.evaluation.samples import classes_in_turn, draw_images
 from vqvae_jax.files import write_atomically
 from vqvae_jax.models import VQVAE
-from vqvae_jax.parallel import local_devices
+from vqvae_jax.parallel import all_devices
 from vqvae_jax.priors import Prior
 from vqvae_jax.training.codes import load_codes
 from vqvae_jax.training.model import SavedRun, load_pair, load_run
@@ -77,12 +77,12 @@ def evaluate(workdir: Path, vqvae: Path | None, archives: str | None, data_dir: 
     if vqvae_run.model.head is None:
         codes = load_codes(vqvae_run.model, data, vqvae_run.workdir / "codes.safetensors")
         task = PriorTask(prior, vqvae_run.model, codes, 0.0, {})
-        evaluator = Evaluator(task.totals, task.zeros, local_devices())
+        evaluator = Evaluator(task.totals, task.zeros, all_devices())
         print(task.summary(task.metrics(evaluator(task.weights, task.test_examples, 128))))
         print("no bits per dimension: the VQ-VAE has no distribution of pixels (model.head)")
         return
     _check_free(prior_run)
-    bits = bits_per_dim(vqvae_run.model, prior, data.test_images, local_devices())
+    bits = bits_per_dim(vqvae_run.model, prior, data.test_images, all_devices())
     print(f"bits per dimension of {bits.images} held-out images, at most: {bits.total:.4f}")
     print(f"  -log2 p(x | z): {bits.pixels:.4f}")
     print(f"  -log2 p(z):     {bits.codes:.4f}")

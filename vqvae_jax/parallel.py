@@ -3,6 +3,9 @@
 The devices are GPUs, TPU cores or, in `train.py` on CPUs, one for every core: XLA:CPU computes two
 halves of a batch on two devices in little more than the time of one half, but a whole batch with
 two threads in little less than with one.
+
+There may be several processes (`jax.distributed`). Then each holds all data and the whole state,
+computes its devices' part of every batch, and sums go around; the first process writes the files.
 """
 
 from collections.abc import Callable, Sequence
@@ -11,10 +14,13 @@ from typing import Any, TypeVar
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.experimental import multihost_utils
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from vqvae_jax.errors import ConfigError
 
+Tree = TypeVar("Tree")
+Result = TypeVar("Result")
 Sums = TypeVar("Sums")
 Each = TypeVar("Each")
 
@@ -29,22 +35,32 @@ MAX_IN_FLIGHT = 8
 _CPU_PIXELS = 4 * 28 * 28
 
 
-def local_devices(count: int | None = None) -> list[jax.Device]:
+def all_devices(count: int | None = None) -> list[jax.Device]:
     """The devices to work on: GPUs, TPU cores, or as many CPU devices as JAX was told to make.
 
     Args:
         count: how many; None for all.
 
+    Returns:
+        Those of all processes; of each process as many as of every other.
+
     Raises:
-        ConfigError: there are fewer.
+        ConfigError: there are fewer, or `count` cannot be divided among the processes.
     """
-    devices = jax.local_devices()
-    if count is not None and count > len(devices):
+    devices, processes = jax.devices(), jax.process_count()
+    if count is None:
+        return devices
+    if count > len(devices):
         raise ConfigError(
             f"training.devices is {count}; it must be at most {len(devices)}, "
             f"the number of {devices[0].platform} devices"
         )
-    return devices[:count]
+    if count % processes != 0:
+        raise ConfigError(
+            f"training.devices is {count}; it must be a multiple of {processes}, "
+            "the number of processes"
+        )
+    return _first_of_each(devices, count // processes)
 
 
 def are_accelerators(devices: Sequence[jax.Device]) -> bool:
@@ -53,9 +69,65 @@ def are_accelerators(devices: Sequence[jax.Device]) -> bool:
 
 
 def mesh_for(devices: Sequence[jax.Device], batch_size: int) -> Mesh:
-    """The devices for a batch: the largest number of them that divides it."""
-    count = max(n for n in range(1, len(devices) + 1) if batch_size % n == 0)
-    return Mesh(np.array(devices[:count]), (_AXIS,))
+    """The devices for a batch: the largest number of them, of every process alike, that divides it.
+
+    Raises:
+        ConfigError: the number of processes does not divide it.
+    """
+    processes = len({device.process_index for device in devices})
+    most = len(devices) // processes
+    counts = [n for n in range(1, most + 1) if batch_size % (n * processes) == 0]
+    if not counts:
+        raise ConfigError(
+            f"a batch of {batch_size} images cannot be divided among {processes} processes; "
+            "training.batch_size, and what it leaves of either split, must be multiples of it"
+        )
+    return Mesh(np.array(_first_of_each(devices, max(counts))), (_AXIS,))
+
+
+def _first_of_each(devices: Sequence[jax.Device], count: int) -> list[jax.Device]:
+    """The first `count` devices of each process."""
+    own: dict[int, list[jax.Device]] = {}
+    for device in devices:
+        own.setdefault(device.process_index, []).append(device)
+    return [device for group in own.values() for device in group[:count]]
+
+
+def place(tree: Tree, sharding: NamedSharding) -> Tree:
+    """Arrays, the same in every process, on the devices of a sharding."""
+    if sharding.is_fully_addressable:
+        return jax.device_put(tree, sharding)
+
+    def placed(leaf: Any) -> jax.Array:
+        if isinstance(leaf, jax.Array) and leaf.sharding == sharding:
+            return leaf
+        value = np.asarray(leaf)
+        return jax.make_array_from_callback(value.shape, sharding, lambda index: value[index])
+
+    return jax.tree.map(placed, tree)
+
+
+def is_first_process() -> bool:
+    """Whether this process is the one that writes files, where there are several."""
+    return jax.process_index() == 0
+
+
+def first_process_first(function: Callable[[], Result]) -> Result:
+    """What a function gives; the first process calls it before the others do.
+
+    So they find the files that it writes. All processes have to get here.
+    """
+    if is_first_process():
+        result = function()
+        wait_for_all()
+        return result
+    wait_for_all()
+    return function()
+
+
+def wait_for_all() -> None:
+    """Returns when all processes have come here."""
+    multihost_utils.sync_global_devices("vqvae_jax")
 
 
 def replicated(mesh: Mesh) -> NamedSharding:

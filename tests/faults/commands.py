@@ -23,9 +23,9 @@ KINDS = {
 }
 
 
-def prepare(root):
+def prepare(root, train=90):
     """Prepares the data in a folder; returns it."""
-    archives = write_small_set(root / "archives")
+    archives = write_small_set(root / "archives", train=train)
     load_dataset("tiny", archives=str(archives), data_dir=str(root / "data"))
     return root / "data"
 

@@ -8,7 +8,7 @@ from typing import Any
 import jax
 from jax.sharding import Mesh
 
-from vqvae_jax.parallel import MAX_IN_FLIGHT, mesh_for, replicated, split
+from vqvae_jax.parallel import MAX_IN_FLIGHT, mesh_for, place, replicated, split
 
 
 class Evaluator:
@@ -56,8 +56,8 @@ class Evaluator:
             size = min(batch_size, count - start)
             batch = jax.tree.map(lambda leaf, a=start, n=size: leaf[a : a + n], examples)
             mesh = mesh_for(self._devices, size)
-            weights = jax.device_put(weights, replicated(mesh))
-            pending.append(self._totals_on(mesh)(weights, jax.device_put(batch, split(mesh))))
+            weights = place(weights, replicated(mesh))
+            pending.append(self._totals_on(mesh)(weights, place(batch, split(mesh))))
             if len(pending) > MAX_IN_FLIGHT:
                 sums += jax.device_get(pending.popleft())
             after_each()

@@ -6,7 +6,7 @@ import jax
 import numpy as np
 from jax.sharding import Mesh
 
-from vqvae_jax.parallel import are_accelerators, mesh_for, replicated, split
+from vqvae_jax.parallel import are_accelerators, mesh_for, place, replicated, split
 
 # A data set of more bytes stays with the host, although there are accelerators.
 _MAX_BYTES_ON_ACCELERATOR = 2**30
@@ -29,14 +29,14 @@ class Feed:
         size = sum(leaf.nbytes for leaf in jax.tree.leaves(examples))
         if are_accelerators(devices) and size <= _MAX_BYTES_ON_ACCELERATOR:
             mesh = mesh_for(devices, len(devices))
-            self._on_devices = jax.device_put(examples, replicated(mesh))
+            self._on_devices = place(examples, replicated(mesh))
             self._gather = jax.jit(_take, out_shardings=split(mesh, axis=1))
 
     def take(self, indices: np.ndarray, mesh: Mesh) -> Any:
         """The examples [S, B, ...] at indices int [S, B], each of S batches split over `mesh`."""
         if self._on_devices is not None and mesh.size == len(self._devices):
-            return self._gather(self._on_devices, jax.device_put(indices, split(mesh, axis=1)))
-        return jax.device_put(_take(self._examples, indices), split(mesh, axis=1))
+            return self._gather(self._on_devices, place(indices, split(mesh, axis=1)))
+        return place(_take(self._examples, indices), split(mesh, axis=1))
 
 
 def _take(examples: Any, indices: Any) -> Any:

@@ -1,5 +1,6 @@
 """The command line: --config FILE, --workdir DIR, --config.SECTION.FIELD=VALUE."""
 
+import dataclasses
 import re
 import sys
 from pathlib import Path
@@ -15,14 +16,26 @@ USAGE = (
 )
 
 
+@dataclasses.dataclass(frozen=True)
+class Processes:
+    """This process among several that train together; see `process.join_processes`."""
+
+    coordinator_address: str
+    num_processes: int
+    process_id: int
+
+
 def help_text() -> str:
     """The usage, and every setting with what it may be."""
     settings = [f"  --config.{path}: {rule.allowed}" for path, rule in rules().items()]
     return "\n".join([f"usage: {USAGE}", "", "settings:", *settings])
 
 
-def parse() -> tuple[Config, Path]:
-    """The validated config and the run's folder, from the arguments of the process; once a process.
+def parse() -> tuple[Config, Path, Processes | None]:
+    """What the arguments of the process say; once a process.
+
+    Returns:
+        The validated config, the run's folder, and the processes if there are several.
 
     Raises:
         ConfigError: a flag, the config file or a setting is missing, unknown or out of its range.
@@ -33,6 +46,9 @@ def parse() -> tuple[Config, Path]:
     try:
         config = config_flags.DEFINE_config_file("config")  # looks at the arguments already
         folder = flags.DEFINE_string("workdir", None, "The run's folder.")
+        address = flags.DEFINE_string("coordinator_address", None, "HOST:PORT of process 0.")
+        count = flags.DEFINE_integer("num_processes", None, "How many train together.", 1)
+        number = flags.DEFINE_integer("process_id", None, "Which this one is, from 0.", 0)
         extra = flags.FLAGS(sys.argv)[1:]
         if not config.present:
             raise ConfigError(f"--config is missing (usage: {USAGE})")
@@ -43,7 +59,22 @@ def parse() -> tuple[Config, Path]:
     if extra:
         raise ConfigError(f"{extra[0]!r} is not a flag (usage: {USAGE})")
     workdir = Path(folder.value or Path("runs") / file.stem).expanduser()
-    return Config.from_dict(settings), workdir
+    processes = _processes(address.value, count.value, number.value)
+    return Config.from_dict(settings), workdir, processes
+
+
+def _processes(address: str | None, count: int | None, number: int | None) -> Processes | None:
+    if address is None and count is None and number is None:
+        return None
+    if address is None or count is None or number is None:
+        raise ConfigError(
+            "coordinator_address, num_processes and process_id must all be given, or none"
+        )
+    if not re.fullmatch(r".+:\d{1,5}", address):
+        raise ConfigError(f"coordinator_address is {address!r}; it must be HOST:PORT")
+    if number >= count:
+        raise ConfigError(f"process_id is {number}; it must be from 0 to {count - 1}")
+    return Processes(address, count, number)
 
 
 def _explained(error: Exception) -> ConfigError:

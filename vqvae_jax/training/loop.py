@@ -16,12 +16,19 @@ from tqdm import tqdm
 from vqvae_jax.errors import ConfigError, TrainingError
 from vqvae_jax.evaluation import Evaluator
 from vqvae_jax.files import write_atomically
-from vqvae_jax.parallel import MAX_IN_FLIGHT, are_accelerators, mesh_for, replicated
+from vqvae_jax.parallel import (
+    MAX_IN_FLIGHT,
+    are_accelerators,
+    is_first_process,
+    mesh_for,
+    place,
+    replicated,
+)
 from vqvae_jax.training.checkpoint import Checkpoint, save_checkpoint
 from vqvae_jax.training.config import Config, changed_setting
 from vqvae_jax.training.feed import Feed
 from vqvae_jax.training.interruption import Interrupted, deferred, leave_if_asked
-from vqvae_jax.training.metrics import MetricsLog, Record, epoch_mean, read_records
+from vqvae_jax.training.metrics import MetricsLog, Record, Records, epoch_mean, read_records
 from vqvae_jax.training.schedule import Schedule
 from vqvae_jax.training.sections import TrainingConfig
 from vqvae_jax.training.step import TrainState, initialized, train_steps
@@ -112,9 +119,10 @@ class Run:
             print(f"{self.workdir}: {over}")
             return
         description, data = self.task.description, self.task.description["data"]
-        write_atomically(
-            self.workdir / "run.json", (json.dumps(description, indent=2) + "\n").encode()
-        )
+        if is_first_process():
+            write_atomically(
+                self.workdir / "run.json", (json.dumps(description, indent=2) + "\n").encode()
+            )
         print(
             f"{self.workdir}: {self.task.num_images} images of {data['name']} "
             f"from {data['source']}; steps {self.step} to {self.schedule.last_step} "
@@ -130,7 +138,8 @@ class Run:
             dynamic_ncols=True,
             disable=not sys.stderr.isatty(),
         )
-        with MetricsLog(self.workdir, logged_step) as log, bar, deferred():
+        kind = MetricsLog if is_first_process() else Records
+        with kind(self.workdir, logged_step) as log, bar, deferred():
             try:
                 self._train(log, bar)
             except Interrupted:
@@ -139,7 +148,7 @@ class Run:
                     self._save(None)
                 raise
 
-    def _train(self, log: MetricsLog, bar: "tqdm[Any]") -> None:
+    def _train(self, log: Records, bar: "tqdm[Any]") -> None:
         self._start_clock()
         if self.step == 0 and self.task.has_initialization:
             first = self.schedule.batches_after(0, most=1)[0]
@@ -167,7 +176,7 @@ class Run:
         batches = self.feed.take(indices, mesh)
         # The totals are the part that is also made anew: where they lie, all of the state does.
         if self.state.totals.images.sharding != replicated(mesh):
-            self.state = jax.device_put(self.state, replicated(mesh))
+            self.state = place(self.state, replicated(mesh))
         self.state, terms = self.train_steps_on(mesh)(self.state, batches)
         self.watch.add(self.step + 1, terms)
         self.watch.wait(leave=MAX_IN_FLIGHT)
@@ -175,7 +184,7 @@ class Run:
         self.is_logged = False
         return indices.size
 
-    def _pause(self, log: MetricsLog, bar: "tqdm[Any]") -> None:
+    def _pause(self, log: Records, bar: "tqdm[Any]") -> None:
         """Logs, evaluates and saves, as far as that is due after this step.
 
         Until it is all done, the state is as the step left it: whoever leaves within saves that.
@@ -201,20 +210,21 @@ class Run:
             self._save(goal)
 
     def _save(self, goal: float | None) -> None:
-        save_checkpoint(
-            self.workdir,
-            self.step,
-            self.state,
-            self.task.description,
-            is_logged=self.is_logged,
-            goal=goal,
-        )
+        if is_first_process():
+            save_checkpoint(
+                self.workdir,
+                self.step,
+                self.state,
+                self.task.description,
+                is_logged=self.is_logged,
+                goal=goal,
+            )
         self.saved_step = self.step
 
     def _start_clock(self) -> None:
         self.clock, self.clock_step = time.perf_counter(), self.step
 
-    def _log_training(self, log: MetricsLog, bar: "tqdm[Any]", seconds: float) -> None:
+    def _log_training(self, log: Records, bar: "tqdm[Any]", seconds: float) -> None:
         """Writes the metrics of the steps since the last such line, which took `seconds`."""
         metrics = self.task.metrics(self.state.totals)
         images_in = self.schedule.images_in
@@ -229,7 +239,7 @@ class Run:
                 flush=True,
             )
 
-    def _evaluate(self, log: MetricsLog, bar: "tqdm[Any]") -> float:
+    def _evaluate(self, log: Records, bar: "tqdm[Any]") -> float:
         """Measures the held-out split, redraws the pictures, and returns the goal."""
         start = time.perf_counter()
         weights = (self.state.params, self.state.variables)
@@ -246,8 +256,9 @@ class Run:
             f"{self.task.description['data']['name']} test split, step {self.step}, "
             f"epoch {epoch}: {goal} {metrics[goal]:.4f}"
         )
-        model = self.task.merge(jax.device_put(weights, self.devices[0]))
-        self.task.draw(self.workdir, model, totals, log.records, title)
+        if is_first_process():
+            model = self.task.merge(jax.device_put(jax.device_get(weights), self.devices[0]))
+            self.task.draw(self.workdir, model, totals, log.records, title)
         leave_if_asked()
         train_loss = epoch_mean(log.records, epoch, "loss")
         bar.write(

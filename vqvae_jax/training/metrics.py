@@ -1,5 +1,6 @@
 """The log of a run: metrics.jsonl, one JSON object a line, and the same for TensorBoard."""
 
+import contextlib
 import json
 import os
 from pathlib import Path
@@ -12,15 +13,12 @@ from vqvae_jax.files import naming, write_atomically
 Record = dict[str, Any]
 
 
-class MetricsLog:
-    """Appends records to <workdir>/metrics.jsonl and <workdir>/tensorboard.
-
-    Records of steps past `resume_step`, and a line cut short by a kill, are dropped when the log is
-    opened: the run will write them again.
+class Records(contextlib.AbstractContextManager["Records"]):
+    """The records of a run's log so far; further ones are kept in memory alone.
 
     Args:
         workdir: the run's folder; exists.
-        resume_step: the step that the run goes on from.
+        resume_step: the step that the run goes on from; records of later ones are dropped.
 
     Raises:
         CheckpointError: a whole line of the log is not JSON.
@@ -30,18 +28,41 @@ class MetricsLog:
     """
 
     def __init__(self, workdir: Path, resume_step: int):
+        self.records = read_records(workdir, resume_step)
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        pass
+
+    def write(self, record: Record) -> None:
+        """Appends one record; it holds at least "step" and "split"."""
+        self.records.append(record)
+
+    def flush(self) -> None:
+        """Makes what was written so far survive a crash of the machine."""
+
+
+class MetricsLog(Records):
+    """Appends records to <workdir>/metrics.jsonl and <workdir>/tensorboard, too.
+
+    Records of steps past `resume_step`, and a line cut short by a kill, are dropped when the log is
+    opened: the run will write them again.
+    """
+
+    def __init__(self, workdir: Path, resume_step: int):
         from tensorboardX import SummaryWriter
 
+        super().__init__(workdir, resume_step)
         self._path = workdir / "metrics.jsonl"
-        self.records = read_records(workdir, resume_step)
         write_atomically(self._path, "".join(_line(record) for record in self.records).encode())
         self._file = self._path.open("a", buffering=1)  # a line at a time
         self._tensorboard = SummaryWriter(
             str(workdir / "tensorboard"), purge_step=resume_step + 1, write_to_disk=True
         )
-
-    def __enter__(self) -> "MetricsLog":
-        return self
 
     def __exit__(
         self,
@@ -53,8 +74,8 @@ class MetricsLog:
         self._tensorboard.close()
 
     def write(self, record: Record) -> None:
-        """Appends one record; it holds at least "step" and "split"."""
-        self.records.append(record)
+        """See `Records.write`."""
+        super().write(record)
         with naming(self._path):
             self._file.write(_line(record))
         for name, value in record.items():
@@ -62,7 +83,7 @@ class MetricsLog:
                 self._tensorboard.add_scalar(f"{record['split']}/{name}", value, record["step"])
 
     def flush(self) -> None:
-        """Makes what was written so far survive a crash of the machine."""
+        """See `Records.flush`."""
         with naming(self._path):
             os.fsync(self._file.fileno())
         self._tensorboard.flush()

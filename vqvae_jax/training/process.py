@@ -6,12 +6,16 @@ The library leaves these alone: they are the whole process's, so the program's t
 import contextlib
 import ctypes
 import os
+import sys
 
 import jax
 import platformdirs
 
 # Parameters of mallopt, from glibc's malloc.h.
 _M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4
+
+# A process that gave no sign of life for so long is taken for dead by the others.
+_HEARTBEAT_SECONDS = 20
 
 _HOST_DEVICES_FLAG = "xla_force_host_platform_device_count"
 
@@ -28,6 +32,33 @@ def _cpu_cores() -> int:
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
+
+
+def join_processes(coordinator_address: str, num_processes: int, process_id: int) -> None:
+    """Makes this process one of several that train together; before JAX starts.
+
+    Those other than the first say nothing on the standard output.
+
+    Args:
+        coordinator_address: HOST:PORT where the first process listens.
+        num_processes: how many there are.
+        process_id: of this one, counted from 0.
+    """
+    jax.distributed.initialize(
+        coordinator_address,
+        num_processes,
+        process_id,
+        heartbeat_timeout_seconds=_HEARTBEAT_SECONDS,
+    )
+    if process_id != 0:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def leave_others(status: int) -> None:
+    """Ends this process, and does not wait for a farewell of others that may be dead."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(status)
 
 
 def keep_memory() -> None:

@@ -1,5 +1,6 @@
 """From a config to a run: data, model and task, and with a prior the VQ-VAE that it is for."""
 
+import contextlib
 import dataclasses
 from pathlib import Path
 from typing import Any
@@ -8,9 +9,15 @@ import jax
 import numpy as np
 
 from vqvae_jax.data import Dataset, load_dataset
-from vqvae_jax.errors import ConfigError, DataError
+from vqvae_jax.errors import ConfigError, DataError, TrainingError
 from vqvae_jax.files import remove_drafts
-from vqvae_jax.parallel import local_devices
+from vqvae_jax.parallel import (
+    all_devices,
+    first_process_first,
+    is_first_process,
+    mesh_for,
+    wait_for_all,
+)
 from vqvae_jax.training.checkpoint import (
     Checkpoint,
     latest_checkpoint,
@@ -50,29 +57,45 @@ def train(config: Config, workdir: Path) -> None:
         DataError: the data cannot be had.
         CheckpointError: what `workdir` holds cannot be read.
         BusyError: another process trains there.
-        TrainingError: something became NaN or infinite.
+        TrainingError: something became NaN or infinite, a device has too little memory, or another
+            process of the run is gone.
         OSError: `workdir` cannot be written.
     """
-    _train(config, load_dataset(**dataclasses.asdict(config.data)), workdir)
+    try:
+        data = first_process_first(lambda: load_dataset(**dataclasses.asdict(config.data)))
+        _train(config, data, workdir)
+    except jax.errors.JaxRuntimeError as error:  # a device is out of memory, a process is gone
+        reason = str(error).partition("\n")[0]
+        raise TrainingError(f"JAX gave up: {reason}; the same command goes on") from error
 
 
 def _train(config: Config, data: Dataset, workdir: Path) -> None:
-    devices = local_devices(config.training.devices)
+    devices = all_devices(config.training.devices)
     if config.training.batch_size > len(data.train_images):
         raise ConfigError(
             f"training.batch_size is {config.training.batch_size}; it must be at most "
             f"{len(data.train_images)}, the number of training images of {data.name}"
         )
+    for images in (len(data.train_images), len(data.test_images)):
+        mesh_for(devices, images % config.training.batch_size or config.training.batch_size)
     if config.prior is None:
         task: Task = VQVAETask(vqvae_for(config, data), data, describe(config, data))
     else:
         task = _prior_task(config, data, workdir)
     workdir.mkdir(parents=True, exist_ok=True)
-    with locked(workdir):
-        remove_drafts(workdir)
-        checkpoint = latest_checkpoint(workdir)
-        set_damaged_aside(workdir)
+    with locked(workdir) if is_first_process() else contextlib.nullcontext():
+        checkpoint = first_process_first(lambda: _opened(workdir))
         Run(task, config.training, devices, workdir, checkpoint).train()
+    wait_for_all()  # the first process writes last
+
+
+def _opened(workdir: Path) -> Checkpoint | None:
+    """The checkpoint to go on from, after the traces of a run that was killed are cleared."""
+    checkpoint = latest_checkpoint(workdir)
+    if is_first_process():
+        remove_drafts(workdir)
+        set_damaged_aside(workdir)
+    return checkpoint
 
 
 def _prior_task(config: Config, data: Dataset, workdir: Path) -> PriorTask:
@@ -96,7 +119,7 @@ def _prior_task(config: Config, data: Dataset, workdir: Path) -> PriorTask:
         here = dataclasses.replace(vqvae_config.training, devices=config.training.devices)
         _train(dataclasses.replace(vqvae_config, training=here), data, folder)
     vqvae = load_model(folder)
-    codes = load_codes(vqvae, data, folder / "codes.safetensors")
+    codes = first_process_first(lambda: load_codes(vqvae, data, folder / "codes.safetensors"))
     description: dict[str, Any] = describe(config, data) | {
         "codes": {
             "source": str(folder),

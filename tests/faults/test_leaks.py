@@ -1,0 +1,56 @@
+"""A long run: memory and open files."""
+
+import json
+import os
+import time
+
+import numpy as np
+import pytest
+
+from tests.end_to_end.programs import ROOT, finish, start
+
+pytestmark = [
+    pytest.mark.faults,
+    pytest.mark.skipif(not os.path.isdir("/proc/self/fd"), reason="reads Linux's /proc"),
+]
+
+STEPS = 20_000
+
+
+def measured(pid):
+    """The resident memory in bytes, and the open files, of a process."""
+    pages = int((open(f"/proc/{pid}/statm").read()).split()[1])  # noqa: SIM115
+    return pages * os.sysconf("SC_PAGE_SIZE"), len(os.listdir(f"/proc/{pid}/fd"))
+
+
+def test_a_long_run_does_not_grow(tmp_path):
+    workdir = tmp_path / "run"
+    settings = {
+        "data.data_dir": tmp_path / "data",
+        "training.batch_size": 8,
+        "training.num_epochs": 1000,
+        "training.max_steps": STEPS,
+    }
+    flags = [f"--config.{name}={value}" for name, value in settings.items()]
+    config = ROOT / "configs" / "mnist_ema.py"
+    process = start(["--config", config, "--workdir", workdir, *flags], JAX_NUM_CPU_DEVICES="2")
+    log, samples = workdir / "metrics.jsonl", []
+    while process.poll() is None:
+        lines = log.read_bytes().splitlines(keepends=True) if log.exists() else []
+        if lines and lines[-1].endswith(b"\n"):
+            try:
+                samples.append((json.loads(lines[-1])["step"], *measured(process.pid)))
+            except (FileNotFoundError, ProcessLookupError):  # it ended meanwhile
+                break
+        time.sleep(0.5)
+    result = finish(process)
+    assert result.returncode == 0, result.stderr
+    steps, memory, files = np.array(samples).T
+    second = (steps > STEPS // 4) & (steps <= STEPS // 2)
+    last = (steps > STEPS * 3 // 4) & (steps <= STEPS)
+    assert min(second.sum(), last.sum()) >= 10
+    growth = np.median(memory[last]) / np.median(memory[second]) - 1
+    print(f"memory grew by {growth:+.2%} to {np.median(memory[last]) / 2**20:.0f} MiB; open files:")
+    print(np.unique(files[second | last], return_counts=True))
+    assert growth < 0.02
+    assert np.median(files[last]) == np.median(files[second])
