@@ -154,7 +154,7 @@ def test_labels_left_out_need_labels():
 def test_unknown_and_missing_settings_are_named():
     with pytest.raises(ConfigError, match=r"training\.learning_rat is unknown; .*learning_rate"):
         Config.from_dict(mnist(training__learning_rat=1e-3))
-    with pytest.raises(ConfigError, match="model is 3; it must be a group of settings"):
+    with pytest.raises(ConfigError, match="'model' is 3; it must be a group of settings"):
         Config.from_dict(mnist() | {"model": 3})
     incomplete = mnist()
     del incomplete["model"]["embedding_dim"]

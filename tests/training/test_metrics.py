@@ -9,7 +9,7 @@ from vqvae_jax.training.metrics import MetricsLog, epoch_mean, stops_early
 
 
 def record(step, split="train", **values):
-    return {"step": step, "epoch": 1, "split": split, "loss": step / 10, **values}
+    return {"step": step, "epoch": 1, "split": split, "images": 8, "loss": step / 10, **values}
 
 
 def lines(workdir):
@@ -40,9 +40,17 @@ def test_what_comes_after_the_checkpoint_is_dropped(tmp_path):
 
 
 def test_line_that_is_not_json_is_named(tmp_path):
-    (tmp_path / "metrics.jsonl").write_text('{"step": 1, "split": "train"}\nnonsense\n')
-    with pytest.raises(CheckpointError, match=r"metrics\.jsonl, line 2, is not JSON"):
-        MetricsLog(tmp_path, 1)
+    lines = json.dumps(record(1)).encode() + b"\n"
+    for wrong, message in (
+        (b"nonsense", "is not JSON"),
+        (b"\xff", "is not JSON"),
+        (b"[" * 100_000, "is not JSON"),
+        (b"[]", "is not a record"),
+        (b'{"step": 2, "split": "train", "images": 8}', "is not a record"),
+    ):
+        (tmp_path / "metrics.jsonl").write_bytes(lines + wrong + b"\n")
+        with pytest.raises(CheckpointError, match=rf"metrics\.jsonl, line 2, {message}"):
+            MetricsLog(tmp_path, 1)
 
 
 def test_nan_is_not_json(tmp_path):

@@ -22,6 +22,9 @@ from vqvae_jax.errors import DataError
 _MAGIC = b"VQVAEJX\x01"
 _DIGEST_SIZE = 32
 
+# JSON takes many times its own size in memory.
+_MAX_HEADER = 10_000
+
 
 def pack(header: dict[str, Any], blocks: Sequence[np.ndarray]) -> bytes:
     """The file's content.
@@ -50,12 +53,14 @@ def unpack(content: bytes, name: str) -> tuple[dict[str, Any], list[np.ndarray]]
     """
     if content[: len(_MAGIC)] != _MAGIC:
         raise DataError(f"{name} is not a file of compressed images: it must begin with {_MAGIC!r}")
-    body, digest = content[:-_DIGEST_SIZE], content[-_DIGEST_SIZE:]
+    body, digest = memoryview(content)[:-_DIGEST_SIZE], content[-_DIGEST_SIZE:]
     if hashlib.sha256(body).digest() != digest:
         raise DataError(f"{name} is damaged: its content has not the digest at its end")
     start, text = _take(body, len(_MAGIC), 1, name)
+    if len(text) > _MAX_HEADER:
+        raise DataError(f"{name} is damaged: its header has {len(text)} bytes, over {_MAX_HEADER}")
     try:
-        header = json.loads(text)
+        header = json.loads(bytes(text))
     except (ValueError, RecursionError) as error:
         raise DataError(f"{name} is damaged: its header is not JSON") from error
     if not isinstance(header, dict):
@@ -67,7 +72,7 @@ def unpack(content: bytes, name: str) -> tuple[dict[str, Any], list[np.ndarray]]
     return header, blocks
 
 
-def _take(content: bytes, start: int, size: int, name: str) -> tuple[int, bytes]:
+def _take(content: memoryview, start: int, size: int, name: str) -> tuple[int, memoryview]:
     """A piece of counted elements of `size` bytes, after where it ends."""
     first = start + 4
     if first > len(content):

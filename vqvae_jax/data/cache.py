@@ -74,7 +74,7 @@ def read(folder: Path) -> tuple[Splits, dict[str, Any]] | None:
             _checksum(description),
             _digest(splits),
         )
-    except (OSError, ValueError, KeyError, TypeError, EOFError):
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, EOFError, OverflowError):
         return None
     return (splits, description) if whole else None
 

@@ -21,7 +21,7 @@ ARCHIVES = {
     "test": ("t10k-images-idx3-ubyte.gz", "t10k-labels-idx1-ubyte.gz"),
 }
 ARCHIVE_NAMES = [name for names in ARCHIVES.values() for name in names]
-_MAX_BYTES = 2**32
+_MAX_BYTES = 2**30
 
 
 @dataclasses.dataclass(frozen=True)
@@ -68,15 +68,18 @@ def read_idx(path: Path, axes: int) -> np.ndarray:
             size = math.prod(shape)
             if size > _MAX_BYTES:
                 raise DataError(f"{path} declares {size} bytes; at most {_MAX_BYTES} are read")
-            elements = file.read(size)
-            if len(elements) < size or file.read(1):
-                given = len(elements) if len(elements) < size else "more"
+            elements = np.empty(size, np.uint8)  # the system gives memory as it is written to
+            filled = 0
+            while filled < size and (count := file.readinto(elements[filled:].data)):
+                filled += count
+            if filled < size or file.read(1):
+                given = filled if filled < size else "more"
                 raise DataError(f"{path} declares {size} bytes of elements and holds {given}")
     except (gzip.BadGzipFile, EOFError, zlib.error) as error:
         raise DataError(f"{path} is not a whole gzip file: {error}") from error
     except OSError as error:
         raise DataError(f"{path} cannot be read: {error.strerror or error}") from error
-    return np.frombuffer(elements, np.uint8).reshape(shape)
+    return elements.reshape(shape)
 
 
 def write_idx(path: Path, array: np.ndarray) -> None:

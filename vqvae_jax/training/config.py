@@ -81,7 +81,7 @@ class Config:
         """
         for section, values in settings.items():
             if not isinstance(values, Mapping):
-                raise ConfigError(f"{section} is {values!r}; it must be a group of settings")
+                raise ConfigError(f"{section!r} is {values!r}; it must be a group of settings")
             for name in values:
                 rule_of(f"{section}.{name}")
         given = {
@@ -119,7 +119,8 @@ def rule_of(path: str) -> Rule:
     """
     known = rules()
     if path not in known:
-        raise ConfigError(f"{path} is unknown; the settings are {', '.join(known)}")
+        shown = path if path.isprintable() else repr(path)
+        raise ConfigError(f"{shown} is unknown; the settings are {', '.join(known)}")
     return known[path]
 
 

@@ -89,6 +89,10 @@ class MetricsLog(Records):
         self._tensorboard.flush()
 
 
+# What every record has.
+_KEYS = {"step", "epoch", "split", "images"}
+
+
 def read_records(workdir: Path, last_step: int) -> list[Record]:
     """The records of a run's log up to a step; none where there is no log.
 
@@ -137,10 +141,13 @@ def _whole_lines(path: Path) -> list[Record]:
     if not path.exists():
         return []
     records = []
-    for number, line in enumerate(path.read_text().splitlines(keepends=True), start=1):
-        if line.endswith("\n"):
+    for number, line in enumerate(path.read_bytes().splitlines(keepends=True), start=1):
+        if line.endswith(b"\n"):
             try:
-                records.append(json.loads(line))
-            except ValueError as error:
+                record = json.loads(line)
+            except (ValueError, RecursionError) as error:
                 raise CheckpointError(f"{path}, line {number}, is not JSON: {error}") from error
+            if not isinstance(record, dict) or not record.keys() >= _KEYS:
+                raise CheckpointError(f"{path}, line {number}, is not a record of a run")
+            records.append(record)
     return records

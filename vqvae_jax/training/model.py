@@ -180,18 +180,23 @@ def load_run(workdir: str | Path, kind: type[nnx.Module]) -> SavedRun:
     checkpoint = best_checkpoint(folder)
     if checkpoint is None:
         raise CheckpointError(f"{folder} holds no checkpoint with an evaluation yet")
-    description = checkpoint.run
-    config = Config.from_dict(description["config"])
-    if kind is VQVAE and config.prior is not None:
-        raise CheckpointError(f"{folder} holds the run of a prior, not of a VQ-VAE")
-    if kind is Prior and config.prior is None:
-        raise CheckpointError(f"{folder} holds the run of a VQ-VAE, not of a prior")
-    if config.prior is None:
-        channels = description["data"]["image_shape"][-1]
-        model: Any = build_vqvae(config, channels, description["data"]["variance"])
-    else:
-        model = prior_for(config, CodeMaps.from_json(description["codes"]["maps"]))
+    try:
+        config = Config.from_dict(checkpoint.run["config"])
+        model = _described(config, checkpoint.run)
+    except (KeyError, TypeError, IndexError, AttributeError) as error:
+        raise CheckpointError(f"{checkpoint.path} does not describe a run: {error!r}") from error
+    if not isinstance(model, kind):
+        holds, wanted = ("prior", "VQ-VAE") if kind is VQVAE else ("VQ-VAE", "prior")
+        raise CheckpointError(f"{folder} holds the run of a {holds}, not of a {wanted}")
     _, params, variables = split_model(model)
     saved = checkpoint.restore(like={"params": params, "variables": variables})
     nnx.update(model, saved["params"], saved["variables"])
-    return SavedRun(folder, config, description, model)
+    return SavedRun(folder, config, checkpoint.run, model)
+
+
+def _described(config: Config, description: dict[str, Any]) -> VQVAE | Prior:
+    """The model of a run, as its description has it."""
+    if config.prior is not None:
+        return prior_for(config, CodeMaps.from_json(description["codes"]["maps"]))
+    data = description["data"]
+    return build_vqvae(config, data["image_shape"][-1], data["variance"])
