@@ -13,20 +13,38 @@ import pytest
 from jaxtyping import config as jaxtyping_config
 from jaxtyping import install_import_hook
 
-_compiled = tempfile.TemporaryDirectory()  # not the user's
-jax.config.update("jax_compilation_cache_dir", _compiled.name)
+# Where compiled programs are kept: not where the user keeps them, but for all processes of the
+# tests together, many of which compile the same.
+if "TESTS_COMPILED" not in os.environ:
+    _compiled = tempfile.TemporaryDirectory()
+    os.environ["TESTS_COMPILED"] = _compiled.name
+jax.config.update("jax_compilation_cache_dir", os.environ["TESTS_COMPILED"])
+jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
 # In this order: the devices before JAX starts, the hook before the package is imported.
 jax.config.update("jax_num_cpu_devices", 4)
 jax.config.update("jax_numpy_rank_promotion", "raise")
+# Most of the time of the tests is XLA's, which need not optimise what runs once: see `optimized`.
+jax.config.update("jax_disable_most_optimizations", True)
 install_import_hook("vqvae_jax", "beartype.beartype")
 sys.path.insert(0, str(Path(__file__).parent / "golden"))
-hypothesis.settings.register_profile(
-    "project", deadline=None, max_examples=20, derandomize=True, database=None
-)
+for profile, examples in (("project", 8), ("thorough", 50)):  # --hypothesis-profile=thorough
+    hypothesis.settings.register_profile(
+        profile, deadline=None, max_examples=examples, derandomize=True, database=None
+    )
 hypothesis.settings.load_profile("project")
 from vqvae_jax.data.idx import ARCHIVES  # noqa: E402
 
 os.environ["TFDS_DATA_DIR"] = os.devnull  # a test that forgets its data_dir shall fail
+
+
+@pytest.fixture(scope="module")
+def optimized():
+    """Has XLA compile as it does for users, where a test is about the last digits."""
+    jax.config.update("jax_disable_most_optimizations", False)
+    jax.clear_caches()
+    yield
+    jax.config.update("jax_disable_most_optimizations", True)
+    jax.clear_caches()
 
 
 @pytest.fixture

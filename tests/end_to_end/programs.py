@@ -4,7 +4,6 @@ import json
 import os
 import subprocess
 import sys
-import tempfile
 from pathlib import Path
 
 from vqvae_jax.arrays import read_arrays
@@ -29,8 +28,6 @@ import train
 train.main()
 """
 
-_COMPILED = tempfile.TemporaryDirectory()
-
 
 def start(arguments, *, script=None, **env):
     """Starts train.py, or another script."""
@@ -45,7 +42,7 @@ def start(arguments, *, script=None, **env):
             **os.environ,
             "JAX_PLATFORMS": "cpu",
             "JAX_NUM_CPU_DEVICES": "4",
-            "JAX_COMPILATION_CACHE_DIR": _COMPILED.name,  # the processes compile the same programs
+            "JAX_COMPILATION_CACHE_DIR": os.environ["TESTS_COMPILED"],
             "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
             **env,
         },

@@ -85,7 +85,14 @@ def test_a_run_leaves_what_it_promises(whole_run, data_dir):
     assert not list(workdir.glob(".*"))
 
 
-@pytest.mark.parametrize(("step", "before"), [(17, False), (24, True), (36, False)])
+@pytest.mark.parametrize(
+    ("step", "before"),
+    [
+        (24, True),
+        pytest.param(17, False, marks=pytest.mark.slow),
+        pytest.param(36, False, marks=pytest.mark.slow),
+    ],
+)
 def test_a_killed_run_ends_as_if_it_had_not_been(tmp_path, data_dir, whole_run, step, before):
     arguments = command(tmp_path / "run", data_dir)
     killed = run(arguments, script=KILL.format(root=str(ROOT), step=step, before=before))
@@ -102,6 +109,7 @@ def test_a_killed_run_ends_as_if_it_had_not_been(tmp_path, data_dir, whole_run, 
         np.testing.assert_array_equal(ours[name], value, err_msg=name)
 
 
+@pytest.mark.slow
 def test_a_killed_run_keeps_the_quantizers_state(tmp_path, data_dir):
     """Averages, usage and the flag that the codes were taken from data; random draws go on."""
     settings = {
@@ -130,7 +138,10 @@ def test_a_killed_run_keeps_the_quantizers_state(tmp_path, data_dir):
     )
 
 
-@pytest.mark.parametrize("config", ["mnist_residual.py", "mnist_gumbel.py"])
+@pytest.mark.parametrize(
+    "config", ["mnist_residual.py", pytest.param("mnist_gumbel.py", marks=pytest.mark.slow)]
+)
+@pytest.mark.slow
 def test_other_quantizers_train(tmp_path, data_dir, config):
     arguments = command(tmp_path / "run", data_dir, training__max_steps=2)
     result = run([arguments[0], str(ROOT / "configs" / config), *arguments[2:]])
@@ -152,7 +163,8 @@ def test_settings_that_do_not_fit_the_quantizer_are_refused(tmp_path, data_dir):
     assert not (tmp_path / "run").exists()
 
 
-@pytest.mark.parametrize("devices", [1, 4])
+@pytest.mark.parametrize("devices", [pytest.param(1, marks=pytest.mark.slow), 4])
+@pytest.mark.slow
 def test_devices_and_dispatches_do_not_change_a_run(tmp_path, data_dir, whole_run, devices):
     arguments = command(tmp_path / "run", data_dir, training__devices=devices)
     result = run(arguments, script=ACCELERATED.format(root=str(ROOT)))
@@ -175,12 +187,14 @@ def test_more_devices_than_there_are_is_refused(tmp_path, data_dir):
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.slow
 def test_the_seed_decides_the_run(tmp_path, data_dir, whole_run):
     result = run(command(tmp_path / "run", data_dir, training__seed=1, training__max_steps=5))
     assert result.returncode == 0, result.stderr
     assert metrics(tmp_path / "run")[0]["loss"] != metrics(whole_run[0])[0]["loss"]
 
 
+@pytest.mark.slow
 def test_a_finished_run_says_so_and_goes_on_when_asked(tmp_path, data_dir, whole_run):
     workdir = tmp_path / "run"
     assert run(command(workdir, data_dir, training__max_steps=36)).returncode == 0

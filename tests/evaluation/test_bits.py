@@ -12,6 +12,8 @@ from tests.priors.conftest import KINDS
 from vqvae_jax import VQVAE, AutoregressiveHead, CategoricalHead, ResidualVQ, VectorQuantizer
 from vqvae_jax.evaluation.bits import BitsPerDim, bits_per_dim
 
+pytestmark = pytest.mark.usefixtures("optimized")
+
 AUTOREGRESSIVE = functools.partial(AutoregressiveHead, hidden_dim=8, num_layers=1, size=3)
 
 

@@ -13,6 +13,8 @@ from flax import nnx
 import vqvae_jax
 from vqvae_jax import VQVAE
 
+pytestmark = pytest.mark.usefixtures("optimized")
+
 GOLDEN = np.load(Path(__file__).parents[1] / "golden" / "golden.npz")
 
 

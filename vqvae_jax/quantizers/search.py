@@ -58,6 +58,10 @@ def _detached(
 
 
 def _on_cpu(vectors: Float[Array, "n d"], codes: Float[Array, "k d"]) -> Int[Array, " n"]:
+    if vectors.shape[1] == 1:
+        # XLA makes a product by one number of it, computes that for the minimum and again for the
+        # comparison with it, and need not round both times alike.
+        return _elsewhere(vectors, codes)
     k, norms = len(codes), jnp.sum(codes**2, axis=1)
     if k <= _MAX_FUSED:
         return _search(vectors, codes, norms, _first_argmin, MAX_NUMBERS // k)
