@@ -3,6 +3,7 @@
 import dataclasses
 import logging
 import sys
+from collections.abc import Callable
 
 from vqvae_jax.errors import BusyError, CheckpointError, ConfigError, DataError, TrainingError
 from vqvae_jax.training.flags import help_text, parse
@@ -20,7 +21,7 @@ def main() -> int:
     logging.basicConfig(format="%(message)s")
     logging.getLogger("vqvae_jax").setLevel(logging.INFO)
     logging.getLogger("absl").setLevel(logging.ERROR)
-    processes = None
+    leave: Callable[[int], object] = int  # or what ends one of several processes
     if {"-h", "--help"} & set(sys.argv):
         print(help_text())
         return 0
@@ -33,6 +34,7 @@ def main() -> int:
         process.use_all_cores()
         if processes is not None:
             process.join_processes(*dataclasses.astuple(processes))
+            leave = process.leave_others
         process.keep_memory()
         process.keep_compilations()
         train(config, workdir)
@@ -44,8 +46,7 @@ def main() -> int:
         status = signal.exit_status
     else:
         return 0
-    if processes is not None:
-        process.leave_others(status)
+    leave(status)
     return status
 
 

@@ -15,13 +15,13 @@ import safetensors
 import safetensors.numpy
 
 from vqvae_jax.errors import DamagedError
-from vqvae_jax.files import write_atomically
+from vqvae_jax.files import naming, write_atomically
 
 _FORMAT = "vqvae_jax 1"
 
 # What reading a header that is not ours can raise.
 _UNREADABLE = (
-    OSError,
+    FileNotFoundError,
     ValueError,
     KeyError,
     TypeError,
@@ -67,7 +67,8 @@ def read_arrays(path: Path) -> tuple[dict[str, np.ndarray], Any]:
     """The arrays and the description in a file.
 
     Raises:
-        DamagedError: something in it is not as it was written.
+        DamagedError: something in it is not as it was written, or it is missing.
+        OSError: it cannot be read.
     """
     return _read(path, with_arrays=True)
 
@@ -81,7 +82,7 @@ def array_digest(array: np.ndarray) -> str:
 
 def _read(path: Path, *, with_arrays: bool) -> tuple[dict[str, np.ndarray], Any]:
     try:
-        with safetensors.safe_open(path, framework="numpy") as file:
+        with naming(path), safetensors.safe_open(path, framework="numpy") as file:
             metadata = file.metadata() or {}
             if metadata.get("format") != _FORMAT:
                 raise DamagedError(f"{path} is damaged: its header does not say {_FORMAT!r}")

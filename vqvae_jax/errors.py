@@ -22,4 +22,4 @@ class BusyError(RuntimeError):
 
 
 class TrainingError(ArithmeticError):
-    """A run cannot go on: something in it is not finite any more."""
+    """A run cannot go on: something is not finite, a device or another process has failed."""

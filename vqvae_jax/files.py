@@ -31,8 +31,14 @@ def write_atomically(path: Path, content: bytes) -> None:
             os.chmod(draft, 0o666 & ~umask)
             os.replace(draft, path)
         except BaseException:
-            os.unlink(draft)
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(draft)
             raise
+        folder = os.open(path.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)  # so that the move survives a crash, too
+        finally:
+            os.close(folder)
 
 
 @contextlib.contextmanager
@@ -46,6 +52,6 @@ def naming(path: Path) -> Iterator[None]:
 
 
 def remove_drafts(folder: Path) -> None:
-    """Removes what killed writers left, in a folder and those within; no writer may be at work."""
-    for draft in folder.rglob(f".*{_DRAFT}"):
+    """Removes what killed writers left in a folder; no other writer may be at work there."""
+    for draft in folder.glob(f".*{_DRAFT}"):
         draft.unlink(missing_ok=True)

@@ -8,6 +8,8 @@ There may be several processes (`jax.distributed`). Then each holds all data and
 computes its devices' part of every batch, and sums go around; the first process writes the files.
 """
 
+import hashlib
+import json
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
@@ -48,6 +50,8 @@ def all_devices(count: int | None = None) -> list[jax.Device]:
         ConfigError: there are fewer, or `count` cannot be divided among the processes.
     """
     devices, processes = jax.devices(), jax.process_count()
+    of_each = [sum(d.process_index == index for d in devices) for index in range(processes)]
+    devices = _first_of_each(devices, min(of_each))
     if count is None:
         return devices
     if count > len(devices):
@@ -123,6 +127,23 @@ def first_process_first(function: Callable[[], Result]) -> Result:
         return result
     wait_for_all()
     return function()
+
+
+def check_same(value: Any, what: str) -> None:
+    """Looks whether all processes have the same.
+
+    Args:
+        value: JSON values.
+        what: others would be, in words.
+
+    Raises:
+        ConfigError: they have not.
+    """
+    text = json.dumps(value, sort_keys=True).encode()
+    digest = np.frombuffer(hashlib.sha256(text).digest(), np.uint8)
+    digests = multihost_utils.process_allgather(digest).reshape(-1, len(digest))
+    if np.any(digests != digest):
+        raise ConfigError(f"process {jax.process_index()} has other {what} than another process")
 
 
 def wait_for_all() -> None:

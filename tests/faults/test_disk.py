@@ -2,11 +2,12 @@
 
 import os
 import subprocess
+import time
 
 import numpy as np
 import pytest
 
-from tests.end_to_end.programs import metrics, run, saved_state
+from tests.end_to_end.programs import finish, metrics, run, saved_state, start
 from tests.faults.commands import command, prepare
 from vqvae_jax.training.checkpoint import latest_checkpoint
 
@@ -63,3 +64,23 @@ def test_a_full_disk_costs_nothing_but_time(disk, whole_run, kilobytes):
     for name, value in wanted.items():
         np.testing.assert_array_equal(state[name], value, err_msg=name)
     assert not list(workdir.rglob(".*"))
+
+
+def test_a_disk_that_fills_while_a_run_goes_on_ends_it(disk, whole_run):
+    """Without a checkpoint for long, so that only the logs grow."""
+    endless = {
+        "training__max_steps": 1_000_000,
+        "training__num_epochs": 1_000_000,
+        "training__batch_size": 90,
+        "training__log_every": 1,
+    }
+    process = start(command("seed", disk / "run", whole_run[0], **endless))
+    assert "steps 0 to" in process.stdout.readline()
+    while not list((disk / "run").glob("checkpoints/*.safetensors")):
+        assert process.poll() is None
+        time.sleep(0.1)
+    fill(disk, 100 * 1024)
+    result = finish(process, timeout=120)
+    assert result.returncode == 1
+    assert f"No space left on device: '{disk}/run/" in result.stderr
+    assert result.stderr.count("\n") == 1

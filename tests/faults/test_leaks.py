@@ -22,8 +22,10 @@ STEPS = 20_000
 def measured(pid):
     """The resident memory of its own in MiB, and the open files, of a process."""
     status = Path(f"/proc/{pid}/status").read_text()
-    kilobytes = int(re.search(r"RssAnon:\s+(\d+) kB", status)[1])
-    return kilobytes / 1024, len(os.listdir(f"/proc/{pid}/fd"))
+    found = re.search(r"RssAnon:\s+(\d+) kB", status)
+    if found is None:  # dead, but not buried yet
+        raise ProcessLookupError
+    return int(found[1]) / 1024, len(os.listdir(f"/proc/{pid}/fd"))
 
 
 def test_a_long_run_does_not_grow(tmp_path):

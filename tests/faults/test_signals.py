@@ -54,6 +54,10 @@ POINTS = {
         'before(loop, "save_checkpoint", lambda workdir, step, *given: step == 28, ask)',
         28,
     ),
+    "training, twice at once": (
+        'before(loop.Run, "_dispatch", lambda run: run.step == 16, lambda: (ask(), ask()))',
+        17,
+    ),
     "the first compilation": (
         f'before(loop, "train_steps", lambda *given: True, {LATER.format(seconds=[0.1])})',
         1,
@@ -99,7 +103,7 @@ def test_a_signal_saves_and_leaves(tmp_path, whole, point, number):
 
 def test_a_second_signal_leaves_at_once(tmp_path, whole):
     """In the middle of a compilation, when Python itself sees no signals."""
-    point = f'before(loop, "train_steps", lambda *given: True, {LATER.format(seconds=[0.1, 0.2])})'
+    point = f'before(loop, "train_steps", lambda *given: True, {LATER.format(seconds=[0.1, 0.8])})'
     script = ASKED.format(root=str(ROOT), number=int(signal.SIGTERM), point=point)
     arguments = command("ema", tmp_path / "run", whole[0])
     result = run(arguments, script=script, JAX_ENABLE_COMPILATION_CACHE="false")
@@ -117,7 +121,7 @@ def test_signals_at_random_change_nothing(tmp_path, whole):
         process = start(arguments)
         number = random_numbers.choice([signal.SIGTERM, signal.SIGINT])
         try:
-            process.wait(random_numbers.uniform(1, 10))
+            process.wait(random_numbers.uniform(2, 10))
         except subprocess.TimeoutExpired:
             process.send_signal(number)
             asked += 1

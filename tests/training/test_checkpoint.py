@@ -2,7 +2,6 @@
 
 import json
 import logging
-import shutil
 
 import jax.numpy as jnp
 import numpy as np
@@ -157,7 +156,26 @@ def test_a_save_that_fails_leaves_what_was_there(tmp_path, monkeypatch):
     assert latest_checkpoint(tmp_path).step == 1
 
 
-def test_a_file_that_cannot_be_opened_is_passed_over(tmp_path):
+def test_a_file_that_cannot_be_opened_is_no_damage(tmp_path):
+    """A disk that gives errors, a missing permission: the file may be whole."""
     save(tmp_path, 1)
-    shutil.copytree(tmp_path / "checkpoints", file(tmp_path, 2))
-    assert latest_checkpoint(tmp_path).step == 1
+    file(tmp_path, 2).mkdir()
+    for read in (latest_checkpoint, set_damaged_aside):
+        with pytest.raises(OSError, match=r"2\.safetensors"):
+            read(tmp_path)
+    assert kept(tmp_path) == {"1", "2"}
+
+
+def test_damaged_files_of_one_step_are_all_kept(tmp_path):
+    save(tmp_path, 1)
+    for content in (b"first", b"second"):
+        file(tmp_path, 2).write_bytes(content)
+        set_damaged_aside(tmp_path)
+    aside = sorted((tmp_path / "checkpoints").glob("2.*"))
+    assert [path.read_bytes() for path in aside] == [b"first", b"second"]
+
+
+def test_checkpoints_of_an_earlier_version_are_not_written_over(tmp_path):
+    (tmp_path / "checkpoints" / "40").mkdir(parents=True)
+    with pytest.raises(CheckpointError, match="40 is a checkpoint of an earlier version"):
+        latest_checkpoint(tmp_path)

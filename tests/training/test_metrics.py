@@ -47,6 +47,8 @@ def test_line_that_is_not_json_is_named(tmp_path):
         (b"[" * 100_000, "is not JSON"),
         (b"[]", "is not a record"),
         (b'{"step": 2, "split": "train", "images": 8}', "is not a record"),
+        (json.dumps(record(1) | {"step": "1"}).encode(), "is not a record"),
+        (json.dumps(record(1) | {"nll": None}).encode(), "is not a record"),
     ):
         (tmp_path / "metrics.jsonl").write_bytes(lines + wrong + b"\n")
         with pytest.raises(CheckpointError, match=rf"metrics\.jsonl, line 2, {message}"):

@@ -119,6 +119,8 @@ def _named(folder: Path) -> Iterator[None]:
     """Turns whatever goes wrong with a prepared data set into an error that names its folder."""
     try:
         yield
+    except (OSError, MemoryError, ImportError) as error:
+        raise DataError(f"the prepared data set in {folder} cannot be read: {error}") from error
     except Exception as error:  # TFDS, protobuf, array_record and PIL each raise their own kinds
         raise DamagedError(
             f"the prepared data set in {folder} cannot be read ({type(error).__name__}: {error}); "

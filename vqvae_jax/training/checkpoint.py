@@ -135,9 +135,11 @@ def set_damaged_aside(workdir: Path) -> None:
     for step in _steps(folder):
         path = _path(folder, step)
         try:
+            _description(path)
             read_arrays(path)
         except DamagedError as error:
-            aside = path.with_name(path.name + ".damaged")
+            taken = len(list(folder.glob(f"{path.name}.damaged*")))
+            aside = path.with_name(f"{path.name}.damaged{taken or ''}")
             path.replace(aside)
             _log.warning("WARNING: %s; it is now %s", error, aside.name)
 
@@ -145,6 +147,11 @@ def set_damaged_aside(workdir: Path) -> None:
 def _first_whole(
     folder: Path, ranked: Callable[[dict[int, float | None]], list[int]]
 ) -> Checkpoint | None:
+    if older := [path for path in folder.glob("*") if path.is_dir() and path.name.isdigit()]:
+        raise CheckpointError(
+            f"{older[0]} is a checkpoint of an earlier version, which this one cannot read; "
+            "take another --workdir"
+        )
     damage: DamagedError | None = None
     goals: dict[int, float | None] = {}
     for step in _steps(folder):

@@ -9,10 +9,15 @@ import contextlib
 import os
 import signal
 import threading
+import time
 from collections.abc import Iterator
 from types import FrameType
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+# Signals that come together are one request: `timeout` and some terminals send each to the process
+# and to its group.
+_ONE_REQUEST_SECONDS = 0.5
 
 
 class Interrupted(BaseException):
@@ -72,5 +77,10 @@ def _ask(number: int, frame: FrameType | None) -> None:
 
 def _leave_at_the_second(reader: int) -> None:
     os.read(reader, 1)
+    time.sleep(_ONE_REQUEST_SECONDS)
+    os.set_blocking(reader, False)
+    with contextlib.suppress(BlockingIOError):
+        os.read(reader, 1024)
+    os.set_blocking(reader, True)
     (number,) = os.read(reader, 1)
     os._exit(128 + number)

@@ -145,8 +145,9 @@ class Run:
             except Interrupted:
                 if self.step > self.saved_step:
                     self.watch.wait(leave=0)
-                    self._save(None)
+                    self._save(log, None)
                 raise
+        leave_if_asked()
 
     def _train(self, log: Records, bar: "tqdm[Any]") -> None:
         self._start_clock()
@@ -206,10 +207,10 @@ class Run:
                 self.clock += time.perf_counter() - start
         self.is_logged = True
         if to_save:
-            log.flush()
-            self._save(goal)
+            self._save(log, goal)
 
-    def _save(self, goal: float | None) -> None:
+    def _save(self, log: Records, goal: float | None) -> None:
+        log.flush()
         if is_first_process():
             save_checkpoint(
                 self.workdir,

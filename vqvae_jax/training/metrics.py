@@ -1,7 +1,9 @@
 """The log of a run: metrics.jsonl, one JSON object a line, and the same for TensorBoard."""
 
 import contextlib
+import errno
 import json
+import math
 import os
 from pathlib import Path
 from types import TracebackType
@@ -9,6 +11,7 @@ from typing import Any
 
 from vqvae_jax.errors import CheckpointError
 from vqvae_jax.files import naming, write_atomically
+from vqvae_jax.training.tensorboard import TensorBoardLog
 
 Record = dict[str, Any]
 
@@ -54,15 +57,11 @@ class MetricsLog(Records):
     """
 
     def __init__(self, workdir: Path, resume_step: int):
-        from tensorboardX import SummaryWriter
-
         super().__init__(workdir, resume_step)
         self._path = workdir / "metrics.jsonl"
         write_atomically(self._path, "".join(_line(record) for record in self.records).encode())
-        self._file = self._path.open("a", buffering=1)  # a line at a time
-        self._tensorboard = SummaryWriter(
-            str(workdir / "tensorboard"), purge_step=resume_step + 1, write_to_disk=True
-        )
+        self._tensorboard = TensorBoardLog(workdir / "tensorboard", purge_step=resume_step + 1)
+        self._file = self._path.open("ab", buffering=0)  # one write a line, nothing left to be done
 
     def __exit__(
         self,
@@ -71,26 +70,23 @@ class MetricsLog(Records):
         traceback: TracebackType | None,
     ) -> None:
         self._file.close()
-        self._tensorboard.close()
+        with contextlib.suppress(*() if error is None else (OSError,)):  # the first says why
+            self._tensorboard.close()
 
     def write(self, record: Record) -> None:
         """See `Records.write`."""
         super().write(record)
         with naming(self._path):
-            self._file.write(_line(record))
-        for name, value in record.items():
-            if name not in ("step", "split", "epoch", "images"):
-                self._tensorboard.add_scalar(f"{record['split']}/{name}", value, record["step"])
+            line = _line(record).encode()
+            if self._file.write(line) < len(line):  # as the last bytes of a disk are filled
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        self._tensorboard.write(record)
 
     def flush(self) -> None:
         """See `Records.flush`."""
         with naming(self._path):
             os.fsync(self._file.fileno())
         self._tensorboard.flush()
-
-
-# What every record has.
-_KEYS = {"step", "epoch", "split", "images"}
 
 
 def read_records(workdir: Path, last_step: int) -> list[Record]:
@@ -115,7 +111,7 @@ def stops_early(
         steps_per_epoch: an evaluation within an epoch, where a run was to pause, does not count.
     """
     values = [
-        record[goal]
+        record.get(goal, math.inf)
         for record in records
         if record["split"] == "test" and record["step"] % steps_per_epoch == 0
     ]
@@ -147,7 +143,20 @@ def _whole_lines(path: Path) -> list[Record]:
                 record = json.loads(line)
             except (ValueError, RecursionError) as error:
                 raise CheckpointError(f"{path}, line {number}, is not JSON: {error}") from error
-            if not isinstance(record, dict) or not record.keys() >= _KEYS:
+            if not _is_record(record):
                 raise CheckpointError(f"{path}, line {number}, is not a record of a run")
             records.append(record)
     return records
+
+
+def _is_record(record: Any) -> bool:
+    """Whether a line of a log is what `MetricsLog` writes: a split, and numbers by their names."""
+    if not isinstance(record, dict) or not isinstance(record.get("split"), str):
+        return False
+    counts = [record.get(name) for name in ("step", "epoch", "images")]
+    numbers = [value for name, value in record.items() if name != "split"]
+    return (
+        all(type(count) is int for count in counts)
+        and "loss" in record
+        and all(isinstance(value, int | float) for value in numbers)
+    )

@@ -11,6 +11,8 @@ import sys
 import jax
 import platformdirs
 
+from vqvae_jax.errors import TrainingError
+
 # Parameters of mallopt, from glibc's malloc.h.
 _M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4
 
@@ -43,13 +45,22 @@ def join_processes(coordinator_address: str, num_processes: int, process_id: int
         coordinator_address: HOST:PORT where the first process listens.
         num_processes: how many there are.
         process_id: of this one, counted from 0.
+
+    Raises:
+        TrainingError: they do not find each other.
     """
-    jax.distributed.initialize(
-        coordinator_address,
-        num_processes,
-        process_id,
-        heartbeat_timeout_seconds=_HEARTBEAT_SECONDS,
-    )
+    try:
+        jax.distributed.initialize(
+            coordinator_address,
+            num_processes,
+            process_id,
+            heartbeat_timeout_seconds=_HEARTBEAT_SECONDS,
+        )
+    except jax.errors.JaxRuntimeError as error:
+        reason = str(error).partition("\n")[0]
+        raise TrainingError(
+            f"the processes cannot meet at {coordinator_address}: {reason}"
+        ) from error
     if process_id != 0:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 

@@ -13,6 +13,7 @@ from vqvae_jax.errors import ConfigError, DataError, TrainingError
 from vqvae_jax.files import remove_drafts
 from vqvae_jax.parallel import (
     all_devices,
+    check_same,
     first_process_first,
     is_first_process,
     mesh_for,
@@ -76,12 +77,14 @@ def _train(config: Config, data: Dataset, workdir: Path) -> None:
             f"training.batch_size is {config.training.batch_size}; it must be at most "
             f"{len(data.train_images)}, the number of training images of {data.name}"
         )
-    for images in (len(data.train_images), len(data.test_images)):
-        mesh_for(devices, images % config.training.batch_size or config.training.batch_size)
+    size = config.training.batch_size
+    for batch in (size, len(data.train_images) % size, len(data.test_images) % size):
+        mesh_for(devices, batch or size)
     if config.prior is None:
         task: Task = VQVAETask(vqvae_for(config, data), data, describe(config, data))
     else:
         task = _prior_task(config, data, workdir)
+    check_same(task.description, "settings or other data")
     workdir.mkdir(parents=True, exist_ok=True)
     with locked(workdir) if is_first_process() else contextlib.nullcontext():
         checkpoint = first_process_first(lambda: _opened(workdir))
@@ -93,7 +96,8 @@ def _opened(workdir: Path) -> Checkpoint | None:
     """The checkpoint to go on from, after the traces of a run that was killed are cleared."""
     checkpoint = latest_checkpoint(workdir)
     if is_first_process():
-        remove_drafts(workdir)
+        for folder in (workdir, workdir / "checkpoints"):
+            remove_drafts(folder)
         set_damaged_aside(workdir)
     return checkpoint
 
