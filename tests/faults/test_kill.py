@@ -33,7 +33,7 @@ def test_random_kills_change_nothing(tmp_path, kind):
         arguments = command(kind, workdir, data_dir)
         while True:
             process = start(arguments)
-            delay = delays.uniform(0, seconds) if len(killed) < KILLS else None
+            delay = delays.uniform(0, 0.6 * seconds) if len(killed) < KILLS else None
             try:
                 process.wait(delay)
             except subprocess.TimeoutExpired:
