@@ -23,7 +23,7 @@ from vqvae_jax.training.config import Config
 from vqvae_jax.training.model import load_model, load_prior
 from vqvae_jax.training.train import train
 
-pytestmark = pytest.mark.usefixtures("unchecked", "optimized")
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("unchecked", "optimized")]
 
 
 @pytest.fixture(scope="module")
@@ -128,10 +128,9 @@ def test_a_run_leaves_what_it_promises(whole_run, folders):
     ("kind", "step", "before"),
     [
         ("pixelcnn", 17, False),
-        pytest.param("transformer", 24, True, marks=pytest.mark.slow),
+        ("transformer", 24, True),
     ],
 )
-@pytest.mark.slow
 def test_a_killed_run_ends_as_if_it_had_not_been(tmp_path, folders, whole_run, kind, step, before):
     settings = {"prior__kind": kind, "prior__conditional": True, "prior__label_dropout": 0.5}
     if kind == "transformer":
@@ -151,7 +150,6 @@ def test_a_killed_run_ends_as_if_it_had_not_been(tmp_path, folders, whole_run, k
         np.testing.assert_array_equal(ours[name], value, err_msg=name)
 
 
-@pytest.mark.slow
 def test_a_killed_vqvae_is_finished_first(tmp_path, folders):
     """The prior's command killed while the VQ-VAE trains goes on with the VQ-VAE."""
     arguments = command(folders, tmp_path / "prior", vqvae=tmp_path / "vqvae")
@@ -165,7 +163,6 @@ def test_a_killed_vqvae_is_finished_first(tmp_path, folders):
     assert "steps 0 to 40" in resumed.stdout
 
 
-@pytest.mark.slow
 def test_the_vqvae_that_is_there_is_taken_as_it_is(tmp_path, folders, whole_run, capsys):
     """Its own settings count, not those of the prior's config."""
     workdir = tmp_path / "run"
@@ -181,7 +178,6 @@ def test_the_vqvae_that_is_there_is_taken_as_it_is(tmp_path, folders, whole_run,
     assert described["config"]["model"]["head"] == "categorical"
 
 
-@pytest.mark.slow
 def test_a_vqvae_trained_further_is_noticed(tmp_path, folders, commands):
     vqvae, workdir = tmp_path / "vqvae", tmp_path / "prior"
     train_here(folders, workdir, vqvae=vqvae, training__max_steps=2)
@@ -199,7 +195,6 @@ def test_a_vqvae_trained_further_is_noticed(tmp_path, folders, commands):
     assert not (tmp_path / "samples.png").exists()
 
 
-@pytest.mark.slow
 def test_early_stopping_stops_and_says_so(tmp_path, folders, whole_run, capsys):
     settings = {"training__learning_rate": 0.5, "training__patience": 2, "training__max_steps": 200}
     workdir = tmp_path / "run"
@@ -249,7 +244,6 @@ def test_bad_arguments_get_one_line(tmp_path, whole_run, commands, arguments, st
     assert not output.exists()
 
 
-@pytest.mark.slow
 def test_what_needs_no_class_needs_to_have_learnt_it(tmp_path, folders, whole_run, commands):
     workdir, output = tmp_path / "run", tmp_path / "out"
     settings = {"prior__conditional": True, "training__max_steps": 2}
@@ -265,7 +259,6 @@ def test_what_needs_no_class_needs_to_have_learnt_it(tmp_path, folders, whole_ru
         assert not output.exists()
 
 
-@pytest.mark.slow
 def test_a_vqvae_that_has_moved_is_named(tmp_path, folders, whole_run, commands):
     vqvae, moved, workdir = tmp_path / "vqvae", tmp_path / "moved", tmp_path / "run"
     shutil.copytree(whole_run[1], vqvae)
