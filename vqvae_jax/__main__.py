@@ -17,16 +17,15 @@ def main(arguments: list[str] | None = None) -> int:
     """
     logging.getLogger("absl").setLevel(logging.ERROR)
     options = _parser().parse_args(arguments)
-    from vqvae_jax import commands  # takes seconds: not before the arguments are right
-    from vqvae_jax.training.process import keep_compilations, keep_memory, use_all_cores
-
-    use_all_cores()
-    keep_memory()
-    keep_compilations()
-    command = getattr(commands, options.command)
     given = {name: value for name, value in vars(options).items() if name != "command"}
     try:
-        command(**given)
+        from vqvae_jax import commands  # takes seconds: not before the arguments are right
+        from vqvae_jax.training.process import keep_compilations, keep_memory, use_all_cores
+
+        use_all_cores()
+        keep_memory()
+        keep_compilations()
+        getattr(commands, options.command)(**given)
     except (ValueError, OSError) as error:
         known = isinstance(error, ConfigError | DataError | CheckpointError | OSError)
         print("vqvae_jax:", *str(error).split(), file=sys.stderr)

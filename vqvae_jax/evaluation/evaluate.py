@@ -43,7 +43,6 @@ class Evaluator:
             examples: a pytree of NumPy arrays [N, ...], N at least 1.
             batch_size: examples at a time; changes the result by rounding only, but for a loss that
                 is not a mean over images, such as the entropy over a batch.
-
             after_each: called after every batch; may raise.
 
         Returns:

@@ -28,7 +28,11 @@ class Processes:
 def help_text() -> str:
     """The usage, and every setting with what it may be."""
     settings = [f"  --config.{path}: {rule.allowed}" for path, rule in rules().items()]
-    return "\n".join([f"usage: {USAGE}", "", "settings:", *settings])
+    several = (
+        "of several processes, each: --coordinator_address=HOST:PORT (of process 0) "
+        "--num_processes=N --process_id=I"
+    )
+    return "\n".join([f"usage: {USAGE}", several, "", "settings:", *settings])
 
 
 def parse() -> tuple[Config, Path, Processes | None]:
