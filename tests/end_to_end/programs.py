@@ -6,6 +6,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
+
 from vqvae_jax.arrays import read_arrays
 
 ROOT = Path(__file__).parents[2]
@@ -73,3 +75,12 @@ def metrics(workdir):
 def saved_state(workdir, step):
     """The arrays of a checkpoint."""
     return read_arrays(workdir / "checkpoints" / f"{step}.safetensors")[0]
+
+
+def assert_same_run(ours, expected, step):
+    """Whether two runs logged the same and ended at a step with the same arrays, to the bit."""
+    assert metrics(ours) == metrics(expected)
+    state, wanted = saved_state(ours, step), saved_state(expected, step)
+    assert state.keys() == wanted.keys()
+    for name, value in wanted.items():
+        np.testing.assert_array_equal(state[name], value, err_msg=name)

@@ -3,10 +3,9 @@
 import random
 import shutil
 
-import numpy as np
 import pytest
 
-from tests.end_to_end.programs import ROOT, metrics, run, saved_state
+from tests.end_to_end.programs import ROOT, assert_same_run, run
 from tests.faults.commands import command, prepare
 from vqvae_jax.training.checkpoint import best_checkpoint
 
@@ -33,13 +32,6 @@ def checkpoints(workdir):
     return sorted((workdir / "checkpoints").iterdir(), key=lambda path: int(path.stem))
 
 
-def assert_same(ours, expected):
-    assert metrics(ours) == metrics(expected)
-    state, wanted = saved_state(ours, 40), saved_state(expected, 40)
-    for name, value in wanted.items():
-        np.testing.assert_array_equal(state[name], value, err_msg=name)
-
-
 @pytest.mark.parametrize("damage", DAMAGE)
 def test_the_checkpoint_before_a_damaged_one_is_used(tmp_path, whole, damage):
     data_dir, expected = whole
@@ -55,7 +47,7 @@ def test_the_checkpoint_before_a_damaged_one_is_used(tmp_path, whole, damage):
     assert passed_over.startswith(f"WARNING: {latest} ")
     assert set_aside.endswith("it is now 40.safetensors.damaged")
     assert "steps 36 to 40" in result.stdout
-    assert_same(workdir, expected)
+    assert_same_run(workdir, expected, 40)
     again = run(command("seed", workdir, data_dir))
     assert again.stderr == ""
     assert "this run is finished" in again.stdout
@@ -69,7 +61,7 @@ def test_the_checkpoint_before_a_deleted_one_is_used(tmp_path, whole):
     result = run(command("seed", workdir, data_dir))
     assert result.returncode == 0, result.stderr
     assert "steps 36 to 40" in result.stdout
-    assert_same(workdir, expected)
+    assert_same_run(workdir, expected, 40)
 
 
 def test_none_left_is_an_error(tmp_path, whole):
@@ -115,7 +107,7 @@ def test_a_run_survives_whatever_happens_to_its_other_files(tmp_path, whole):
     arguments = command("seed", tmp_path / "second", data_dir)
     result = run(arguments, JAX_COMPILATION_CACHE_DIR=str(compiled))
     assert result.returncode == 0, result.stderr
-    assert_same(tmp_path / "second", expected)
+    assert_same_run(tmp_path / "second", expected, 40)
 
 
 # Spoils one number of the parameters before a step.
@@ -152,7 +144,7 @@ def test_a_nan_spoils_no_checkpoint(tmp_path, whole, value):
     resumed = run(arguments)
     assert resumed.returncode == 0, resumed.stderr
     assert "steps 30 to 40" in resumed.stdout
-    assert_same(workdir, expected)
+    assert_same_run(workdir, expected, 40)
 
 
 def test_a_learning_rate_of_1e20_leaves_nothing_behind(tmp_path, whole):

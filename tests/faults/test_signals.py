@@ -4,10 +4,9 @@ import random
 import signal
 import subprocess
 
-import numpy as np
 import pytest
 
-from tests.end_to_end.programs import ROOT, finish, metrics, run, saved_state, start
+from tests.end_to_end.programs import ROOT, assert_same_run, finish, run, start
 from tests.faults.commands import command, prepare
 from vqvae_jax.training.checkpoint import latest_checkpoint
 
@@ -74,14 +73,6 @@ def whole(tmp_path_factory):
     return data_dir, root / "run"
 
 
-def assert_same(ours, expected):
-    assert metrics(ours) == metrics(expected)
-    state, wanted = saved_state(ours, 40), saved_state(expected, 40)
-    assert state.keys() == wanted.keys()
-    for name, value in wanted.items():
-        np.testing.assert_array_equal(state[name], value, err_msg=name)
-
-
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 @pytest.mark.parametrize("point", POINTS)
 def test_a_signal_saves_and_leaves(tmp_path, whole, point, number):
@@ -98,7 +89,7 @@ def test_a_signal_saves_and_leaves(tmp_path, whole, point, number):
     resumed = run(arguments)
     assert resumed.returncode == 0, resumed.stderr
     assert f"steps {step} to 40" in resumed.stdout
-    assert_same(workdir, expected)
+    assert_same_run(workdir, expected, 40)
 
 
 def test_a_second_signal_leaves_at_once(tmp_path, whole):
@@ -110,7 +101,7 @@ def test_a_second_signal_leaves_at_once(tmp_path, whole):
     assert result.returncode == 143
     assert not (tmp_path / "run" / "checkpoints").exists()
     assert run(arguments).returncode == 0
-    assert_same(tmp_path / "run", whole[1])
+    assert_same_run(tmp_path / "run", whole[1], 40)
 
 
 def test_signals_at_random_change_nothing(tmp_path, whole):
@@ -130,4 +121,4 @@ def test_signals_at_random_change_nothing(tmp_path, whole):
             break
         assert result.returncode == 128 + number, result.stderr
     assert run(arguments).returncode == 0
-    assert_same(tmp_path / "run", expected)
+    assert_same_run(tmp_path / "run", expected, 40)
