@@ -34,7 +34,11 @@ def test_reads_what_was_written(tmp_path):
         (GOOD, r"is not a whole gzip file"),
         (
             gzip.compress(GOOD[:4] + b"\xff" * 12),
-            r"declares \d+ bytes; at most 1073741824 are read",
+            r"declares 4294967295 x 4294967295 x 4294967295 bytes; at most 1073741824 are read",
+        ),
+        (  # no bytes at all, and yet more than NumPy makes a shape of
+            gzip.compress(GOOD[:4] + b"\xff" * 8 + b"\x00" * 4),
+            r"declares 4294967295 x 4294967295 x 0 bytes; at most 1073741824 are read",
         ),
     ],
 )

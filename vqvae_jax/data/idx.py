@@ -65,9 +65,10 @@ def read_idx(path: Path, axes: int) -> np.ndarray:
                     f"{header[:4].hex(' ') or 'it is empty'}, not 00 00 08 {axes:02x}"
                 )
             shape = [int(size) for size in np.frombuffer(header, ">u4", offset=4)]
+            if math.prod(max(length, 1) for length in shape) > _MAX_BYTES:  # NumPy's count, too
+                sizes = " x ".join(map(str, shape))
+                raise DataError(f"{path} declares {sizes} bytes; at most {_MAX_BYTES} are read")
             size = math.prod(shape)
-            if size > _MAX_BYTES:
-                raise DataError(f"{path} declares {size} bytes; at most {_MAX_BYTES} are read")
             elements = np.empty(size, np.uint8)  # the system gives memory as it is written to
             filled = 0
             while filled < size and (count := file.readinto(elements[filled:].data)):
