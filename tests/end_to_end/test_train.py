@@ -85,14 +85,8 @@ def test_a_run_leaves_what_it_promises(whole_run, data_dir):
     assert not list(workdir.glob(".*"))
 
 
-@pytest.mark.parametrize(
-    ("step", "before"),
-    [
-        (24, True),
-        pytest.param(17, False, marks=pytest.mark.slow),
-        pytest.param(36, False, marks=pytest.mark.slow),
-    ],
-)
+@pytest.mark.slow
+@pytest.mark.parametrize(("step", "before"), [(24, True), (17, False), (36, False)])
 def test_a_killed_run_ends_as_if_it_had_not_been(tmp_path, data_dir, whole_run, step, before):
     arguments = command(tmp_path / "run", data_dir)
     killed = run(arguments, script=KILL.format(root=str(ROOT), step=step, before=before))

@@ -31,13 +31,36 @@ def golden(case, group):
     return {name.removeprefix(prefix): GOLDEN[name] for name in GOLDEN if name.startswith(prefix)}
 
 
-@pytest.fixture(params=CASES, ids=lambda case: case.name)
+@pytest.fixture(scope="module", params=CASES, ids=lambda case: case.name)
 def case(request):
     return request.param
 
 
-def test_forward_values_are_pytorchs(case):
-    output = make_model(case)(jnp.asarray(batch(case, 0)))
+@pytest.fixture(scope="module")
+def steps(case):
+    """The model, and the outputs and gradients of its first steps of Adam."""
+    model, optimizer = make_model(case), optax.adam(1e-3)
+    graphdef, params = nnx.split(model)
+
+    @jax.jit
+    def step(params, opt_state, images):
+        def loss_of(params):
+            output = nnx.merge(graphdef, params)(images)
+            return output.loss, output
+
+        gradients, output = jax.grad(loss_of, has_aux=True)(params)
+        updates, opt_state = optimizer.update(gradients, opt_state, params)
+        return optax.apply_updates(params, updates), opt_state, (output, gradients)
+
+    opt_state, results = optimizer.init(params), []
+    for index in range(ADAM_STEPS):
+        params, opt_state, result = step(params, opt_state, jnp.asarray(batch(case, index)))
+        results.append(result)
+    return model, results
+
+
+def test_forward_values_are_pytorchs(case, steps):
+    _, ((output, _), *_) = steps
     ours = {
         "latents": output.latents,
         "indices": output.quantized.indices,
@@ -53,11 +76,8 @@ def test_forward_values_are_pytorchs(case):
         np.testing.assert_allclose(ours[name], value, rtol=1e-5, atol=1e-5, err_msg=name)
 
 
-def test_gradients_are_pytorchs(case):
-    model = make_model(case)
-    graphdef, params = nnx.split(model)
-    images = jnp.asarray(batch(case, 0))
-    gradients = jax.grad(lambda params: nnx.merge(graphdef, params)(images).loss)(params)
+def test_gradients_are_pytorchs(case, steps):
+    model, ((_, gradients), *_) = steps
     nnx.update(model, gradients)  # to have their names and axes changed to PyTorch's
     ours = vqvae_jax.to_torch_state_dict(model)
     expected = golden(case, "gradient")
@@ -70,22 +90,8 @@ def test_gradients_are_pytorchs(case):
         np.testing.assert_allclose(ours[name], value, rtol=1e-4, atol=1e-4 * largest, err_msg=name)
 
 
-def test_adam_steps_are_pytorchs(case):
-    graphdef, params = nnx.split(make_model(case))
-    optimizer = optax.adam(1e-3)
-
-    @jax.jit
-    def step(params, opt_state, images):
-        loss, gradients = jax.value_and_grad(
-            lambda params: nnx.merge(graphdef, params)(images).loss
-        )(params)
-        updates, opt_state = optimizer.update(gradients, opt_state, params)
-        return optax.apply_updates(params, updates), opt_state, loss
-
-    opt_state, losses = optimizer.init(params), []
-    for index in range(ADAM_STEPS):
-        params, opt_state, loss = step(params, opt_state, jnp.asarray(batch(case, index)))
-        losses.append(float(loss))
+def test_adam_steps_are_pytorchs(case, steps):
+    losses = [output.loss for output, _ in steps[1]]
     np.testing.assert_allclose(losses, GOLDEN[f"{case.name}/adam_losses"], rtol=1e-3)
 
 

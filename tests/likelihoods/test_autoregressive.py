@@ -105,12 +105,12 @@ def test_second_pixel_is_proper_whatever_the_first():
 @pytest.mark.parametrize(("num_layers", "size"), [(2, 5), (1, 3)])
 def test_pixel_by_pixel_is_all_at_once(features, distribution, num_layers, size):
     head, x = make(2, num_layers, size, distribution), images(2)
-    expected = head.log_probs(features, x).reshape(2, -1, 2, 256)
+    expected = jax.jit(head.log_probs)(features, x).reshape(2, -1, 2, 256)
     pixels = x.reshape(2, -1, 2)
     graphdef, state = nnx.split(head)
     step = jax.jit(lambda state, *args: nnx.merge(graphdef, state).step(*args))
     # What is called the pixel before the first is not looked at.
-    cache, previous = head.start(features), jnp.full((2, 2), 77, jnp.uint8)
+    cache, previous = jax.jit(head.start)(features), jnp.full((2, 2), 77, jnp.uint8)
     for position in range(HEIGHT * WIDTH):
         log_probs, cache = step(state, cache, jnp.int32(position), previous)
         np.testing.assert_allclose(log_probs, expected[:, position], rtol=1e-5, atol=1e-5)
@@ -128,8 +128,8 @@ def test_steps_in_a_loop_are_steps(features):
         return cache, log_probs
 
     inputs = (jnp.arange(HEIGHT * WIDTH, dtype=jnp.int32), previous)
-    _, tables = jax.lax.scan(body, head.start(features), inputs)
-    expected = head.log_probs(features, x).reshape(2, -1, 2, 256)
+    _, tables = jax.jit(lambda: jax.lax.scan(body, head.start(features), inputs))()
+    expected = jax.jit(head.log_probs)(features, x).reshape(2, -1, 2, 256)
     np.testing.assert_allclose(tables.swapaxes(0, 1), expected, rtol=1e-5, atol=1e-5)
 
 
@@ -142,11 +142,13 @@ def test_samples_follow_the_distribution():
     head = make(1, 1, 3)
     head.left.kernel[...] = 20 * head.left.kernel[...]  # so that the first pixel matters
     features = jnp.broadcast_to(jnp.ones((1, 1, 2, 3)), (n, 1, 2, 3))
-    samples = np.asarray(head.sample(features, jax.random.key(0))).reshape(n, 2)
+    samples = np.asarray(jax.jit(head.sample)(features, jax.random.key(0))).reshape(n, 2)
     firsts = (
         jnp.zeros((256, 1, 2, 1), jnp.uint8).at[:, 0, 0, 0].set(jnp.arange(256, dtype=jnp.uint8))
     )
-    tables = np.exp(np.asarray(head.log_probs(features[:256], firsts), np.float64))[:, 0, :, 0]
+    tables = np.exp(np.asarray(jax.jit(head.log_probs)(features[:256], firsts), np.float64))[
+        :, 0, :, 0
+    ]
     first, second = tables[0, 0], tables[:, 1]  # [256], [first, second]
     joint = first[:, None] * second
     for i in range(2):

@@ -47,7 +47,7 @@ def draw(distribution, seed, spread=1.0, shape=(5,)):
 @DISTRIBUTIONS
 @given(seed=st.integers(0, 2**16), spread=st.sampled_from([0.0, 0.1, 1.0, 10.0, 100.0]))
 def test_probabilities_add_up_to_1(distribution, seed, spread):
-    log_probs = distribution.log_probs(draw(distribution, seed, spread))
+    log_probs = jax.jit(distribution.log_probs)(draw(distribution, seed, spread))
     assert log_probs.shape == (5, 256)
     assert np.isfinite(log_probs).all()
     np.testing.assert_allclose(np.exp(log_probs).sum(-1), 1, rtol=0, atol=1e-5)
@@ -60,10 +60,11 @@ def test_one_value_is_an_entry_of_the_table(distribution, seed, spread):
         draw(distribution, seed, spread, (3, 1)), (3, 256, distribution.num_parameters)
     )
     x = jnp.broadcast_to(jnp.arange(256, dtype=jnp.uint8), (3, 256))
-    table = distribution.log_probs(parameters[:, 0])
-    np.testing.assert_allclose(distribution.log_prob(parameters, x), table, rtol=1e-5, atol=1e-5)
-    wider = distribution.log_prob(parameters, x.astype(jnp.int32))
-    np.testing.assert_array_equal(wider, distribution.log_prob(parameters, x))
+    log_prob = jax.jit(distribution.log_prob)
+    table = jax.jit(distribution.log_probs)(parameters[:, 0])
+    np.testing.assert_allclose(log_prob(parameters, x), table, rtol=1e-5, atol=1e-5)
+    wider = log_prob(parameters, x.astype(jnp.int32))
+    np.testing.assert_array_equal(wider, log_prob(parameters, x))
 
 
 def test_extreme_mixtures():
@@ -72,7 +73,7 @@ def test_extreme_mixtures():
     others = np.zeros_like(means)
     columns = [others, others + 50, means, others + 0.1, log_scales, -log_scales]
     parameters = jnp.asarray(np.stack(columns, axis=-1), jnp.float32)
-    log_probs = logistic_mixture_log_probs(parameters)
+    log_probs = jax.jit(logistic_mixture_log_probs)(parameters)
     assert np.isfinite(log_probs).all()
     np.testing.assert_allclose(np.exp(log_probs).sum(-1), 1, rtol=0, atol=1e-5)
     jacobians = jax.jit(jax.vmap(jax.jacobian(logistic_mixture_log_probs)))(parameters)
@@ -88,8 +89,8 @@ def test_scales_beyond_the_extremes_are_clipped():
         return jnp.stack([jnp.zeros(4), jnp.full(4, 0.3), log_scales], axis=-1)
 
     np.testing.assert_array_equal(
-        logistic_mixture_log_probs(parameters(log_scales)),
-        logistic_mixture_log_probs(parameters(clipped)),
+        jax.jit(logistic_mixture_log_probs)(parameters(log_scales)),
+        jax.jit(logistic_mixture_log_probs)(parameters(clipped)),
     )
     jacobians = jax.jit(jax.vmap(jax.jacobian(logistic_mixture_log_probs)))(parameters(log_scales))
     assert np.isfinite(jacobians).all()
@@ -97,7 +98,9 @@ def test_scales_beyond_the_extremes_are_clipped():
 
 def test_the_widest_mixture_can_still_be_moved():
     """The log-probability of an edge has a gradient by the mean, however large log(s) became."""
-    gradient = jax.grad(logistic_mixture_log_prob)(jnp.asarray([0.0, 0.0, 40.0]), jnp.uint8(255))
+    gradient = jax.jit(jax.grad(logistic_mixture_log_prob))(
+        jnp.asarray([0.0, 0.0, 40.0]), jnp.uint8(255)
+    )
     np.testing.assert_allclose(gradient[1], 0.0722, rtol=0.01)
 
 
@@ -115,7 +118,7 @@ def test_mixtures_are_the_oracles(seed, log_scale, mean):
     log_scales = np.clip(log_scales + np.float32(log_scale), -15, 2)
     parameters = np.concatenate([logits, means + np.float32(mean), log_scales])
     expected = oracle(parameters)
-    log_probs = np.asarray(logistic_mixture_log_probs(jnp.asarray(parameters)), np.float64)
+    log_probs = np.asarray(jax.jit(logistic_mixture_log_probs)(jnp.asarray(parameters)), np.float64)
     seen = expected > 1e-30
     actual, expected = log_probs[seen], np.log(expected[seen])
     np.testing.assert_allclose(actual, expected, rtol=1e-4, atol=1e-4)
@@ -126,7 +129,7 @@ def test_mixtures_of_common_scales_are_the_oracles():
     random = np.random.RandomState(0)
     parameters = random.randn(50, 30).astype(np.float32)
     parameters[:, 20:] = np.minimum(parameters[:, 20:] - 1.5, 2)
-    actual = np.exp(logistic_mixture_log_probs(jnp.asarray(parameters)))
+    actual = np.exp(jax.jit(logistic_mixture_log_probs)(jnp.asarray(parameters)))
     np.testing.assert_allclose(actual, oracle(parameters), rtol=1e-4)
 
 
@@ -149,9 +152,9 @@ def test_mixture_gradient_is_the_oracles():
     """By central differences in float64."""
     parameters = np.random.RandomState(1).randn(9) - np.repeat([0, 0, 1], 3)
     x = jnp.asarray([0, 1, 100, 254, 255], jnp.uint8)
-    gradients = jax.jacobian(lambda p: logistic_mixture_log_prob(jnp.broadcast_to(p, (5, 9)), x))(
-        jnp.asarray(parameters, jnp.float32)
-    )
+    gradients = jax.jit(
+        jax.jacobian(lambda p: logistic_mixture_log_prob(jnp.broadcast_to(p, (5, 9)), x))
+    )(jnp.asarray(parameters, jnp.float32))
     for index, step in enumerate(1e-5 * np.eye(9)):
         change = np.log(oracle(parameters + step)) - np.log(oracle(parameters - step))
         np.testing.assert_allclose(
@@ -170,7 +173,7 @@ def test_bfloat16_parameters_are_computed_in_float32(distribution):
 def test_samples_follow_the_table():
     """Each count within 5 standard deviations of its binomial, where 10 and more are expected."""
     n = 20_000
-    log_probs = logistic_mixture_log_probs(jnp.asarray([0.0, 1.0, -0.8, 0.9, -2.0, -4.0]))
+    log_probs = jax.jit(logistic_mixture_log_probs)(jnp.asarray([0.0, 1.0, -0.8, 0.9, -2.0, -4.0]))
     samples = sample_values(jnp.broadcast_to(log_probs, (n, 256)), jax.random.key(0))
     assert samples.dtype == jnp.uint8
     probs = np.exp(np.asarray(log_probs, np.float64))

@@ -38,14 +38,22 @@ def x():
     return jnp.asarray(np.random.RandomState(1).randint(0, 256, (2, 3, 4, 3)), jnp.uint8)
 
 
+def compiled(head, method):
+    """A method of a head, compiled as one: faster than operation by operation."""
+    graphdef, state = nnx.split(head)
+    call = jax.jit(lambda state, *given: getattr(nnx.merge(graphdef, state), method)(*given))
+    return functools.partial(call, state)
+
+
 def test_call_table_and_nll_agree(head, features, x):
-    table, log_prob = head.log_probs(features, x), head(features, x)
+    table = compiled(head, "log_probs")(features, x)
+    log_prob = compiled(head, "__call__")(features, x)
     assert table.shape == (2, 3, 4, 3, 256)
     np.testing.assert_allclose(np.exp(table).sum(-1), 1, rtol=0, atol=1e-5)
     expected = np.take_along_axis(np.asarray(table), np.asarray(x, int)[..., None], -1)[..., 0]
     np.testing.assert_allclose(log_prob, expected, rtol=1e-5, atol=1e-5)
     np.testing.assert_allclose(
-        head.nll(features, x), -expected.sum((1, 2, 3)), rtol=1e-5, atol=1e-4
+        compiled(head, "nll")(features, x), -expected.sum((1, 2, 3)), rtol=1e-5, atol=1e-4
     )
 
 
@@ -55,7 +63,7 @@ def test_own_features_matter(head, features, x):
     def summed(features):
         return jnp.sum(head(features, x), axis=(0, 3))
 
-    jacobian = np.abs(jax.jacobian(summed)(features)).sum((2, 5))  # [H, W, H, W]
+    jacobian = np.abs(jax.jit(jax.jacobian(summed))(features)).sum((2, 5))  # [H, W, H, W]
     own = np.einsum("ijij->ij", jacobian)
     assert (own > 0).all()
     if not head.autoregressive:
@@ -63,9 +71,8 @@ def test_own_features_matter(head, features, x):
 
 
 def test_jit_is_eager(head, features, x):
-    graphdef, state = nnx.split(head)
-    jitted = jax.jit(lambda state, *args: nnx.merge(graphdef, state)(*args))
-    np.testing.assert_allclose(jitted(state, features, x), head(features, x), rtol=1e-5, atol=1e-5)
+    jitted = compiled(head, "__call__")(features, x)
+    np.testing.assert_allclose(jitted, head(features, x), rtol=1e-5, atol=1e-5)
 
 
 def test_works_without_a_graph(features, x):
@@ -102,19 +109,17 @@ def test_training_goes_to_the_entropy():
         graphdef, state = nnx.split(make(9, 1, rngs=nnx.Rngs(0)))
         optimizer = optax.adam(0.01)
 
-        @jax.jit
-        def step(state, moments, graphdef=graphdef, optimizer=optimizer):
+        def step(carry, _, graphdef=graphdef, optimizer=optimizer):
             def loss(state):
                 return jnp.mean(nnx.merge(graphdef, state).nll(features, x))
 
+            state, moments = carry
             value, gradient = jax.value_and_grad(loss)(state)
             updates, moments = optimizer.update(gradient, moments)
-            return optax.apply_updates(state, updates), moments, value
+            return (optax.apply_updates(state, updates), moments), value
 
-        moments, losses = optimizer.init(state), []
-        for _ in range(800):
-            state, moments, value = step(state, moments)
-            losses.append(float(value))
+        train = jax.jit(functools.partial(jax.lax.scan, step, length=800))
+        _, losses = train((state, optimizer.init(state)))
         entropy = np.log(2) * (1 if "autoregressive" in name else 6)
         assert losses[0] > 10, name
         assert entropy - 1e-3 < losses[-1] < entropy + 0.3, name

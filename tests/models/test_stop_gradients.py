@@ -33,7 +33,7 @@ TERMS = {
 
 def gradients(split_model, images, term):
     graphdef, params = split_model
-    return jax.grad(lambda params: term(nnx.merge(graphdef, params)(images)))(params)
+    return jax.jit(jax.grad(lambda params: term(nnx.merge(graphdef, params)(images))))(params)
 
 
 @pytest.mark.parametrize("name", TERMS)
@@ -122,8 +122,8 @@ def test_finite_differences_agree_for_the_encoder(split_model, images):
             return nnx.merge(graphdef, params)(wide).quantized.commitment_loss
 
         for ours, expected in zip(
-            jax.tree.leaves(jax.grad(commitment)(params)),
-            jax.tree.leaves(jax.grad(fixed)(params)),
+            jax.tree.leaves(jax.jit(jax.grad(commitment))(params)),
+            jax.tree.leaves(jax.jit(jax.grad(fixed))(params)),
             strict=True,
         ):
             np.testing.assert_allclose(ours, expected, rtol=1e-9, atol=1e-12)
@@ -136,7 +136,8 @@ def _assert_finite_differences(loss, params, part):
     direction[part] = jax.tree.map(
         lambda leaf: jnp.asarray(random.randn(*leaf.shape)), params[part]
     )
-    gradient = jax.grad(loss)(params)
+    loss = jax.jit(loss)
+    gradient = jax.jit(jax.grad(loss))(params)
     slope = sum(jax.tree.leaves(jax.tree.map(lambda g, d: jnp.sum(g * d), gradient, direction)))
     step = 1e-6
     ahead, behind = (

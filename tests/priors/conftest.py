@@ -28,14 +28,17 @@ def num_codebooks(request):
     return request.param
 
 
-@pytest.fixture(params=[None, 3], ids=["no classes", "classes"])
-def num_classes(request):
-    return request.param
-
-
-@pytest.fixture
-def prior(kind, num_codebooks, num_classes):
+@pytest.fixture(
+    params=[
+        pytest.param((None, None), id="one codebook-no classes"),
+        pytest.param((2, 3), id="two codebooks-classes"),
+        pytest.param((None, 3), id="one codebook-classes", marks=pytest.mark.slow),
+        pytest.param((2, None), id="two codebooks-no classes", marks=pytest.mark.slow),
+    ]
+)
+def prior(request, kind):
     """A prior of 4 symbols with random weights, all of them."""
+    num_codebooks, num_classes = request.param
     return randomized(
         kind(4, num_codebooks=num_codebooks, num_classes=num_classes, rngs=nnx.Rngs(0))
     )

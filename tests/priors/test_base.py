@@ -62,12 +62,11 @@ def test_codes_and_labels_of_small_types_are_the_same():
     small = codes.astype(jnp.uint8), labels.astype(jnp.uint8)
     np.testing.assert_array_equal(prior(*small), prior(codes, labels))
     np.testing.assert_array_equal(nll(prior, *small), nll(prior, codes, labels))
-    for guidance in (1.0, 2.0):
-        drawn = [
-            sample_codes(prior, 2, (3, 2), key=jax.random.key(0), labels=each, guidance=guidance)
-            for each in (small[1], labels)
-        ]
-        np.testing.assert_array_equal(*drawn)
+    drawn = [
+        sample_codes(prior, 2, (3, 2), key=jax.random.key(0), labels=each, guidance=2.0)
+        for each in (small[1], labels)
+    ]
+    np.testing.assert_array_equal(*drawn)
 
 
 def test_probabilities_of_all_code_maps_add_up_to_one(kind, num_codebooks, run):

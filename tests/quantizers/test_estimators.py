@@ -42,7 +42,7 @@ def rotation_matrix(z, q):
 
 
 def jacobian(estimator, z, code):
-    return np.asarray(jax.jacobian(lambda z: estimator(z, jnp.asarray(code)))(jnp.asarray(z)))
+    return np.asarray(jax.jit(jax.jacobian(estimator))(jnp.asarray(z), jnp.asarray(code)))
 
 
 @pytest.mark.parametrize("estimator", ESTIMATORS)

@@ -33,6 +33,11 @@ def grid(levels, count=401):
     return np.tile(line[:, None], (1, len(levels))).astype(np.float32)
 
 
+def run(quantizer, z):
+    """A call, compiled as one: faster than operation by operation."""
+    return jax.jit(quantizer.__call__)(jnp.asarray(z))
+
+
 @pytest.mark.parametrize("levels", LEVELS)
 def test_codes_and_indices_are_the_closed_form(levels):
     z = grid(levels)
@@ -41,7 +46,7 @@ def test_codes_and_indices_are_the_closed_form(levels):
     assert kept.sum() > 300
     digits = np.round(f)[kept]
     half = np.array(levels) // 2
-    quantized = FSQ(levels)(jnp.asarray(z))
+    quantized = run(FSQ(levels), z)
     np.testing.assert_array_equal(quantized.values[kept], (digits / half).astype(np.float32))
     places = np.cumprod([1, *levels[:-1]])
     np.testing.assert_array_equal(quantized.indices[kept], ((digits + half) @ places).astype(int))
@@ -51,7 +56,7 @@ def test_codes_and_indices_are_the_closed_form(levels):
 
 @pytest.mark.parametrize("levels", LEVELS)
 def test_every_level_of_every_number_is_reached(levels):
-    values = np.asarray(FSQ(levels)(jnp.asarray(grid(levels, 2001))).values)
+    values = np.asarray(run(FSQ(levels), grid(levels, 2001)).values)
     for column, level in zip(values.T, levels, strict=True):
         expected = (np.arange(level) - level // 2) / (level // 2)
         np.testing.assert_allclose(np.unique(column), expected, rtol=1e-6)
@@ -60,8 +65,7 @@ def test_every_level_of_every_number_is_reached(levels):
 @pytest.mark.parametrize("levels", [[1023], [1024], [4096, 3]])
 def test_many_levels_stay_in_range(levels):
     quantizer = FSQ(levels)
-    z = jnp.asarray(grid(levels))
-    quantized = quantizer(z)
+    quantized = run(quantizer, grid(levels))
     assert np.all((quantized.indices >= 0) & (quantized.indices < quantizer.num_embeddings))
     np.testing.assert_array_equal(quantizer.lookup(quantized.indices), quantized.values)
 
@@ -101,7 +105,7 @@ def test_every_index_comes_back(levels):
     codes = np.asarray(quantizer.lookup(jnp.asarray(indices)), np.float64)
     assert len(np.unique(codes, axis=0)) == np.prod(levels)
     z = unbounded(codes * (np.array(levels) // 2), levels).astype(np.float32)
-    quantized = quantizer(jnp.asarray(z))
+    quantized = run(quantizer, z)
     np.testing.assert_array_equal(quantized.indices, indices)
     np.testing.assert_array_equal(quantized.values, codes.astype(np.float32))
 
@@ -110,8 +114,8 @@ def test_every_index_comes_back(levels):
 def test_gradient_is_that_of_the_bound(levels):
     z = np.random.RandomState(0).randn(7, len(levels)).astype(np.float32) * 1.5
     weights = np.random.RandomState(1).randn(*z.shape)
-    gradient = jax.grad(
-        lambda z: jnp.sum(jnp.asarray(weights, jnp.float32) * FSQ(levels)(z).values)
+    gradient = jax.jit(
+        jax.grad(lambda z: jnp.sum(jnp.asarray(weights, jnp.float32) * FSQ(levels)(z).values))
     )(jnp.asarray(z))
     wide = z.astype(np.float64)
     slope = (bounded(wide + 1e-5, levels) - bounded(wide - 1e-5, levels)) / 2e-5

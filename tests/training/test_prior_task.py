@@ -35,7 +35,7 @@ def task_of(kind, *, num_codebooks=None, num_classes=3, label_dropout=0.4):
     return PriorTask(prior, vqvae, codes, label_dropout if num_classes else 0.0, {})
 
 
-@pytest.mark.parametrize("devices", [1, 4])
+@pytest.mark.parametrize("devices", [pytest.param(1, marks=pytest.mark.slow), 4])
 @pytest.mark.parametrize(
     ("kind", "num_codebooks", "num_classes"),
     [("pixelcnn", None, 3), ("pixelcnn", 2, None), ("transformer", None, 3)],
@@ -65,13 +65,13 @@ def test_gradients_are_those_of_the_whole_batch(
         np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-6)
 
 
-@pytest.mark.parametrize("batch_size", [1, 4, 6])
+@pytest.mark.parametrize("batch_size", [1, 4, pytest.param(6, marks=pytest.mark.slow)])
 def test_metrics_are_those_of_the_whole_split(batch_size):
     task = task_of("transformer", num_codebooks=2)
     evaluator = Evaluator(task.totals, task.zeros, jax.devices())
     metrics = task.metrics(evaluator(task.weights, task.test_examples, batch_size))
     codes, labels = map(jnp.asarray, task.test_examples)
-    expected = float(nll(task.merge(task.weights), codes, labels))
+    expected = float(jax.jit(lambda weights: nll(task.merge(weights), codes, labels))(task.weights))
     assert metrics["images"] == 6
     np.testing.assert_allclose([metrics["nll"], metrics["loss"]], expected, rtol=1e-5)
     np.testing.assert_allclose(
