@@ -13,6 +13,7 @@ from flax import nnx
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.conftest import drawn
 from tests.priors.conftest import KINDS
 from vqvae_jax import (
     VQVAE,
@@ -55,7 +56,7 @@ class Case:
     num_classes: int | None = None
 
     def models(self, seed=0):
-        """The two models, with weights from NumPy: that is faster than their own."""
+        """The two models."""
 
         def build():
             rngs = nnx.Rngs(0)
@@ -64,12 +65,7 @@ class Case:
             options = {"num_codebooks": quantizer.num_codebooks, "num_classes": self.num_classes}
             return vqvae, KINDS[self.kind](CODES, **options, rngs=rngs)
 
-        graphdef, state = nnx.split(nnx.eval_shape(build))
-        random = np.random.RandomState(seed)
-        vqvae, prior = nnx.merge(
-            graphdef,
-            jax.tree.map(lambda x: jnp.asarray(random.randn(*x.shape), x.dtype) / 4, state),
-        )
+        vqvae, prior = drawn(build, seed)
         # Distributions that differ from pixel to pixel, and leave each value more than 2^-24, the
         # least that the coder gives.
         for layer, factor in ((vqvae.decoder.convs[-1], 1 / 8), (vqvae.head.out, 3)):
@@ -106,7 +102,10 @@ class Coded:
     progress: tuple[list[int], list[int]]
 
 
-@pytest.fixture(scope="module", params=CASES)
+@pytest.fixture(
+    scope="module",
+    params=[pytest.param(name, marks=[pytest.mark.slow] * (name == "product")) for name in CASES],
+)
 def coded(request):
     """40 images in blocks of 16, so that the last is half full."""
     case, images = CASES[request.param], random_images(40)

@@ -23,7 +23,7 @@ from vqvae_jax.training.config import Config
 from vqvae_jax.training.model import load_model, load_prior
 from vqvae_jax.training.train import train
 
-pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("unchecked", "optimized")]
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("unchecked")]
 
 
 @pytest.fixture(scope="module")

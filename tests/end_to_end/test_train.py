@@ -233,47 +233,52 @@ def test_a_loss_that_explodes_stops_the_run(tmp_path, data_dir):
     assert not (tmp_path / "run" / "checkpoints").exists()
 
 
+BAD = [
+    ([], 2, "--config is missing"),
+    (["--config", "configs/none.py"], 2, "configs/none.py"),
+    (["--nonsense=1"], 2, "nonsense"),
+    (["--config.training.seed=1"], 2, "config.training.seed"),
+    (
+        ["--config=configs/mnist.py", "--config.training.sead=1"],
+        2,
+        "training.sead is unknown; the settings are",
+    ),
+    (
+        ["--config=configs/mnist.py", "--config.training.batch_size=many"],
+        2,
+        "training.batch_size is 'many'; it must be an integer from 1 to",
+    ),
+    (
+        ["--config=configs/mnist.py", "--config.data.name=none", "--config.data.data_dir=."],
+        1,
+        "nothing is known to serve none",
+    ),
+]
+BAD_IN_OTHER_WAYS = [
+    (["--config", "README.md"], 2, "(README.md, line "),
+    (["--flagfile=none"], 2, "none"),
+    (["--config", "configs/mnist.py", "stray"], 2, "'stray' is not a flag"),
+    (
+        ["--config=configs/mnist.py", "--config.prior.channels=3"],
+        2,
+        "this config has no section prior (usage: ",
+    ),
+    (
+        ["--config=configs/mnist.py", "--config.training.learning_rate=nan"],
+        2,
+        "training.learning_rate is nan; it must be a finite number above 0",
+    ),
+    (
+        ["--config=configs/mnist.py", "--config.data.archives=none"],
+        1,
+        "data.archives is none, which does not hold train-images-idx3-ubyte.gz",
+    ),
+]
+
+
 @pytest.mark.parametrize(
     ("arguments", "status", "message"),
-    [
-        ([], 2, "--config is missing"),
-        (["--config", "configs/none.py"], 2, "configs/none.py"),
-        (["--config", "README.md"], 2, "(README.md, line "),
-        (["--nonsense=1"], 2, "nonsense"),
-        (["--flagfile=none"], 2, "none"),
-        (["--config", "configs/mnist.py", "stray"], 2, "'stray' is not a flag"),
-        (["--config.training.seed=1"], 2, "config.training.seed"),
-        (
-            ["--config=configs/mnist.py", "--config.training.sead=1"],
-            2,
-            "training.sead is unknown; the settings are",
-        ),
-        (
-            ["--config=configs/mnist.py", "--config.training.batch_size=many"],
-            2,
-            "training.batch_size is 'many'; it must be an integer from 1 to",
-        ),
-        (
-            ["--config=configs/mnist.py", "--config.prior.channels=3"],
-            2,
-            "this config has no section prior (usage: ",
-        ),
-        (
-            ["--config=configs/mnist.py", "--config.training.learning_rate=nan"],
-            2,
-            "training.learning_rate is nan; it must be a finite number above 0",
-        ),
-        (
-            ["--config=configs/mnist.py", "--config.data.name=none", "--config.data.data_dir=."],
-            1,
-            "nothing is known to serve none",
-        ),
-        (
-            ["--config=configs/mnist.py", "--config.data.archives=none"],
-            1,
-            "data.archives is none, which does not hold train-images-idx3-ubyte.gz",
-        ),
-    ],
+    [*BAD, *(pytest.param(*case, marks=pytest.mark.slow) for case in BAD_IN_OTHER_WAYS)],
 )
 def test_bad_input_gets_one_line_and_a_status(arguments, status, message):
     result = run(arguments)

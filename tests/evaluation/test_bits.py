@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from flax import nnx
 
+from tests.conftest import drawn
 from tests.priors.conftest import KINDS
 from vqvae_jax import VQVAE, AutoregressiveHead, CategoricalHead, ResidualVQ, VectorQuantizer
 from vqvae_jax.evaluation.bits import BitsPerDim, bits_per_dim
@@ -23,7 +24,7 @@ def images():
 
 
 def models(make_head, kind, num_codebooks=None, num_classes=None):
-    """A VQ-VAE and a prior, with weights from NumPy: that is faster than their own."""
+    """A VQ-VAE and a prior."""
 
     def build():
         rngs, quantizer = nnx.Rngs(0), None
@@ -35,11 +36,7 @@ def models(make_head, kind, num_codebooks=None, num_classes=None):
             5, num_codebooks=num_codebooks, num_classes=num_classes, rngs=rngs
         )
 
-    graphdef, state = nnx.split(nnx.eval_shape(build))
-    random = np.random.RandomState(0)
-    return nnx.merge(
-        graphdef, jax.tree.map(lambda x: jnp.asarray(random.randn(*x.shape), x.dtype) / 4, state)
-    )
+    return drawn(build)
 
 
 def in_numpy(vqvae, prior, images):

@@ -12,8 +12,6 @@ from hypothesis import strategies as st
 
 from vqvae_jax.layers import Conv, ConvTranspose, conv, conv_transpose
 
-pytestmark = pytest.mark.usefixtures("optimized")
-
 CHANNELS = st.sampled_from([1, 2, 7, 8, 11])  # matrix products change form from 8 on
 
 

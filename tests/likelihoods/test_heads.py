@@ -9,6 +9,7 @@ import optax
 import pytest
 from flax import nnx
 
+from tests.conftest import drawn
 from vqvae_jax import AutoregressiveHead, CategoricalHead, LogisticMixtureHead
 from vqvae_jax.likelihoods import logistic_mixture
 
@@ -25,7 +26,7 @@ HEADS = {
 
 @pytest.fixture(params=HEADS)
 def head(request):
-    return HEADS[request.param](5, 3, rngs=nnx.Rngs(0))
+    return drawn(lambda: HEADS[request.param](5, 3, rngs=nnx.Rngs(0)))
 
 
 @pytest.fixture

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from flax import nnx
 
+from tests.conftest import drawn
 from vqvae_jax import VQVAE
 
 PARTS = {"encoder", "quantizer", "decoder"}
@@ -14,7 +15,7 @@ BETA = 0.25
 
 @pytest.fixture
 def split_model():
-    return nnx.split(VQVAE(1, 4, 16, 0.1, BETA, rngs=nnx.Rngs(0)))
+    return nnx.split(drawn(lambda: VQVAE(1, 4, 16, 0.1, BETA, rngs=nnx.Rngs(0))))
 
 
 @pytest.fixture

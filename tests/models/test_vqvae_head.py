@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from flax import nnx
 
+from tests.conftest import drawn
 from vqvae_jax import VQVAE, AutoregressiveHead, CategoricalHead
 
 PARTS = {"encoder", "quantizer", "decoder", "head"}
@@ -18,15 +19,8 @@ HEADS = {
 
 
 def make(head):
-    """With weights from NumPy: that is faster than their own."""
-    graphdef, state = nnx.split(
-        nnx.eval_shape(
-            lambda: VQVAE(3, 4, 16, 0.1, 0.25, head=head(5, 3, rngs=nnx.Rngs(0)), rngs=nnx.Rngs(0))
-        )
-    )
-    random = np.random.RandomState(0)
-    return nnx.merge(
-        graphdef, jax.tree.map(lambda x: jnp.asarray(random.randn(*x.shape), x.dtype) / 4, state)
+    return drawn(
+        lambda: VQVAE(3, 4, 16, 0.1, 0.25, head=head(5, 3, rngs=nnx.Rngs(0)), rngs=nnx.Rngs(0))
     )
 
 
@@ -51,11 +45,12 @@ def output(model, images):
 
 
 def test_loss_is_the_likelihood_and_the_quantizers(model, integers, images, output):
-    z = np.asarray(model.encoder(images), np.float64)
+    encoder, decoder = (nnx.jit(lambda part, x: part(x)) for _ in range(2))
+    z = np.asarray(encoder(model.encoder, images), np.float64)
     codebook = np.asarray(model.quantizer.embeddings[...], np.float64)
     distances = ((z[..., None, :] - codebook) ** 2).sum(-1)
     chosen = codebook[distances.argmin(-1)]
-    features = model.decoder(jnp.asarray(chosen, jnp.float32))
+    features = decoder(model.decoder, jnp.asarray(chosen, jnp.float32))
     log_probs = nnx.jit(lambda head, *given: head.log_probs(*given))
     table = np.asarray(log_probs(model.head, features, jnp.asarray(integers)), np.float64)
     log_p = np.take_along_axis(table, integers.astype(int)[..., None], axis=-1)

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from flax import nnx
 
+from tests.conftest import drawn
 from vqvae_jax.priors import GatedPixelCNN, TransformerPrior
 
 KINDS = {
@@ -37,17 +38,16 @@ def num_codebooks(request):
     ]
 )
 def prior(request, kind):
-    """A prior of 4 symbols with random weights, all of them."""
+    """A prior of 4 symbols with random weights, all of them: no bias is 0, no scale 1."""
     num_codebooks, num_classes = request.param
-    return randomized(
-        kind(4, num_codebooks=num_codebooks, num_classes=num_classes, rngs=nnx.Rngs(0))
-    )
+    options = {"num_codebooks": num_codebooks, "num_classes": num_classes}
+    return drawn(lambda: kind(4, **options, rngs=nnx.Rngs(0)))
 
 
 @pytest.fixture
 def conditional(kind, num_codebooks):
     """The same with classes in every case."""
-    return randomized(kind(4, num_codebooks=num_codebooks, num_classes=3, rngs=nnx.Rngs(0)))
+    return drawn(lambda: kind(4, num_codebooks=num_codebooks, num_classes=3, rngs=nnx.Rngs(0)))
 
 
 @pytest.fixture
@@ -79,12 +79,3 @@ def draw_codes():
         return jnp.asarray(codes, jnp.int32), jnp.asarray(labels, jnp.int32)
 
     return draw
-
-
-def randomized(prior):
-    """The prior with noise on all parameters: no bias stays 0, no scale 1."""
-    graph, state = nnx.split(prior)
-    leaves, tree = jax.tree.flatten(state)
-    random = np.random.RandomState(1)
-    noisy = [leaf + jnp.asarray(0.3 * random.randn(*leaf.shape), leaf.dtype) for leaf in leaves]
-    return nnx.merge(graph, jax.tree.unflatten(tree, noisy))

@@ -94,7 +94,7 @@ RANDOM = {
 # Whose parts others in the table have.
 SLOW = {
     "vector_alive", "nsvq", "residual_shared", "residual_dropout", "residual_rotated",
-    "residual_gumbel", "residual_diveq",
+    "residual_gumbel", "residual_diveq", "grouped_residual",
 }  # fmt: skip
 every = pytest.mark.parametrize(
     "name",
@@ -169,7 +169,9 @@ def test_all_quantizers_are_here():
 
 
 @every
-@pytest.mark.parametrize("shape", [(), (3, 5), pytest.param((2, 1, 4), marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    "shape", [(3, 5), *(pytest.param(shape, marks=pytest.mark.slow) for shape in ((), (2, 1, 4)))]
+)
 def test_values_are_the_codes(name, shape):
     its = pieces(name)
     quantizer, z = its.quantizer, vectors(*shape)

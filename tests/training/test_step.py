@@ -95,12 +95,11 @@ def expected(name):
 @pytest.mark.parametrize(
     ("name", "devices", "steps_a_dispatch"),
     [
-        ("plain", 1, 1),
         ("plain", 4, 1),
         ("revived", 4, 1),
         *[
             pytest.param(*case, marks=pytest.mark.slow)
-            for case in [("plain", 2, 3), ("revived", 1, 3)]
+            for case in [("plain", 1, 1), ("plain", 2, 3), ("revived", 1, 3)]
             + [(name, 4, 1) for name in QUANTIZERS if name not in ("plain", "revived")]
         ],
     ],
