@@ -75,6 +75,7 @@ def test_bits_are_those_of_numpy(independent, images, batch_size, devices):
     assert bits.total == bits.pixels + bits.codes
 
 
+@pytest.mark.slow
 def test_bits_of_several_codebooks_and_of_pixels_that_depend(images):
     """An autoregressive head, a residual quantizer, and a prior asked for no class."""
     vqvae, prior = models(AUTOREGRESSIVE, "transformer", num_codebooks=2, num_classes=3)

@@ -76,6 +76,7 @@ def test_jit_is_eager(head, features, x):
     np.testing.assert_allclose(jitted, head(features, x), rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_works_without_a_graph(features, x):
     """Flax's tree mode: no shared variables, nothing mutated."""
     for name in ("mixture", "autoregressive"):
@@ -94,6 +95,7 @@ def test_sample_is_a_function_of_the_key(head, features):
     assert (first != head.sample(features, jax.random.key(1))).any()
 
 
+@pytest.mark.slow
 def test_training_goes_to_the_entropy():
     """Two patterns, chosen by a coin; the features show the position, and nothing of the coin.
 

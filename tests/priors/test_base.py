@@ -110,6 +110,7 @@ def test_what_is_out_of_range_is_seen(conditional, run, draw_codes):
     assert not np.isnan(found[1:]).any()
 
 
+@pytest.mark.slow
 def test_works_without_a_graph(kind):
     """Flax's tree mode: no shared variables, nothing mutated."""
     codes, labels = jnp.ones((2, 1, 2, 2), jnp.int32), jnp.array([0, -1])

@@ -25,6 +25,7 @@ def test_codes_out_of_range_have_no_likelihood(conditional, run, draw_codes, cod
     assert np.isnan(run(nll, conditional, codes.at[0, 0, 1].set(code), None))
 
 
+@pytest.mark.slow
 def test_training_comes_down_to_the_entropy(kind, num_codebooks):
     """Two maps, equally frequent; the class, where it is given, says which."""
     prior = kind(3, num_codebooks=num_codebooks, num_classes=2, rngs=nnx.Rngs(0))

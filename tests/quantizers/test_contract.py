@@ -413,6 +413,7 @@ def test_frozen_is_frozen(name):
     assert_same(quantizer(z), before, rtol=0)
 
 
+@pytest.mark.slow
 @every
 def test_an_optimiser_can_lower_the_objective(name):
     """The gradients are of use: a few steps of Adam fit targets better."""

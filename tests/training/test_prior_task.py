@@ -38,7 +38,11 @@ def task_of(kind, *, num_codebooks=None, num_classes=3, label_dropout=0.4):
 @pytest.mark.parametrize("devices", [pytest.param(1, marks=pytest.mark.slow), 4])
 @pytest.mark.parametrize(
     ("kind", "num_codebooks", "num_classes"),
-    [("pixelcnn", None, 3), ("pixelcnn", 2, None), ("transformer", None, 3)],
+    [
+        ("pixelcnn", None, 3),
+        ("transformer", None, 3),
+        pytest.param("pixelcnn", 2, None, marks=pytest.mark.slow),
+    ],
 )
 def test_gradients_are_those_of_the_whole_batch(
     monkeypatch, kind, num_codebooks, num_classes, devices
