@@ -4,10 +4,9 @@ import os
 import subprocess
 import time
 
-import numpy as np
 import pytest
 
-from tests.end_to_end.programs import finish, metrics, run, saved_state, start
+from tests.end_to_end.programs import assert_same_run, finish, metrics, run, start
 from tests.faults.commands import command, prepare
 from vqvae_jax.training.checkpoint import latest_checkpoint
 
@@ -59,10 +58,7 @@ def test_a_full_disk_costs_nothing_but_time(disk, whole_run, kilobytes):
     assert [r for r in metrics(workdir) if r["step"] <= 24] == before
     filler.unlink()
     assert run(command("seed", workdir, data_dir)).returncode == 0
-    assert metrics(workdir) == metrics(whole)
-    state, wanted = saved_state(workdir, 40), saved_state(whole, 40)
-    for name, value in wanted.items():
-        np.testing.assert_array_equal(state[name], value, err_msg=name)
+    assert_same_run(workdir, whole, 40)
     assert not list(workdir.rglob(".*"))
 
 

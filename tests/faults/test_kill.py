@@ -6,10 +6,9 @@ import signal
 import subprocess
 import time
 
-import numpy as np
 import pytest
 
-from tests.end_to_end.programs import finish, metrics, run, saved_state, start
+from tests.end_to_end.programs import assert_same_run, finish, metrics, run, start
 from tests.faults.commands import KINDS, command, prepare
 
 pytestmark = pytest.mark.faults
@@ -47,12 +46,7 @@ def test_random_kills_change_nothing(tmp_path, kind):
                 assert all(json.loads(line) for line in log.read_text().splitlines())
         for part in ("", "_vqvae") if kind == "prior" else ("",):
             ours, expected = (tmp_path / f"{name}{part}" for name in (workdir.name, "whole"))
-            assert metrics(ours) == metrics(expected)
-            last = metrics(expected)[-1]["step"]
-            state, wanted = saved_state(ours, last), saved_state(expected, last)
-            assert state.keys() == wanted.keys()
-            for name, value in wanted.items():
-                np.testing.assert_array_equal(state[name], value, err_msg=name)
+            assert_same_run(ours, expected, metrics(expected)[-1]["step"])
             assert not list(ours.rglob(".*"))
     print(f"{kind}: {len(killed)} kills in {rounds} runs of {seconds:.1f} s, killed after:")
     print("\n".join(killed))

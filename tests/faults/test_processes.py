@@ -19,15 +19,15 @@ def data_dir(tmp_path_factory):
     return prepare(tmp_path_factory.mktemp("data"), train=92)
 
 
-def start_all(arguments, processes, devices):
+def start_all(arguments, processes, devices, *, last=()):
+    """Starts processes that train together, the last one with further arguments."""
     with socket.socket() as free:
         free.bind(("localhost", 0))
         port = free.getsockname()[1]
     together = [f"--coordinator_address=localhost:{port}", f"--num_processes={processes}"]
-    return [
-        start([*arguments, *together, f"--process_id={index}"], JAX_NUM_CPU_DEVICES=str(devices))
-        for index in range(processes)
-    ]
+    commands = [[*arguments, *together, f"--process_id={index}"] for index in range(processes)]
+    commands[-1] += last
+    return [start(each, JAX_NUM_CPU_DEVICES=str(devices)) for each in commands]
 
 
 def wait_for_step(workdir, step):
@@ -43,11 +43,12 @@ def wait_for_step(workdir, step):
 @pytest.mark.parametrize(("kind", "counts"), [("ema", (2, 4)), ("prior", (2,))])
 def test_processes_do_not_change_a_run(tmp_path, data_dir, kind, counts):
     settings = {"training__max_steps": 12}
+    elsewhere = [f"--config.data.data_dir={prepare(tmp_path, train=92)}"]
     whole = run(command(kind, tmp_path / "1", data_dir, **settings), JAX_NUM_CPU_DEVICES="4")
     assert whole.returncode == 0, whole.stderr
     for processes in counts:
         arguments = command(kind, tmp_path / str(processes), data_dir, **settings)
-        started = start_all(arguments, processes, 4 // processes)
+        started = start_all(arguments, processes, 4 // processes, last=elsewhere)
         for index, result in enumerate([finish(process) for process in started]):
             assert result.returncode == 0, result.stderr
             assert result.stderr == ""
@@ -68,7 +69,12 @@ def test_processes_do_not_change_a_run(tmp_path, data_dir, kind, counts):
 
 @pytest.mark.parametrize(
     ("victim", "number", "seconds"),
-    [(0, signal.SIGKILL, 60), (1, signal.SIGKILL, 60), (1, signal.SIGSTOP, 60)],
+    [
+        (0, signal.SIGKILL, 60),
+        (1, signal.SIGKILL, 60),
+        (0, signal.SIGSTOP, 60),
+        (1, signal.SIGSTOP, 60),
+    ],
 )
 def test_a_process_that_is_gone_ends_the_others(tmp_path, data_dir, victim, number, seconds):
     endless = {"training__max_steps": 1_000_000, "training__num_epochs": 100_000}
@@ -99,6 +105,20 @@ def test_a_batch_that_processes_cannot_share_is_refused(tmp_path):
     for result in [finish(process) for process in started]:
         assert result.returncode == 2
         assert "a batch of 3 images cannot be divided among 2 processes" in result.stderr
+
+
+@pytest.mark.parametrize("what", ["settings", "data"])
+def test_a_process_that_would_train_something_else_is_refused(tmp_path, data_dir, what):
+    last = ["--config.training.learning_rate=0.5"]
+    if what == "data":
+        last = [f"--config.data.data_dir={prepare(tmp_path, train=100)}"]
+    for result in map(
+        finish, start_all(command("seed", tmp_path / "run", data_dir), 2, 1, last=last)
+    ):
+        assert result.returncode == 2
+        assert "has other settings or other data than another process" in result.stderr
+        assert result.stderr.count("\n") == 1
+    assert not (tmp_path / "run").exists()
 
 
 @pytest.mark.parametrize(

@@ -183,7 +183,7 @@ def load_run(workdir: str | Path, kind: type[nnx.Module]) -> SavedRun:
     try:
         config = Config.from_dict(checkpoint.run["config"])
         model = _described(config, checkpoint.run)
-    except (KeyError, TypeError, IndexError, AttributeError) as error:
+    except (ConfigError, KeyError, TypeError, IndexError, AttributeError) as error:
         raise CheckpointError(f"{checkpoint.path} does not describe a run: {error!r}") from error
     if not isinstance(model, kind):
         holds, wanted = ("prior", "VQ-VAE") if kind is VQVAE else ("VQ-VAE", "prior")

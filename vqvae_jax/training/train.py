@@ -67,7 +67,10 @@ def train(config: Config, workdir: Path) -> None:
         _train(config, data, workdir)
     except jax.errors.JaxRuntimeError as error:  # a device is out of memory, a process is gone
         reason = str(error).partition("\n")[0]
-        raise TrainingError(f"JAX gave up: {reason}; the same command goes on") from error
+        advice = "the same command goes on"
+        if reason.startswith("RESOURCE_EXHAUSTED"):
+            advice = "a smaller training.batch_size takes less memory"
+        raise TrainingError(f"JAX gave up: {reason}; {advice}") from error
 
 
 def _train(config: Config, data: Dataset, workdir: Path) -> None:
@@ -84,12 +87,18 @@ def _train(config: Config, data: Dataset, workdir: Path) -> None:
         task: Task = VQVAETask(vqvae_for(config, data), data, describe(config, data))
     else:
         task = _prior_task(config, data, workdir)
-    check_same(task.description, "settings or other data")
+    check_same(_decisive(task.description), "settings or other data")
     workdir.mkdir(parents=True, exist_ok=True)
     with locked(workdir) if is_first_process() else contextlib.nullcontext():
         checkpoint = first_process_first(lambda: _opened(workdir))
         Run(task, config.training, devices, workdir, checkpoint).train()
     wait_for_all()  # the first process writes last
+
+
+def _decisive(description: dict[str, Any]) -> list[Any]:
+    """Of a description what has to be the same in all processes: not where the data are."""
+    sections = {name: of for name, of in description["config"].items() if name != "data"}
+    return [sections, *(description[p]["digest"] for p in ("data", "codes") if p in description)]
 
 
 def _opened(workdir: Path) -> Checkpoint | None:
