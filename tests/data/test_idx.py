@@ -41,6 +41,18 @@ def test_reads_what_was_written(tmp_path):
             r"declares 4294967295 x 4294967295 x 0 bytes; at most 1073741824 are read",
         ),
     ],
+    ids=[
+        "type",
+        "axes",
+        "empty",
+        "no sizes",
+        "short",
+        "long",
+        "cut",
+        "no gzip",
+        "huge",
+        "huge and empty",
+    ],
 )
 def test_broken_file_is_refused_in_one_line(tmp_path, content, message):
     path = tmp_path / "images.gz"
