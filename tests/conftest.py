@@ -8,8 +8,10 @@ from pathlib import Path
 
 import hypothesis
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
+from flax import nnx
 from jaxtyping import config as jaxtyping_config
 from jaxtyping import install_import_hook
 
@@ -69,13 +71,10 @@ def write_archives():
 
 def drawn(build, seed=0):
     """The modules that `build` makes, with weights from NumPy: far faster than their own."""
-    from flax import nnx
-
     graphdef, state = nnx.split(nnx.eval_shape(build))
     random = np.random.RandomState(seed)
     return nnx.merge(
-        graphdef,
-        jax.tree.map(lambda x: jax.numpy.asarray(random.randn(*x.shape) / 4, x.dtype), state),
+        graphdef, jax.tree.map(lambda x: jnp.asarray(random.randn(*x.shape) / 4, x.dtype), state)
     )
 
 
