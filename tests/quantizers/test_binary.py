@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from tests.quantizers.compiled import run
 from vqvae_jax.quantizers import BSQ, LFQ
 from vqvae_jax.quantizers.binary import binary_entropies
 
@@ -15,11 +16,6 @@ def all_codes(dim, magnitude=1.0):
     """[2^D, D], the first bit fastest."""
     codes = np.array(list(itertools.product([-magnitude, magnitude], repeat=dim)))
     return codes[:, ::-1]
-
-
-def run(quantizer, z, mask=None, key=None):
-    """A call, compiled as one: faster than operation by operation."""
-    return jax.jit(lambda z, mask, key: quantizer(z, mask, key=key))(z, mask, key)
 
 
 def entropy(p):

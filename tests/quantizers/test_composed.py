@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from flax import nnx
 
+from tests.quantizers.compiled import run
 from vqvae_jax.quantizers import (
     FSQ,
     CosineVectorQuantizer,
@@ -37,11 +38,6 @@ def several(make, count, dim=DIM, **options):
 
 def sample(*shape, dim=DIM, seed=0):
     return jnp.asarray(np.random.RandomState(seed).randn(*shape, dim).astype(np.float32))
-
-
-def run(quantizer, z, mask=None, key=None):
-    """A call, compiled as one: faster than operation by operation."""
-    return jax.jit(lambda z, mask, key: quantizer(z, mask, key=key))(z, mask, key)
 
 
 def nearest(vectors, codes):

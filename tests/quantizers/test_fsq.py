@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from tests.quantizers.compiled import run
 from vqvae_jax.quantizers import FSQ
 
 LEVELS = [[2], [3], [8, 5, 5, 5], [8, 8, 8, 6, 5]]
@@ -31,11 +32,6 @@ def grid(levels, count=401):
     """z with the same number in all places [count, D]: each level sees the whole line."""
     line = np.concatenate([np.linspace(-7, 7, count - 2), [-50.0, 50.0]])
     return np.tile(line[:, None], (1, len(levels))).astype(np.float32)
-
-
-def run(quantizer, z):
-    """A call, compiled as one: faster than operation by operation."""
-    return jax.jit(quantizer.__call__)(jnp.asarray(z))
 
 
 @pytest.mark.parametrize("levels", LEVELS)

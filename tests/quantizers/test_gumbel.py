@@ -7,6 +7,7 @@ import optax
 import pytest
 from flax import nnx
 
+from tests.quantizers.compiled import run
 from vqvae_jax.quantizers import GumbelQuantizer, search
 
 DIM, CODES = 3, 5
@@ -14,11 +15,6 @@ DIM, CODES = 3, 5
 
 def make(**options):
     return GumbelQuantizer(DIM, CODES, rngs=nnx.Rngs(0), **options)
-
-
-def run(quantizer, z, mask=None, key=None):
-    """A call, compiled as one: faster than operation by operation."""
-    return jax.jit(lambda z, mask, key: quantizer(z, mask, key=key))(z, mask, key)
 
 
 def softmax(x):
