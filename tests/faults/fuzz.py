@@ -6,6 +6,7 @@ Each target reads what it is given and may raise only the errors that the progra
 import gzip
 import json
 import logging
+import resource
 import sys
 import tempfile
 from pathlib import Path
@@ -55,8 +56,19 @@ TARGETS = {
 }
 
 
+def limit_memory(further):
+    """Has the process fail that takes more bytes than it has now, and `further` ones.
+
+    libFuzzer's own limit is on the peak, which a process has from the one that started it.
+    """
+    pages = int(Path("/proc/self/statm").read_text().split()[0])
+    most = pages * resource.getpagesize() + further
+    resource.setrlimit(resource.RLIMIT_AS, (most, most))
+
+
 def main():
     logging.disable(logging.CRITICAL)
+    limit_memory(2 * 2**30)
     target = TARGETS[sys.argv.pop(1)]
 
     def test(content):
