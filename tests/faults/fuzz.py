@@ -68,7 +68,7 @@ def limit_memory(further):
 
 def main():
     logging.disable(logging.CRITICAL)
-    limit_memory(2 * 2**30)
+    limit_memory(3 * 2**29)  # an IDX header may ask for 2^30
     target = TARGETS[sys.argv.pop(1)]
 
     def test(content):

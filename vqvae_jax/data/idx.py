@@ -22,6 +22,7 @@ ARCHIVES = {
 }
 ARCHIVE_NAMES = [name for names in ARCHIVES.values() for name in names]
 _MAX_BYTES = 2**30
+_PIECE_BYTES = 2**20
 
 
 @dataclasses.dataclass(frozen=True)
@@ -71,8 +72,9 @@ def read_idx(path: Path, axes: int) -> np.ndarray:
             size = math.prod(shape)
             elements = np.empty(size, np.uint8)  # the system gives memory as it is written to
             filled = 0
-            while filled < size and (count := file.readinto(elements[filled:].data)):
-                filled += count
+            # In pieces: Python would take as much memory again as it is asked for.
+            while piece := file.readinto(elements[filled : filled + _PIECE_BYTES].data):
+                filled += piece
             if filled < size or file.read(1):
                 given = filled if filled < size else "more"
                 raise DataError(f"{path} declares {size} bytes of elements and holds {given}")
