@@ -65,7 +65,15 @@ def independent(images):
     return vqvae, prior, in_numpy(vqvae, prior, images)
 
 
-@pytest.mark.parametrize(("batch_size", "devices"), [(64, 1), (1, 4), (3, 4)])
+@pytest.mark.parametrize(
+    ("batch_size", "devices"),
+    [
+        (64, 1),
+        (1, 4),
+        (3, 4),
+        *(pytest.param(*case, marks=pytest.mark.slow) for case in [(1, 1), (3, 1), (64, 4)]),
+    ],
+)
 def test_bits_are_those_of_numpy(independent, images, batch_size, devices):
     vqvae, prior, (pixels, codes) = independent
     bits = bits_per_dim(vqvae, prior, images, jax.devices()[:devices], batch_size)

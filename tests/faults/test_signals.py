@@ -73,11 +73,8 @@ def whole(tmp_path_factory):
     return data_dir, root / "run"
 
 
-@pytest.mark.parametrize(
-    ("point", "number"),
-    [(point, signal.SIGTERM) for point in POINTS]
-    + [(p, signal.SIGINT) for p in ("training", "evaluation", "the first compilation")],
-)
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("point", POINTS)
 def test_a_signal_saves_and_leaves(tmp_path, whole, point, number):
     data_dir, expected = whole
     workdir = tmp_path / "run"

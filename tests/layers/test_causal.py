@@ -31,7 +31,9 @@ def test_correlate_is_xlas_convolution(window, channels, extra):
         expected, pull_expected = jax.vjp(xla, x, kernel)
         return (actual, *pull(expected)), (expected, *pull_expected(expected))
 
-    for ours, theirs in zip(*both(x, kernel), strict=True):
+    (actual, *gradients), (expected, *expected_gradients) = both(x, kernel)
+    np.testing.assert_allclose(actual, expected, rtol=1e-4, atol=1e-4)
+    for ours, theirs in zip(gradients, expected_gradients, strict=True):
         np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-3)
 
 

@@ -56,14 +56,15 @@ def test_steps_give_the_logits_of_a_call(prior, run, draw_codes, shape):
     np.testing.assert_allclose(run(all_steps, prior, codes, labels), whole, rtol=1e-5, atol=1e-5)
 
 
-def test_codes_and_labels_of_small_types_are_the_same():
+@pytest.mark.parametrize("guidance", [pytest.param(1.0, marks=pytest.mark.slow), 2.0])
+def test_codes_and_labels_of_small_types_are_the_same(guidance):
     prior = GatedPixelCNN(4, channels=4, num_classes=3, rngs=nnx.Rngs(0))
     codes, labels = jnp.arange(12).reshape(2, 3, 2) % 4, jnp.array([2, 0])
     small = codes.astype(jnp.uint8), labels.astype(jnp.uint8)
     np.testing.assert_array_equal(prior(*small), prior(codes, labels))
     np.testing.assert_array_equal(nll(prior, *small), nll(prior, codes, labels))
     drawn = [
-        sample_codes(prior, 2, (3, 2), key=jax.random.key(0), labels=each, guidance=2.0)
+        sample_codes(prior, 2, (3, 2), key=jax.random.key(0), labels=each, guidance=guidance)
         for each in (small[1], labels)
     ]
     np.testing.assert_array_equal(*drawn)
