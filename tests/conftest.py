@@ -1,5 +1,6 @@
 """Settings of every test: shapes checked, warnings errors, four host devices."""
 
+import functools
 import gzip
 import os
 import sys
@@ -76,6 +77,17 @@ def drawn(build, seed=0):
     return nnx.merge(
         graphdef, jax.tree.map(lambda x: jnp.asarray(random.randn(*x.shape) / 4, x.dtype), state)
     )
+
+
+def run_compiled(function, module, *arrays, **static):
+    """function(module, *arrays, **static), compiled as one: faster than operation by operation."""
+    graph, state = nnx.split(module)
+    return _run(function, graph, state, *arrays, options=tuple(static.items()))
+
+
+@functools.partial(jax.jit, static_argnames=("function", "graph", "options"))
+def _run(function, graph, state, *arrays, options):
+    return function(nnx.merge(graph, state), *arrays, **dict(options))
 
 
 def small_dataset(images, *, train, digest="a"):

@@ -14,7 +14,7 @@ from PIL import Image
 
 from configs import mnist_prior
 from tests.conftest import write_small_set
-from tests.end_to_end.programs import KILL, ROOT, metrics, run, saved_state
+from tests.end_to_end.programs import KILL, ROOT, assert_same_run, metrics, run
 from vqvae_jax.__main__ import main
 from vqvae_jax.arrays import read_arrays
 from vqvae_jax.data import load_dataset
@@ -143,11 +143,7 @@ def test_a_killed_run_ends_as_if_it_had_not_been(tmp_path, folders, whole_run, k
     resumed = run(arguments)
     assert resumed.returncode == 0, resumed.stderr
     assert f"steps {17 if before else step} to 40" in resumed.stdout
-    assert metrics(tmp_path / "run") == metrics(whole)
-    ours, expected = saved_state(tmp_path / "run", 40), saved_state(whole, 40)
-    assert set(ours) == set(expected)
-    for name, value in expected.items():
-        np.testing.assert_array_equal(ours[name], value, err_msg=name)
+    assert_same_run(tmp_path / "run", whole, 40)
 
 
 def test_a_killed_vqvae_is_finished_first(tmp_path, folders):

@@ -45,12 +45,12 @@ def output(model, images):
 
 
 def test_loss_is_the_likelihood_and_the_quantizers(model, integers, images, output):
-    encoder, decoder = (nnx.jit(lambda part, x: part(x)) for _ in range(2))
-    z = np.asarray(encoder(model.encoder, images), np.float64)
+    apply = nnx.jit(lambda part, x: part(x))
+    z = np.asarray(apply(model.encoder, images), np.float64)
     codebook = np.asarray(model.quantizer.embeddings[...], np.float64)
     distances = ((z[..., None, :] - codebook) ** 2).sum(-1)
     chosen = codebook[distances.argmin(-1)]
-    features = decoder(model.decoder, jnp.asarray(chosen, jnp.float32))
+    features = apply(model.decoder, jnp.asarray(chosen, jnp.float32))
     log_probs = nnx.jit(lambda head, *given: head.log_probs(*given))
     table = np.asarray(log_probs(model.head, features, jnp.asarray(integers)), np.float64)
     log_p = np.take_along_axis(table, integers.astype(int)[..., None], axis=-1)

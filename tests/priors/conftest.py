@@ -2,13 +2,12 @@
 
 import functools
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import nnx
 
-from tests.conftest import drawn
+from tests.conftest import drawn, run_compiled
 from vqvae_jax.priors import GatedPixelCNN, TransformerPrior
 
 KINDS = {
@@ -53,17 +52,6 @@ def conditional(kind, num_codebooks):
 @pytest.fixture
 def run():
     return run_compiled
-
-
-def run_compiled(function, prior, *arrays, **static):
-    """function(prior, *arrays, **static), compiled as one: faster than operation by operation."""
-    graph, state = nnx.split(prior)
-    return _run(function, graph, state, *arrays, options=tuple(static.items()))
-
-
-@functools.partial(jax.jit, static_argnames=("function", "graph", "options"))
-def _run(function, graph, state, *arrays, options):
-    return function(nnx.merge(graph, state), *arrays, **dict(options))
 
 
 @pytest.fixture
