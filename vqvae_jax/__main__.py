@@ -74,8 +74,8 @@ def _parser() -> argparse.ArgumentParser:
     sample.add_argument("--seed", type=int, default=0, help="of the draws (0)")
 
     for name, text in (
-        ("compress", "images of a gzipped IDX file into a smaller file, without loss"),
-        ("decompress", "such a file back into a gzipped IDX file"),
+        ("compress", "images of an IDX file, in gzip or plain, into a smaller file, without loss"),
+        ("decompress", "such a file back into an IDX file, in gzip if its name ends in .gz"),
     ):
         added = of_prior(name, text)
         added.add_argument("source", type=Path, metavar="IN", help="the file to be read")

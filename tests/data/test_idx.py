@@ -15,9 +15,11 @@ IMAGES = np.arange(2 * 3 * 4, dtype=np.uint8).reshape(2, 3, 4)
 GOOD = idx_bytes(IMAGES)
 
 
-def test_reads_what_was_written(tmp_path):
-    path = tmp_path / "images.gz"
-    path.write_bytes(gzip.compress(GOOD))
+@pytest.mark.parametrize("name", ["images.gz", "images"])
+@pytest.mark.parametrize("content", [gzip.compress(GOOD), GOOD], ids=["gzip", "plain"])
+def test_reads_gzip_and_plain_whatever_the_name_says(tmp_path, name, content):
+    path = tmp_path / name
+    path.write_bytes(content)
     np.testing.assert_array_equal(read_idx(path, axes=3), IMAGES)
 
 
@@ -31,7 +33,10 @@ def test_reads_what_was_written(tmp_path):
         (gzip.compress(GOOD[:-1]), r"declares 24 bytes of elements and holds 23"),
         (gzip.compress(GOOD + b"x"), r"declares 24 bytes of elements and holds more"),
         (gzip.compress(GOOD)[:-9], r"is not a whole gzip file"),
-        (GOOD, r"is not a whole gzip file"),
+        (GOOD[:-1], r"declares 24 bytes of elements and holds 23"),
+        (GOOD + b"x", r"declares 24 bytes of elements and holds more"),
+        (b"nonsense", r"6e 6f 6e 73, not 00 00 08 03"),
+        (b"", r"it is empty, not 00 00 08 03"),
         (
             gzip.compress(GOOD[:4] + b"\xff" * 12),
             r"declares 4294967295 x 4294967295 x 4294967295 bytes; at most 1073741824 are read",
@@ -49,7 +54,10 @@ def test_reads_what_was_written(tmp_path):
         "short",
         "long",
         "cut",
-        "no gzip",
+        "plain and short",
+        "plain and long",
+        "neither",
+        "nothing",
         "huge",
         "huge and empty",
     ],
@@ -75,13 +83,15 @@ def test_flipped_bit_is_found(tmp_path):
 @given(st.binary(max_size=80))
 def test_nonsense_is_refused(tmp_path_factory, content):
     path = tmp_path_factory.mktemp("idx") / "images.gz"
-    for body in (content, gzip.compress(content), gzip.compress(GOOD[:4] + content)):
+    inside = (content, GOOD[:4] + content)
+    for body in (*inside, *map(gzip.compress, inside)):
         path.write_bytes(body)
         try:
             array = read_idx(path, axes=3)
         except DataError:
             continue
-        assert idx_bytes(array) == gzip.decompress(body)
+        is_gzip = body[:2] == b"\x1f\x8b"
+        assert idx_bytes(array) == (gzip.decompress(body) if is_gzip else body)
 
 
 def test_missing_file(tmp_path):
@@ -94,9 +104,11 @@ def test_what_is_written_is_read_back(tmp_path, shape):
     array = np.random.RandomState(0).randint(0, 256, shape).astype(np.uint8)
     path = tmp_path / "images.gz"
     write_idx(path, array)
+    write_idx(tmp_path / "images", array)
     assert gzip.decompress(path.read_bytes()) == idx_bytes(array)
+    assert (tmp_path / "images").read_bytes() == idx_bytes(array)
     np.testing.assert_array_equal(read_idx(path, axes=len(shape)), array)
-    assert list(tmp_path.iterdir()) == [path]
+    assert {*tmp_path.iterdir()} == {path, tmp_path / "images"}
 
 
 def test_elements_are_written_in_their_order(tmp_path):

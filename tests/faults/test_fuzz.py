@@ -32,7 +32,7 @@ def seeds(folder):
     save_checkpoint(folder, 1, state, {"note": 1}, is_logged=True, goal=0.5)
     record = {"step": 1, "epoch": 1, "split": "train", "images": 8, "loss": 0.5}
     return {
-        "idx": [gzip.compress(IDX)],
+        "idx": [gzip.compress(IDX), IDX],
         "idx_inside": [IDX, IDX[:4] + np.array([1, 2**15, 2**15], ">u4").tobytes()],
         "config": [
             json.dumps(file.get_config().to_dict()).encode() for file in (mnist, mnist_prior)

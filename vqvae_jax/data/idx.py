@@ -1,7 +1,8 @@
 """The IDX files that MNIST and its relatives come in: read, and checked to the last byte.
 
 An IDX file is two zero bytes, a type (8: unsigned bytes), the number of axes, the sizes as 32-bit
-big-endian integers, and the elements. A data set is four of them, each in gzip.
+big-endian integers, and the elements. A data set is four of them, each in gzip or as it is; the
+content says which, whatever the file's name.
 """
 
 import dataclasses
@@ -9,6 +10,7 @@ import gzip
 import hashlib
 import math
 import zlib
+from io import BufferedIOBase
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +23,7 @@ ARCHIVES = {
     "test": ("t10k-images-idx3-ubyte.gz", "t10k-labels-idx1-ubyte.gz"),
 }
 ARCHIVE_NAMES = [name for names in ARCHIVES.values() for name in names]
+_GZIP = b"\x1f\x8b"
 _MAX_BYTES = 2**30
 _PIECE_BYTES = 2**20
 
@@ -42,9 +45,9 @@ Splits = dict[str, Split]
 
 
 def read_idx(path: Path, axes: int) -> np.ndarray:
-    """The array in one gzipped IDX file of unsigned bytes.
+    """The array in one IDX file of unsigned bytes, in gzip or plain.
 
-    Reads no more than the header declares, whatever the archive would expand to.
+    Reads no more than the header declares, whatever an archive would expand to.
 
     Args:
         path: the file.
@@ -54,50 +57,91 @@ def read_idx(path: Path, axes: int) -> np.ndarray:
         uint8, of the shape that the header declares.
 
     Raises:
-        DataError: the file is missing, is not gzip, is not such an IDX file, or is shorter or
-            longer than its header says.
+        DataError: the file is missing, is not such an IDX file, is not whole, or is longer than its
+            header says.
     """
     try:
-        with gzip.open(path, "rb") as file:
-            header = file.read(4 + 4 * axes)
-            if header[:4] != bytes([0, 0, 8, axes]) or len(header) < 4 + 4 * axes:
-                raise DataError(
-                    f"{path} does not begin like an IDX file of unsigned bytes with {axes} axes: "
-                    f"{header[:4].hex(' ') or 'it is empty'}, not 00 00 08 {axes:02x}"
-                )
-            shape = [int(size) for size in np.frombuffer(header, ">u4", offset=4)]
-            if math.prod(max(length, 1) for length in shape) > _MAX_BYTES:  # NumPy's count, too
-                sizes = " x ".join(map(str, shape))
-                raise DataError(f"{path} declares {sizes} bytes; at most {_MAX_BYTES} are read")
-            size = math.prod(shape)
-            elements = np.empty(size, np.uint8)  # the system gives memory as it is written to
-            filled = 0
-            # In pieces: Python would take as much memory again as it is asked for.
-            while piece := file.readinto(elements[filled : filled + _PIECE_BYTES].data):
-                filled += piece
-            if filled < size or file.read(1):
-                given = filled if filled < size else "more"
-                raise DataError(f"{path} declares {size} bytes of elements and holds {given}")
+        with path.open("rb") as file:
+            if file.peek(2)[:2] != _GZIP:
+                return _elements(file, path, axes)
+            with gzip.GzipFile(fileobj=file) as unpacked:
+                return _elements(unpacked, path, axes)
     except (gzip.BadGzipFile, EOFError, zlib.error) as error:
         raise DataError(f"{path} is not a whole gzip file: {error}") from error
     except OSError as error:
         raise DataError(f"{path} cannot be read: {error.strerror or error}") from error
+
+
+def _elements(file: BufferedIOBase, path: Path, axes: int) -> np.ndarray:
+    header = file.read(4 + 4 * axes)
+    if header[:4] != bytes([0, 0, 8, axes]) or len(header) < 4 + 4 * axes:
+        raise DataError(
+            f"{path} does not begin like an IDX file of unsigned bytes with {axes} axes: "
+            f"{header[:4].hex(' ') or 'it is empty'}, not 00 00 08 {axes:02x}"
+        )
+    shape = [int(size) for size in np.frombuffer(header, ">u4", offset=4)]
+    if math.prod(max(length, 1) for length in shape) > _MAX_BYTES:  # NumPy's count, too
+        sizes = " x ".join(map(str, shape))
+        raise DataError(f"{path} declares {sizes} bytes; at most {_MAX_BYTES} are read")
+    size = math.prod(shape)
+    elements = np.empty(size, np.uint8)  # the system gives memory as it is written to
+    filled = 0
+    # In pieces: Python would take as much memory again as it is asked for.
+    while piece := file.readinto(elements[filled : filled + _PIECE_BYTES].data):
+        filled += piece
+    if filled < size or file.read(1):
+        given = filled if filled < size else "more"
+        raise DataError(f"{path} declares {size} bytes of elements and holds {given}")
     return elements.reshape(shape)
 
 
 def write_idx(path: Path, array: np.ndarray) -> None:
-    """Writes unsigned bytes as a gzipped IDX file, whole or not at all.
+    """Writes unsigned bytes as an IDX file, whole or not at all; in gzip if its name ends in .gz.
 
     Raises:
         OSError: it cannot be written.
     """
-    header = bytes([0, 0, 8, array.ndim]) + np.array(array.shape, ">u4").tobytes()
-    write_atomically(path, gzip.compress(header + array.tobytes(), mtime=0))
+    content = _header(array) + array.tobytes()
+    write_atomically(path, gzip.compress(content, mtime=0) if path.suffix == ".gz" else content)
+
+
+def _header(array: np.ndarray) -> bytes:
+    return bytes([0, 0, 8, array.ndim]) + np.array(array.shape, ">u4").tobytes()
 
 
 def missing_archives(folder: Path) -> list[str]:
-    """The names of those of the four archives that `folder` does not hold."""
-    return [name for name in ARCHIVE_NAMES if not (folder / name).is_file()]
+    """The names of those of the four archives that `folder` holds in no form."""
+    return [name for name in ARCHIVE_NAMES if _file_in(folder, name) is None]
+
+
+def find_archives(folder: Path, name: str) -> dict[str, Path]:
+    """The files of a data set in a folder, by the archives' names; empty if one is missing.
+
+    They may be unpacked, and where torchvision puts them: in raw/, or under the data set's name in
+    letters of any case, such as FashionMNIST/raw/.
+
+    Args:
+        folder: where to look.
+        name: the data set's name.
+    """
+    of_name = [
+        child / "raw"
+        for child in (sorted(folder.iterdir()) if folder.is_dir() else [])
+        if child.name.lower() == name.replace("_", "")
+    ]
+    for place in (folder, folder / "raw", *of_name):
+        found = {archive: _file_in(place, archive) for archive in ARCHIVE_NAMES}
+        paths = {archive: path for archive, path in found.items() if path is not None}
+        if paths.keys() == found.keys():
+            return paths
+    return {}
+
+
+def _file_in(folder: Path, archive: str) -> Path | None:
+    unpacked = archive.removesuffix(".gz")
+    dotted = unpacked.replace("-idx", ".idx")  # the name that gzip has on record
+    names = (archive, unpacked, f"{dotted}.gz", dotted)
+    return next((folder / name for name in names if (folder / name).is_file()), None)
 
 
 def read_archives(paths: dict[str, Path], num_classes: int | None) -> Splits:
@@ -137,6 +181,18 @@ def read_archives(paths: dict[str, Path], num_classes: int | None) -> Splits:
                 f"{paths[image_name]} holds images of {size}, unlike the training images"
             )
     return splits
+
+
+def content_digests(splits: Splits) -> dict[str, str]:
+    """The SHA-256 of the four files as they are unpacked, by the archives' names."""
+    digests = {}
+    for split, archives in ARCHIVES.items():
+        arrays = (splits[split].images[..., 0], splits[split].labels)
+        for archive, array in zip(archives, arrays, strict=True):
+            digest = hashlib.sha256(_header(array))
+            digest.update(np.ascontiguousarray(array).data)
+            digests[archive] = digest.hexdigest()
+    return digests
 
 
 def file_sha256(path: Path) -> str:
