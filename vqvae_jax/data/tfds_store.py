@@ -17,9 +17,9 @@ import tensorflow_datasets as tfds
 from PIL import Image
 from tensorflow_datasets.image_classification import mnist as stock
 
-from vqvae_jax.data import cache
+from vqvae_jax.data import cache, layout
 from vqvae_jax.data.idx import Split, Splits
-from vqvae_jax.errors import DamagedError, DataError
+from vqvae_jax.errors import DamagedError, DataError, UnsupportedError
 
 STOCK_BUILDERS = {
     "mnist": stock.MNIST,
@@ -27,47 +27,37 @@ STOCK_BUILDERS = {
     "kmnist": stock.KMNIST,
 }
 _OWN_VERSION = "1.0.0"
-
-
-def find(name: str, data_dir: Path) -> Path | None:
-    """The folder of the prepared data set `name` under `data_dir`, or None.
-
-    Sets that TFDS wrote in another format than array_record need TensorFlow to be read: they do not
-    count.
-
-    Raises:
-        DamagedError: its description is damaged.
-    """
-    return next((folder for folder in _folders(name, data_dir) if _is_readable(folder)), None)
+_SUPPORTED = (
+    "supported are the splits train and test, of grey images of one size, 8 bits a pixel, as "
+    "'image', and of labels from 0 to 255 as 'label'"
+)
 
 
 def read(folder: Path) -> tuple[Splits, dict[str, Any]]:
     """Decodes a prepared data set.
 
     Args:
-        folder: as `find` gives it.
+        folder: where it is; in array_record.
 
     Returns:
         What `cache.describe` gives of it: the splits in canonical order, and their description.
 
     Raises:
-        DamagedError: the files are damaged, or hold something else than grey images with labels.
+        UnsupportedError: it is whole, but holds something else than grey images with labels.
+        DamagedError: its files are damaged.
+        DataError: they cannot be read.
     """
     with _named(folder):
         builder = tfds.builder_from_directory(folder)
-        splits = {}
-        for split in ("train", "test"):
-            source = builder.as_data_source(
-                split=split, decoders={"image": tfds.decode.SkipDecoding()}
-            )
-            examples = source.__getitems__(range(len(source)))
-            images = [_decode(example["image"]) for example in examples]
-            labels = [example["label"] for example in examples]
-            splits[split] = Split(np.stack(images)[..., None], np.array(labels, np.uint8))
+        features = _features(builder.info)
+        splits = {split: _split(builder, split, features) for split in ("train", "test")}
+        if (first := _size(splits["train"])) != (other := _size(splits["test"])):
+            raise _Unsupported(f"images of {first} to train on, and of {other} to test")
         recorded = builder.info.metadata or {}
         provenance = {
             "source": recorded.get("source", f"prepared by TFDS in {folder}"),
             "archives": recorded.get("archives", {}),
+            "folder": recorded.get("folder"),
         }
         splits, description = cache.describe(splits, provenance)
         if recorded.get("digest", description["digest"]) != description["digest"]:
@@ -90,9 +80,9 @@ def write(name: str, splits: Splits, description: dict[str, Any], data_dir: Path
     Raises:
         DataError: it cannot be written.
     """
-    folder = next((folder for folder in _folders(name, data_dir) if not folder.exists()), None)
+    folder = next((folder for folder in own_folders(name, data_dir) if not folder.exists()), None)
     if folder is None:
-        raise DataError(f"{data_dir} holds an unreadable {name}; delete it or use another data_dir")
+        raise DataError(f"{data_dir} holds a {name} that is not read; use another data_dir")
     tfds.disable_progress_bar()
     try:
         with contextlib.redirect_stdout(io.StringIO()):
@@ -103,15 +93,25 @@ def write(name: str, splits: Splits, description: dict[str, Any], data_dir: Path
     return folder
 
 
+def own_folders(name: str, data_dir: Path) -> list[Path]:
+    """Where `write` may put a set."""
+    version = str(STOCK_BUILDERS[name].VERSION) if name in STOCK_BUILDERS else _OWN_VERSION
+    return layout.own_folders(name, version, data_dir)
+
+
 def set_damaged_aside(name: str, data_dir: Path) -> None:
-    """Renames prepared sets that cannot be read, so that there is room for new ones."""
-    for folder in _folders(name, data_dir):
+    """Renames damaged sets that are where `write` would put a new one."""
+    for folder in own_folders(name, data_dir):
         try:
-            if _is_readable(folder):
+            if layout.is_readable(folder):
                 read(folder)
         except DamagedError:
             aside = tempfile.mkdtemp(prefix=f"{folder.name}.damaged.", dir=folder.parent)
             folder.replace(aside)
+
+
+class _Unsupported(Exception):  # noqa: N818
+    """What a whole set holds that is not supported, in words."""
 
 
 @contextlib.contextmanager
@@ -119,6 +119,11 @@ def _named(folder: Path) -> Iterator[None]:
     """Turns whatever goes wrong with a prepared data set into an error that names its folder."""
     try:
         yield
+    except (_Unsupported, tfds.core.utils.version.DatasetVariantBlockedError) as error:
+        raise UnsupportedError(
+            f"the prepared data set in {folder} is not supported: it holds "
+            f"{' '.join(str(error).split())}; {_SUPPORTED}"
+        ) from error
     except (OSError, MemoryError, ImportError) as error:
         raise DataError(f"the prepared data set in {folder} cannot be read: {error}") from error
     except Exception as error:  # TFDS, protobuf, array_record and PIL each raise their own kinds
@@ -128,27 +133,56 @@ def _named(folder: Path) -> Iterator[None]:
         ) from error
 
 
-def _folders(name: str, data_dir: Path) -> Iterator[Path]:
-    """Where the set may be: TFDS's own place, else (if another format is there) one beside it."""
-    version = str(STOCK_BUILDERS[name].VERSION) if name in STOCK_BUILDERS else _OWN_VERSION
-    yield data_dir / name / version
-    yield data_dir / "array_record" / name / version
+def _features(info: tfds.core.DatasetInfo) -> tfds.features.FeaturesDict:
+    """Of the features of a set the two that are read, after a look at what they are."""
+    splits, features = dict(info.splits), dict(info.features)
+    for split in ("train", "test"):
+        if split not in splits:
+            raise _Unsupported(f"the splits {', '.join(splits) or 'none'}, but no {split}")
+        if splits[split].num_examples == 0:
+            raise _Unsupported(f"no examples in its split {split}")
+    image, label = features.get("image"), features.get("label")
+    if image is None or label is None:
+        raise _Unsupported(f"the features {', '.join(sorted(features))}")
+    if not isinstance(image, tfds.features.Image):
+        raise _Unsupported(f"an 'image' that is {image}")
+    dtype = np.dtype(image.np_dtype)
+    if dtype != np.uint8 or image.shape[-1] not in (1, None):
+        raise _Unsupported(f"{dtype.name} images of shape {image.shape}")
+    if label.shape != () or not np.issubdtype(label.np_dtype, np.integer):
+        raise _Unsupported(f"a 'label' that is {label}")
+    return tfds.features.FeaturesDict({"image": image, "label": label})
 
 
-def _is_readable(folder: Path) -> bool:
-    """Whether there is a set, in the format that needs no TensorFlow."""
-    if not (folder / "dataset_info.json").is_file():
-        return False
-    with _named(folder):
-        info = tfds.builder_from_directory(folder).info
-    return info.file_format == tfds.core.FileFormat.ARRAY_RECORD
+def _split(builder: Any, split: str, features: tfds.features.FeaturesDict) -> Split:
+    source = builder.as_data_source(
+        split=split, deserialize_method=tfds.decode.DeserializeMethod.RAW_BYTES
+    )
+    undecoded = {"image": tfds.decode.SkipDecoding()}
+    examples = [
+        features.deserialize_example_np(record, decoders=undecoded)
+        for record in source.__getitems__(range(len(source)))
+    ]
+    images = [_decode(example["image"]) for example in examples]
+    sizes = sorted({image.shape for image in images})
+    if len(sizes) > 1:
+        raise _Unsupported(f"images of different sizes, such as {sizes[0]} and {sizes[-1]}")
+    labels = np.array([example["label"] for example in examples])
+    if labels.min() < 0 or labels.max() > 255:
+        raise _Unsupported(f"labels from {labels.min()} to {labels.max()}")
+    return Split(np.stack(images)[..., None], labels.astype(np.uint8))
 
 
-def _decode(png: bytes) -> np.ndarray:
-    image = np.asarray(Image.open(io.BytesIO(png)))
-    if image.dtype != np.uint8 or image.ndim != 2:
-        raise ValueError(f"an image is {image.dtype} {image.shape}, not grey")
-    return image
+def _size(split: Split) -> tuple[int, ...]:
+    return split.images.shape[1:3]
+
+
+def _decode(encoded: bytes) -> np.ndarray:
+    with Image.open(io.BytesIO(encoded)) as image:
+        pixels = np.asarray(image)
+        if image.mode != "L":
+            raise _Unsupported(f"an image of PIL's mode {image.mode}")
+    return pixels
 
 
 class _Builder(tfds.core.GeneratorBasedBuilder, skip_registration=True):  # type: ignore[call-arg]
