@@ -20,10 +20,9 @@ from PIL import Image
 from workers import table
 
 from vqvae_jax import coding
-from vqvae_jax.data import load_dataset
 from vqvae_jax.evaluation.bits import bits_per_dim
 from vqvae_jax.parallel import all_devices
-from vqvae_jax.training.model import load_pair
+from vqvae_jax.training.model import load_data, load_pair
 from vqvae_jax.training.process import keep_memory
 
 Files = list[bytes]
@@ -38,7 +37,7 @@ def main() -> None:
     keep_memory()
 
     prior, vqvae = load_pair(options.workdir)
-    data = load_dataset(prior.config.data.name, archives=options.archives)
+    data = load_data(prior, options.archives)
     images = np.ascontiguousarray(data.test_images[: options.number])
     shape = images.shape[1:]
 

@@ -18,11 +18,11 @@ import numpy as np
 import optax
 from flax import nnx
 
-from vqvae_jax.data import Dataset, load_dataset
+from vqvae_jax.data import Dataset
 from vqvae_jax.evaluation.samples import draw_images
 from vqvae_jax.layers import Conv
 from vqvae_jax.pixels import to_floats
-from vqvae_jax.training.model import load_pair
+from vqvae_jax.training.model import load_data, load_pair
 from vqvae_jax.training.process import keep_memory
 
 BATCH_SIZE = 128
@@ -62,7 +62,7 @@ def main() -> None:
     keep_memory()
 
     prior, vqvae = load_pair(options.workdir)
-    data = load_dataset(prior.config.data.name, archives=options.archives)
+    data = load_data(prior, options.archives)
     classifier = trained(data, options.epochs)
     share = recognised(classifier, to_floats(jnp.asarray(data.test_images)), data.test_labels)
     print(f"test images: {100 * share:.2f} %")

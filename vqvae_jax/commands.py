@@ -1,6 +1,5 @@
 """The commands of `python -m vqvae_jax`."""
 
-import dataclasses
 import sys
 from pathlib import Path
 
@@ -9,7 +8,6 @@ import numpy as np
 from tqdm import tqdm
 
 from vqvae_jax import coding
-from vqvae_jax.data import Dataset, load_dataset
 from vqvae_jax.data.idx import read_idx, write_idx
 from vqvae_jax.errors import CheckpointError, DataError
 from vqvae_jax.evaluation import Evaluator, figures
@@ -20,7 +18,7 @@ from vqvae_jax.models import VQVAE
 from vqvae_jax.parallel import all_devices
 from vqvae_jax.priors import Prior
 from vqvae_jax.training.codes import load_codes
-from vqvae_jax.training.model import SavedRun, load_pair, load_run
+from vqvae_jax.training.model import SavedRun, load_data, load_pair, load_run
 from vqvae_jax.training.tasks.prior import PriorTask
 
 
@@ -28,7 +26,7 @@ def extract(workdir: Path, archives: str | None, data_dir: str | None) -> None:
     """Writes the codes of both splits under a VQ-VAE to <workdir>/codes.safetensors."""
     run = load_run(workdir, VQVAE)
     file = workdir / "codes.safetensors"
-    codes = load_codes(run.model, _data_of(run, archives, data_dir), file)
+    codes = load_codes(run.model, load_data(run, archives, data_dir), file)
     print(f"{file}: codes {codes.train_codes.shape} to train on, {codes.test_codes.shape} held out")
 
 
@@ -73,7 +71,7 @@ def evaluate(workdir: Path, vqvae: Path | None, archives: str | None, data_dir: 
     """Prints the bits that the held-out split takes."""
     prior_run, vqvae_run = load_pair(workdir, vqvae)
     prior: Prior = prior_run.model
-    data = _data_of(prior_run, archives, data_dir)
+    data = load_data(prior_run, archives, data_dir)
     if vqvae_run.model.head is None:
         codes = load_codes(vqvae_run.model, data, vqvae_run.workdir / "codes.safetensors")
         task = PriorTask(prior, vqvae_run.model, codes, 0.0, {})
@@ -89,7 +87,7 @@ def evaluate(workdir: Path, vqvae: Path | None, archives: str | None, data_dir: 
 
 
 def compress(workdir: Path, vqvae: Path | None, source: Path, target: Path) -> None:
-    """Compresses the images of a gzipped IDX file."""
+    """Compresses the images of an IDX file."""
     prior_run, vqvae_run = load_pair(workdir, vqvae)
     _check_free(prior_run)
     images = read_idx(source, axes=3)[..., None]
@@ -104,7 +102,7 @@ def compress(workdir: Path, vqvae: Path | None, source: Path, target: Path) -> N
 
 
 def decompress(workdir: Path, vqvae: Path | None, source: Path, target: Path) -> None:
-    """Writes the images of a compressed file as a gzipped IDX file."""
+    """Writes the images of a compressed file as an IDX file."""
     prior_run, vqvae_run = load_pair(workdir, vqvae)
     height, width, channels = prior_run.description["data"]["image_shape"]
     with _bar(None) as bar:
@@ -118,19 +116,6 @@ def decompress(workdir: Path, vqvae: Path | None, source: Path, target: Path) ->
         )
     write_idx(target, images[..., 0])
     print(f"{target}: {len(images)} images")
-
-
-def _data_of(run: SavedRun, archives: str | None, data_dir: str | None) -> Dataset:
-    """The data that a run was trained on."""
-    moved = {"archives": archives, "data_dir": data_dir}
-    given = {name: value for name, value in moved.items() if value is not None}
-    data = load_dataset(**(dataclasses.asdict(run.config.data) | given))
-    if data.digest != run.description["data"]["digest"]:
-        raise DataError(
-            f"{data.name} came from {run.description['data']['source']} when the run was trained; "
-            f"that from {data.source} is other data"
-        )
-    return data
 
 
 def _labels(prior: Prior, number: int, label: int | None) -> np.ndarray | None:

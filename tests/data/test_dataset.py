@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import tensorflow_datasets as tfds
 
-from vqvae_jax.data import layout, load_dataset, sources, tfds_store
+from vqvae_jax.data import layout, load_dataset, recall_dataset, sources, tfds_store
 from vqvae_jax.data.idx import ARCHIVE_NAMES, ARCHIVES, Split, read_archives
 from vqvae_jax.errors import DamagedError, DataError
 
@@ -286,6 +286,15 @@ def test_download(tmp_path, served):
     assert dataset.source == "download"
     assert dataset.train_images.shape == (90, 12, 12, 1)
     assert (tmp_path / "data" / "downloads" / "served").is_dir()
+
+
+def test_download_of_a_run_is_repeated(tmp_path, served):
+    dataset = load_dataset("served", data_dir=str(tmp_path / "data"))
+    settings = {"name": "served", "archives": None, "data_dir": str(tmp_path / "data")}
+    known = {"name": "served", "digest": dataset.digest}
+    shutil.rmtree(tmp_path / "data")
+    again = recall_dataset({"data": known, "config": {"data": settings}}, **settings)
+    assert_same_data(again, dataset)
 
 
 def test_download_of_something_else_is_refused(tmp_path, served):

@@ -299,6 +299,15 @@ def test_images_come_back_from_a_file_of_the_evaluated_size(tmp_path, folders, w
     assert restored.returncode == 0, restored.stderr
     assert gzip.decompress(back.read_bytes()) == gzip.decompress(source.read_bytes())
 
+    plain, same = tmp_path / "images", tmp_path / "same.vq"
+    plain.write_bytes(gzip.decompress(source.read_bytes()))
+    assert commands("compress", "--workdir", whole_run[0], plain, same).returncode == 0
+    assert same.read_bytes() == small.read_bytes()
+    assert (
+        commands("decompress", "--workdir", whole_run[0], small, tmp_path / "out").returncode == 0
+    )
+    assert (tmp_path / "out").read_bytes() == plain.read_bytes()
+
     back.unlink()
     damaged = bytearray(small.read_bytes())
     damaged[len(damaged) // 2] ^= 1

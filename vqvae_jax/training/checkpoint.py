@@ -4,6 +4,7 @@ A checkpoint is one file, <workdir>/checkpoints/<step>.safetensors, with a diges
 damaged one is never used and never deleted: the one before it is taken, and the log says so.
 """
 
+import contextlib
 import dataclasses
 import logging
 from collections.abc import Callable
@@ -127,6 +128,15 @@ def best_checkpoint(workdir: Path) -> Checkpoint | None:
         CheckpointError: there are checkpoints, but none with an evaluation is whole.
     """
     return _first_whole(_folder(workdir), _best_first)
+
+
+def described_run(workdir: Path) -> dict[str, Any] | None:
+    """What the latest checkpoint with a whole description says of the run; None without one."""
+    folder = _folder(workdir)
+    for step in reversed(_steps(folder)):
+        with contextlib.suppress(DamagedError):
+            return _description(_path(folder, step))["run"]
+    return None
 
 
 def set_damaged_aside(workdir: Path) -> None:

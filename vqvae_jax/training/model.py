@@ -9,8 +9,8 @@ import jax
 import numpy as np
 from flax import nnx
 
-from vqvae_jax.data import Dataset
-from vqvae_jax.errors import CheckpointError, ConfigError
+from vqvae_jax.data import Dataset, recall_dataset
+from vqvae_jax.errors import CheckpointError, ConfigError, DataError
 from vqvae_jax.models import VQVAE
 from vqvae_jax.priors import Prior
 from vqvae_jax.training.checkpoint import best_checkpoint
@@ -90,6 +90,8 @@ def describe(config: Config, data: Dataset) -> dict[str, Any]:
             "name": data.name,
             "source": data.source,
             "digest": data.digest,
+            "archives": data.folder,
+            "data_dir": data.data_dir,
             "variance": data.variance,
             "train_images": len(data.train_images),
             "test_images": len(data.test_images),
@@ -192,6 +194,29 @@ def load_run(workdir: str | Path, kind: type[nnx.Module]) -> SavedRun:
     saved = checkpoint.restore(like={"params": params, "variables": variables})
     nnx.update(model, saved["params"], saved["variables"])
     return SavedRun(folder, config, checkpoint.run, model)
+
+
+def load_data(run: SavedRun, archives: str | None = None, data_dir: str | None = None) -> Dataset:
+    """The data that a run was trained on.
+
+    Args:
+        run: from `load_run` or `load_pair`.
+        archives: a folder with their archives; None to look where they were.
+        data_dir: TFDS's data folder; likewise.
+
+    Raises:
+        DataError: they cannot be had any more, or what is given holds other data.
+        OSError: data_dir cannot be written.
+    """
+    moved = {"archives": archives, "data_dir": data_dir}
+    given = {name: value for name, value in moved.items() if value is not None}
+    data = recall_dataset(run.description, **(dataclasses.asdict(run.config.data) | given))
+    if data.digest != run.description["data"]["digest"]:
+        raise DataError(
+            f"{data.name} came from {run.description['data']['source']} when the run was trained; "
+            f"that from {data.source} is other data"
+        )
+    return data
 
 
 def _described(config: Config, description: dict[str, Any]) -> VQVAE | Prior:

@@ -31,8 +31,8 @@ class DataConfig(Section):
 
     Attributes:
         name: the data set: mnist, fashion_mnist, kmnist, or a name of your own for archives of your
-            own.
-        archives: a folder with its four IDX archives; None to look in the usual places.
+            own; mnist_sample for the embedded images.
+        archives: a folder with its four IDX files; None to look in the usual places.
         data_dir: TFDS's folder for prepared data; None for TFDS_DATA_DIR or ~/tensorflow_datasets.
         allow_sample: whether 5,000 embedded images may stand in for MNIST where it cannot be had.
     """

@@ -8,7 +8,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from vqvae_jax.data import Dataset, load_dataset
+from vqvae_jax.data import Dataset, load_dataset, recall_dataset
 from vqvae_jax.errors import ConfigError, DataError, TrainingError
 from vqvae_jax.files import remove_drafts
 from vqvae_jax.parallel import (
@@ -21,6 +21,7 @@ from vqvae_jax.parallel import (
 )
 from vqvae_jax.training.checkpoint import (
     Checkpoint,
+    described_run,
     latest_checkpoint,
     set_damaged_aside,
 )
@@ -63,7 +64,7 @@ def train(config: Config, workdir: Path) -> None:
         OSError: `workdir` cannot be written.
     """
     try:
-        data = first_process_first(lambda: load_dataset(**dataclasses.asdict(config.data)))
+        config, data = first_process_first(lambda: _with_data(config, workdir))
         _train(config, data, workdir)
     except jax.errors.JaxRuntimeError as error:  # a device is out of memory, a process is gone
         reason = str(error).partition("\n")[0]
@@ -71,6 +72,32 @@ def train(config: Config, workdir: Path) -> None:
         if reason.startswith("RESOURCE_EXHAUSTED"):
             advice = "a smaller training.batch_size takes less memory"
         raise TrainingError(f"JAX gave up: {reason}; {advice}") from error
+
+
+def _with_data(config: Config, workdir: Path) -> tuple[Config, Dataset]:
+    """The data: those of the run that is there, else of a prior's VQ-VAE, else those asked for.
+
+    And the config with the name that the run knows them by: mnist, where the sample stands in for
+    it and is now asked for as mnist_sample.
+    """
+    vqvae = None if config.prior is None else Path(config.prior.vqvae).expanduser()
+    settings = dataclasses.asdict(config.data)
+    for folder in filter(None, (workdir, vqvae)):
+        run = described_run(folder)
+        if run is None:
+            continue
+        data = recall_dataset(run, **settings)
+        known = run["data"]
+        if folder == vqvae and data.digest != known["digest"]:
+            raise ConfigError(
+                f"prior.vqvae is {folder}, trained on {known['name']} from {known['source']}; a "
+                f"prior is for the codes of the same data, not of {data.name} from {data.source}"
+            )
+        if config.data.name == known["name"]:
+            named = dataclasses.replace(config.data, name=run["config"]["data"]["name"])
+            config = dataclasses.replace(config, data=named)
+        return config, data
+    return config, load_dataset(**settings)
 
 
 def _train(config: Config, data: Dataset, workdir: Path) -> None:
