@@ -115,7 +115,7 @@ class Metrics:
             commitment_loss=float(sums.commitment_loss) / images,
             entropy_loss=float(sums.entropy_loss) / images,
             quantization_error=float(sums.quantization_error) / images,
-            perplexity=float(np.mean([perplexity(jnp.asarray(row)) for row in counts])),
+            perplexity=float(np.mean(perplexity(jnp.asarray(counts)))),
             codes_used=int(np.count_nonzero(sums.code_counts)),
         )
 

@@ -9,7 +9,11 @@ from vqvae_jax.quantizers.core import (
     lookup,
     perplexity,
 )
-from vqvae_jax.quantizers.ema import EMAVectorQuantizer
+from vqvae_jax.quantizers.ema import (
+    EMACosineVectorQuantizer,
+    EMASampledVectorQuantizer,
+    EMAVectorQuantizer,
+)
 from vqvae_jax.quantizers.estimators import (
     Estimator,
     diveq,
@@ -37,6 +41,8 @@ __all__ = [
     "FSQ",
     "LFQ",
     "CosineVectorQuantizer",
+    "EMACosineVectorQuantizer",
+    "EMASampledVectorQuantizer",
     "EMAVectorQuantizer",
     "EntropyVectorQuantizer",
     "Estimator",

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Bool, Float, Int, Integer
 
-from vqvae_jax.quantizers.core import Quantized, code_counts
+from vqvae_jax.quantizers.core import AxisName, Quantized, code_counts, perplexity
 
 
 class QuantizerState(nnx.Variable):
@@ -26,7 +26,8 @@ class Quantizer(nnx.Module):
 
     Attributes:
         embedding_dim: D, numbers in a vector.
-        num_embeddings: K, codes in each codebook.
+        num_embeddings: K, codes in each codebook; of codebooks of different sizes the largest.
+        codebook_sizes: K of each codebook.
         num_codebooks: how many indices a vector has, on a last axis of their own; None for a single
             one without an axis.
         per_token: whether what a call gives for a vector depends on that vector alone, and each
@@ -36,6 +37,8 @@ class Quantizer(nnx.Module):
         has_initialization: whether `initialize` does.
         learns_from_values: whether parameters are moved by the gradient at `values`, and not by the
             quantizer's own losses alone.
+        follows_scale: whether the codes can become as small as what is left over by a quantizer
+            before this one, so that a `ResidualVQ` may take it for a stage.
     """
 
     embedding_dim: int
@@ -45,6 +48,7 @@ class Quantizer(nnx.Module):
     has_updates: bool = False
     has_initialization: bool = False
     learns_from_values: bool = False
+    follows_scale: bool = True
 
     def __call__(
         self,
@@ -114,6 +118,7 @@ class Quantizer(nnx.Module):
         indices: Integer[Array, "..."],
         *,
         key: jax.Array | None = None,
+        axis_name: AxisName | None = None,
     ) -> None:
         """Learns from a step what gradients do not teach: averages, usage, revived codes.
 
@@ -124,6 +129,9 @@ class Quantizer(nnx.Module):
             z: what the quantizer was given [..., D].
             indices: what it returned for it; -1 takes part in nothing.
             key: draws the random numbers, where codes are revived.
+            axis_name: inside `jax.shard_map` or `jax.pmap`, the axis over which z is split, so that
+                all devices learn from all of it and keep the same codes; the key has to be the same
+                on each. None: z is all there is, as it is under `jax.jit` over sharded arrays.
 
         Raises:
             ValueError: z or the indices have the wrong shape or type; or there is no key, and codes
@@ -137,7 +145,7 @@ class Quantizer(nnx.Module):
             counted = indices >= 0
             if self.num_codebooks is not None:
                 counted = jnp.any(counted, axis=-1)
-            self._update(self._checked(z, counted), indices, key)
+            self._update(self._checked(z, counted), indices, key, axis_name)
 
     def initialize(
         self,
@@ -145,6 +153,7 @@ class Quantizer(nnx.Module):
         mask: Bool[Array, "*shape"] | None = None,
         *,
         key: jax.Array,
+        axis_name: AxisName | None = None,
     ) -> None:
         """Takes the initial codes from data, the first time, if the quantizer was made for that.
 
@@ -152,12 +161,13 @@ class Quantizer(nnx.Module):
             z: vectors [..., D]; the first batch of training.
             mask: True [...] for those that count; None: all.
             key: draws which.
+            axis_name: as of `update`.
 
         Raises:
             ValueError: z or the mask has the wrong shape or type.
         """
         if self.has_initialization:
-            self._initialize(self._checked(z, mask), mask, key)
+            self._initialize(self._checked(z, mask), mask, key, axis_name)
 
     @abc.abstractmethod
     def _quantize(
@@ -181,6 +191,7 @@ class Quantizer(nnx.Module):
         z: Float[Array, "*shape d"],
         indices: Int[Array, "..."],
         key: jax.Array | None,
+        axis_name: AxisName | None,
     ) -> None:
         """An update with z in float32 or wider, zero where no index counts."""
 
@@ -189,21 +200,29 @@ class Quantizer(nnx.Module):
         z: Float[Array, "*shape d"],
         mask: Bool[Array, "*shape"] | None,
         key: jax.Array,
+        axis_name: AxisName | None,
     ) -> None:
         """The initial codes from z in float32 or wider."""
 
     @property
+    def codebook_sizes(self) -> tuple[int, ...]:
+        """K of each codebook."""
+        return (self.num_embeddings,) * (self.num_codebooks or 1)
+
+    @property
     def num_codes(self) -> int:
         """The codes of all codebooks together."""
-        return (self.num_codebooks or 1) * self.num_embeddings
+        return sum(self.codebook_sizes)
 
     @property
     def bits(self) -> float:
         """The most information that a vector's indices can carry, in bits."""
-        return (self.num_codebooks or 1) * math.log2(self.num_embeddings)
+        return sum(math.log2(size) for size in self.codebook_sizes)
 
     def code_counts(self, indices: Integer[Array, "..."]) -> Int[Array, "..."]:
         """How often each code occurs: int32 [K], or [num_codebooks, K]. Counts of batches add up.
+
+        In the row of a codebook that is smaller than the largest, the last numbers are 0.
 
         Args:
             indices: as a call returns them; -1 is not counted.
@@ -213,6 +232,20 @@ class Quantizer(nnx.Module):
         return jax.vmap(lambda column: code_counts(column, self.num_embeddings), in_axes=-1)(
             indices
         )
+
+    def perplexity(self, counts: Int[Array, "..."]) -> Float[Array, "..."]:
+        """The effective number of codes in use: scalar, or [num_codebooks], each in [1, K].
+
+        Args:
+            counts: as `code_counts` gives them.
+        """
+        return perplexity(counts)
+
+    def skip_initialization(self) -> None:
+        """Says that `initialize` has been called, or will not be: it does nothing from now on."""
+        for _, node in nnx.iter_graph(self):
+            if isinstance(node, Quantizer):
+                node.has_initialization = False
 
     def freeze(self) -> None:
         """Stops all learning: parameters become `QuantizerState`, `update` does nothing.
@@ -226,7 +259,8 @@ class Quantizer(nnx.Module):
                 if isinstance(variable, nnx.Param):
                     setattr(node, name, QuantizerState(variable[...]))
             if isinstance(node, Quantizer):
-                node.has_updates = node.has_initialization = False
+                node.has_updates = False
+        self.skip_initialization()
 
     def _masked(self, indices: Int[Array, "..."], mask: Bool[Array, "*shape"]) -> Array:
         """The indices, -1 where the mask drops a vector."""
@@ -269,6 +303,12 @@ def check_at_least_zero(name: str, number: float) -> None:
     """Raises ValueError where `number` is not a finite number of at least 0."""
     if not (math.isfinite(number) and number >= 0):
         raise ValueError(f"{name} is {number}; it must be a finite number of at least 0")
+
+
+def check_share(name: str, number: float) -> None:
+    """Raises ValueError where `number` is not in [0, 1)."""
+    if not 0 <= number < 1:
+        raise ValueError(f"{name} is {number}; it must be at least 0 and below 1")
 
 
 def check_above_zero(name: str, number: float) -> None:

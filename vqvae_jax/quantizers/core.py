@@ -6,14 +6,18 @@ stop-gradient.
 """
 
 import dataclasses
+from collections.abc import Hashable, Sequence
 from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float, Int, Integer
+from jaxtyping import Array, Bool, Float, Int, Integer, Shaped
 
 # A member of an output: an array, or whatever a transformation of pytrees puts in its place.
 Leaf = Any
+
+# Of the axis (or axes) that `jax.shard_map` or `jax.pmap` maps over.
+AxisName = Hashable
 
 
 @jax.tree_util.register_dataclass
@@ -30,6 +34,8 @@ class Quantized:
         commitment_loss: scalar, unweighted; its gradient moves the encoder only.
         entropy_loss: scalar, unweighted; 0 for a quantizer that has none.
         loss: scalar, all of them weighted as the quantizer's paper weights them.
+        stage_losses: the four losses of each quantizer that this one is composed of, by their
+            names, each [n]; None for a quantizer that is not composed.
     """
 
     values: Leaf
@@ -38,6 +44,13 @@ class Quantized:
     commitment_loss: Leaf
     entropy_loss: Leaf
     loss: Leaf
+    stage_losses: Leaf = None
+
+
+def stage_losses(outputs: Sequence[Quantized]) -> dict[str, Float[Array, " n"]]:
+    """What a composed quantizer says of the losses of those that it is composed of."""
+    names = ("codebook_loss", "commitment_loss", "entropy_loss", "loss")
+    return {name: jnp.stack([getattr(output, name) for output in outputs]) for name in names}
 
 
 def lookup(
@@ -51,9 +64,19 @@ def lookup(
 
     Returns:
         [..., D]. The gradient reaches the chosen codes.
+
+    Raises:
+        ValueError: the codebook has not two axes.
     """
+    check_codebook(codebook)
     codes = codebook.at[indices].get(mode="fill", fill_value=jnp.nan)
     return jnp.where(indices[..., None] >= 0, codes, jnp.zeros((), codes.dtype))
+
+
+def check_codebook(codebook: Float[Array, "k d"]) -> None:
+    """Raises ValueError where a codebook is not [K, D]."""
+    if codebook.ndim != 2:
+        raise ValueError(f"codebook has shape {codebook.shape}; it must be [K, D]")
 
 
 def computed_codes(
@@ -142,15 +165,40 @@ def _dropped(indices: Integer[Array, "*shape"], num_embeddings: int) -> Int[Arra
     return jnp.where(indices < 0, num_embeddings, indices)
 
 
-def perplexity(counts: Int[Array, " k"]) -> Float[Array, ""]:
+def perplexity(counts: Int[Array, "*books k"]) -> Float[Array, "*books"]:
     """exp(-sum_k p_k log p_k) with p = counts / sum(counts): the effective number of codes.
 
     Args:
-        counts: int [K], uses of each code, as `code_counts` gives them.
+        counts: integers [K] or [num_codebooks, K], uses of each code, as `Quantizer.code_counts`
+            gives them; not the indices.
 
     Returns:
-        A scalar in [1, K]; 1 where nothing was counted.
+        [] or [num_codebooks], each in [1, K]; 1 where nothing was counted.
+
+    Raises:
+        ValueError: counts has no axis, or is not of integers.
     """
+    if counts.ndim == 0 or not jnp.issubdtype(counts.dtype, jnp.integer):
+        raise ValueError(
+            f"counts have shape {counts.shape} and type {counts.dtype}; "
+            "they must be integers [K] or [num_codebooks, K]"
+        )
     numbers = counts.astype(jnp.float32)  # whose sum does not overflow
-    p = numbers / jnp.maximum(jnp.sum(numbers), 1)
-    return jnp.exp(-jnp.sum(jax.scipy.special.xlogy(p, p)))
+    p = numbers / jnp.maximum(jnp.sum(numbers, axis=-1, keepdims=True), 1)
+    return jnp.exp(-jnp.sum(jax.scipy.special.xlogy(p, p), axis=-1))
+
+
+def summed(x: Array, axis_name: AxisName | None) -> Array:
+    """The sum of x over the devices of a mapped axis; x itself where that is None."""
+    return x if axis_name is None else jax.lax.psum(x, axis_name)
+
+
+def gathered(x: Shaped[Array, "n *rest"], axis_name: AxisName | None) -> Shaped[Array, "m *rest"]:
+    """The rows of all devices of a mapped axis, the same on each; x itself where that is None."""
+    if axis_name is None:
+        return x
+    count, index = jax.lax.psum(1, axis_name), jax.lax.axis_index(axis_name)
+    numbers = x.astype(jnp.int32) if x.dtype == jnp.bool_ else x
+    # A sum, because shard_map knows that its result is the same everywhere.
+    rows = jnp.zeros((count, *x.shape), numbers.dtype).at[index].set(numbers)
+    return jax.lax.psum(rows, axis_name).reshape(-1, *x.shape[1:]).astype(x.dtype)

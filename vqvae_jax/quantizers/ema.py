@@ -1,13 +1,19 @@
 """The codebook as a moving average of the vectors that chose it."""
 
+from typing import Any
+
 import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Bool, Float, Int
 
-from vqvae_jax.quantizers.base import QuantizerState, check_above_zero
-from vqvae_jax.quantizers.core import code_counts, code_sums
-from vqvae_jax.quantizers.estimators import Estimator, straight_through
-from vqvae_jax.quantizers.vector import VectorQuantizer
+from vqvae_jax.quantizers.base import QuantizerState, check_above_zero, check_share
+from vqvae_jax.quantizers.core import AxisName, code_sums, summed
+from vqvae_jax.quantizers.initialization import overwrite
+from vqvae_jax.quantizers.vector import (
+    CosineVectorQuantizer,
+    SampledVectorQuantizer,
+    VectorQuantizer,
+)
 
 
 class EMAVectorQuantizer(VectorQuantizer):
@@ -19,10 +25,12 @@ class EMAVectorQuantizer(VectorQuantizer):
         m_k = gamma m_k + (1 - gamma) s_k
         e_k = m_k / N'_k,    N'_k = N (N_k + eps_t) / (N + K eps_t),    N = sum_k N_k
 
-    for the codes with n_k > 0; the others stay where they are. N_k and m_k begin at 0, so that
-    their quotient is a weighted mean of what the code has seen; eps_t = eps (1 - gamma^t), t the
-    updates so far, keeps the smoothing in proportion while they grow. The loss is beta times the
-    commitment loss; the codebook loss is reported and takes no part in it.
+    for the codes with n_k > 0; the others stay where they are. With random codes N_k and m_k begin
+    at 0, so that their quotient is a weighted mean of what the code has seen; eps_t = eps (1 -
+    gamma^t), t the updates so far, keeps the smoothing in proportion while they grow. With codes
+    from `initialize` or `set_codebook` they begin in proportion to those codes' counts, as if the
+    batches before the first had been like it. The loss is beta times the commitment loss; the
+    codebook loss is reported and takes no part in it.
 
     Args:
         embedding_dim: D, numbers in a code, at least 1.
@@ -30,7 +38,7 @@ class EMAVectorQuantizer(VectorQuantizer):
         commitment_cost: beta, finite and at least 0.
         decay: gamma, in [0, 1).
         epsilon: eps of the Laplace smoothing, finite and above 0.
-        estimator, revival_threshold, kmeans_init, rngs: as of `VectorQuantizer`.
+        rngs, options: as of `VectorQuantizer`, without the codebook cost.
 
     Raises:
         ValueError: an argument out of its range.
@@ -44,23 +52,18 @@ class EMAVectorQuantizer(VectorQuantizer):
         *,
         decay: float = 0.99,
         epsilon: float = 1e-5,
-        estimator: Estimator = straight_through,
-        revival_threshold: float = 0.0,
-        kmeans_init: bool = False,
         rngs: nnx.Rngs,
+        **options: Any,
     ):
-        if not 0 <= decay < 1:
-            raise ValueError(f"decay is {decay}; it must be at least 0 and below 1")
+        check_share("decay", decay)
         check_above_zero("epsilon", epsilon)
         super().__init__(
             embedding_dim,
             num_embeddings,
-            commitment_cost,
+            commitment_cost=commitment_cost,
             codebook_cost=0.0,
-            estimator=estimator,
-            revival_threshold=revival_threshold,
-            kmeans_init=kmeans_init,
             rngs=rngs,
+            **options,
         )
         self.decay = decay
         self.epsilon = epsilon
@@ -69,12 +72,24 @@ class EMAVectorQuantizer(VectorQuantizer):
         self.counts = QuantizerState(jnp.zeros(num_embeddings))
         self.sums = QuantizerState(jnp.zeros((num_embeddings, embedding_dim)))
         self.weight = QuantizerState(jnp.zeros(()))  # 1 - gamma^t
+        # Whether the counts are still those of a start, to be scaled to the tokens of an update.
+        self.unscaled = QuantizerState(jnp.zeros((), jnp.bool_))
 
-    def _learn(self, z: Float[Array, "*shape d"], indices: Int[Array, "*shape"]) -> None:
-        used = code_counts(indices, self.num_embeddings)
-        sums = code_sums(z, indices, self.num_embeddings)
-        self.counts[...] = self.decay * self.counts[...] + (1 - self.decay) * used
-        self.sums[...] = self.decay * self.sums[...] + (1 - self.decay) * sums
+    def _learn(
+        self,
+        z: Float[Array, "*shape d"],
+        indices: Int[Array, "*shape"],
+        counts: Int[Array, " k"],
+        axis_name: AxisName | None,
+    ) -> None:
+        used = counts.astype(self.counts[...].dtype)
+        sums = summed(code_sums(z, indices, self.num_embeddings), axis_name)
+        tokens, before = jnp.sum(used), jnp.sum(self.counts[...])
+        scaled = self.unscaled[...] & (tokens > 0)
+        kept = self.decay * jnp.where(scaled, tokens / jnp.where(before > 0, before, 1), 1)
+        self.unscaled[...] = self.unscaled[...] & ~scaled
+        self.counts[...] = kept * self.counts[...] + (1 - self.decay) * used
+        self.sums[...] = kept * self.sums[...] + (1 - self.decay) * sums
         self.weight[...] = self.decay * self.weight[...] + (1 - self.decay)
         counts, epsilon = self.counts[...], self.epsilon * self.weight[...]
         total = jnp.sum(counts)
@@ -82,6 +97,35 @@ class EMAVectorQuantizer(VectorQuantizer):
         means = self.sums[...] / jnp.where(smoothed > 0, smoothed, 1)[:, None]
         self.embeddings[...] = jnp.where(used[:, None] > 0, means, self.embeddings[...])
 
+    def _start_from(
+        self, codes: Float[Array, "k d"], counts: Float[Array, " k"], due: Bool[Array, ""]
+    ) -> None:
+        super()._start_from(codes, counts, due)
+        overwrite(self.counts, counts, due)
+        overwrite(self.sums, counts[:, None] * codes, due)
+        overwrite(self.weight, jnp.ones(()), due)
+        self.unscaled[...] = self.unscaled[...] | due
+
     def _forget(self, replaced: Bool[Array, " k"]) -> None:
         self.counts[...] = jnp.where(replaced, 0, self.counts[...])
         self.sums[...] = jnp.where(replaced[:, None], 0, self.sums[...])
+
+
+class EMACosineVectorQuantizer(EMAVectorQuantizer, CosineVectorQuantizer):
+    """Codes on the unit sphere, learnt by moving averages: spherical k-means, batch by batch.
+
+    `CosineVectorQuantizer` whose codes are the averages of `EMAVectorQuantizer`, of the normalised
+    vectors, divided by their length.
+
+    Args: as of `EMAVectorQuantizer`.
+    """
+
+
+class EMASampledVectorQuantizer(EMAVectorQuantizer, SampledVectorQuantizer):
+    """Soft EM (Roy et al. 2018, arXiv:1805.11063, section 4), one sample of each assignment.
+
+    `SampledVectorQuantizer` whose codes are the averages of `EMAVectorQuantizer`, of the vectors
+    that drew them.
+
+    Args: as of `EMAVectorQuantizer`, and temperature as of `SampledVectorQuantizer`.
+    """

@@ -14,7 +14,7 @@ from vqvae_jax.quantizers.base import (
     check_at_least_zero,
     check_integer,
 )
-from vqvae_jax.quantizers.core import Quantized, lookup, mean_over_tokens
+from vqvae_jax.quantizers.core import AxisName, Quantized, lookup, mean_over_tokens
 from vqvae_jax.quantizers.estimators import sg
 from vqvae_jax.quantizers.search import in_chunks
 
@@ -134,6 +134,7 @@ class GumbelQuantizer(Quantizer):
         z: Float[Array, "*shape d"],
         indices: Int[Array, "*shape"],
         key: jax.Array | None,
+        axis_name: AxisName | None,
     ) -> None:
         self.updates[...] += 1
 

@@ -2,7 +2,7 @@
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float
+from jaxtyping import Array, Bool, Float, Int
 
 from vqvae_jax.quantizers.core import code_counts, code_sums
 from vqvae_jax.quantizers.search import nearest_code
@@ -38,14 +38,16 @@ def kmeans_plus_plus(
         to_code = jnp.sum((vectors - code[None]) ** 2, axis=1)
         return codes.at[i].set(code), jnp.minimum(squares, to_code)
 
-    codes = jnp.zeros((num_codes, vectors.shape[1]), vectors.dtype)
-    equal = jnp.full(len(vectors), jnp.finfo(vectors.dtype).max)  # the first draw is uniform
+    # Like the vectors, also in what shard_map knows of them.
+    codes = jnp.zeros_like(vectors, shape=(num_codes, vectors.shape[1]))
+    most = jnp.finfo(vectors.dtype).max
+    equal = jnp.full_like(vectors, most, shape=(len(vectors),))  # the first draw is uniform
     return jax.lax.fori_loop(0, num_codes, draw, (codes, equal))[0]
 
 
 def kmeans(
     key: jax.Array, vectors: Float[Array, "n d"], counted: Bool[Array, " n"], num_codes: int
-) -> Float[Array, "k d"]:
+) -> tuple[Float[Array, "k d"], Int[Array, " k"]]:
     """The centres after 10 of Lloyd's iterations from k-means++ seeds.
 
     A centre that no vector is nearest to stays where it is.
@@ -57,14 +59,18 @@ def kmeans(
         num_codes: K, at least 1.
 
     Returns:
-        [K, D].
+        The centres [K, D], and how many vectors are nearest to each [K].
     """
 
+    def nearest(codes: Array) -> Array:
+        return jnp.where(counted, nearest_code(vectors, codes), -1)
+
     def move(_: Array, codes: Array) -> Array:
-        indices = jnp.where(counted, nearest_code(vectors, codes), -1)
+        indices = nearest(codes)
         counts = code_counts(indices, num_codes)[:, None]
         means = code_sums(vectors, indices, num_codes) / jnp.maximum(counts, 1)
         return jnp.where(counts > 0, means, codes)
 
     seeds = kmeans_plus_plus(key, vectors, counted, num_codes)
-    return jax.lax.fori_loop(0, _ITERATIONS, move, seeds)
+    centres = jax.lax.fori_loop(0, _ITERATIONS, move, seeds)
+    return centres, code_counts(nearest(centres), num_codes)

@@ -9,7 +9,7 @@ from flax import nnx
 from jaxtyping import Array, Bool, Float, Int
 
 from vqvae_jax.quantizers.base import Quantizer
-from vqvae_jax.quantizers.core import Quantized
+from vqvae_jax.quantizers.core import AxisName, Quantized, stage_losses
 from vqvae_jax.quantizers.residual import ResidualVQ, check_composable
 
 
@@ -22,8 +22,7 @@ class ProductQuantizer(Quantizer):
     equal quantizers, the means over all of z. The indices are those of Q_1, then those of Q_2, ...
 
     Args:
-        quantizers: Q_i, at least one, all with the same num_embeddings; D is the sum of their
-            embedding_dim.
+        quantizers: Q_i, at least one; D is the sum of their embedding_dim.
 
     Raises:
         ValueError: the quantizers do not fit together.
@@ -35,12 +34,17 @@ class ProductQuantizer(Quantizer):
         check_composable(quantizers)
         self.quantizers = nnx.List(quantizers)
         self.embedding_dim = sum(quantizer.embedding_dim for quantizer in quantizers)
-        self.num_embeddings = quantizers[0].num_embeddings
+        self.num_embeddings = max(quantizer.num_embeddings for quantizer in quantizers)
         self.num_codebooks = sum(quantizer.num_codebooks or 1 for quantizer in quantizers)
         self.per_token = all(quantizer.per_token for quantizer in quantizers)
         self.has_updates = any(quantizer.has_updates for quantizer in quantizers)
         self.has_initialization = any(quantizer.has_initialization for quantizer in quantizers)
         self.learns_from_values = any(quantizer.learns_from_values for quantizer in quantizers)
+
+    @property
+    def codebook_sizes(self) -> tuple[int, ...]:
+        """Those of the quantizers, one after another."""
+        return tuple(size for quantizer in self.quantizers for size in quantizer.codebook_sizes)
 
     def _quantize(
         self,
@@ -48,10 +52,7 @@ class ProductQuantizer(Quantizer):
         mask: Bool[Array, "*shape"] | None,
         key: jax.Array | None,
     ) -> Quantized:
-        outputs = [
-            quantizer(part, mask, key=self._own(key, i))
-            for i, (quantizer, part) in enumerate(self._with_parts(z))
-        ]
+        outputs = self._outputs(z, mask, key)
 
         def mean(losses: list[Array]) -> Array:
             dims = [quantizer.embedding_dim for quantizer in self.quantizers]
@@ -67,7 +68,17 @@ class ProductQuantizer(Quantizer):
             commitment_loss=mean([output.commitment_loss for output in outputs]),
             entropy_loss=mean([output.entropy_loss for output in outputs]),
             loss=mean([output.loss for output in outputs]),
+            stage_losses=stage_losses(outputs),
         )
+
+    def _outputs(
+        self, z: Array, mask: Array | None, key: jax.Array | None
+    ) -> list[Quantized]:
+        """What each quantizer makes of its part."""
+        return [
+            quantizer(part, mask, key=self._own(key, i))
+            for i, (quantizer, part) in enumerate(self._with_parts(z))
+        ]
 
     def _encode(self, z: Float[Array, "*shape d"]) -> Int[Array, "*shape n"]:
         parts = self._with_parts(z)
@@ -86,21 +97,24 @@ class ProductQuantizer(Quantizer):
         z: Float[Array, "*shape d"],
         indices: Int[Array, "*shape n"],
         key: jax.Array | None,
+        axis_name: AxisName | None,
     ) -> None:
         parts = self._with_parts(z)
         for i, ((quantizer, part), (_, own)) in enumerate(
             zip(parts, self._with_indices(indices), strict=True)
         ):
-            quantizer.update(part, own, key=self._own(key, i))
+            quantizer.update(part, own, key=self._own(key, i), axis_name=axis_name)
 
     def _initialize(
         self,
         z: Float[Array, "*shape d"],
         mask: Bool[Array, "*shape"] | None,
         key: jax.Array,
+        axis_name: AxisName | None,
     ) -> None:
         for i, (quantizer, part) in enumerate(self._with_parts(z)):
-            quantizer.initialize(part, mask, key=jax.random.fold_in(key, i))
+            own = jax.random.fold_in(key, i)
+            quantizer.initialize(part, mask, key=own, axis_name=axis_name)
 
     def _with_parts(self, z: Array) -> list[tuple[Quantizer, Array]]:
         """Each quantizer with its part of z."""
@@ -134,10 +148,11 @@ class GroupedResidualVQ(ProductQuantizer):
     """Residual quantizers side by side (Yang et al. 2023, HiFi-Codec, arXiv:2305.02765, section 3).
 
     A `ProductQuantizer` of `ResidualVQ`s, all of n codebooks. `lookup` also decodes from the first
-    m codes of every group: the indices group by group, m of each.
+    m codes of every group: the indices group by group, m of each. With quantize_dropout all groups
+    take the same number of codes.
 
     Args:
-        groups: at least one, all with the same num_embeddings and num_codebooks.
+        groups: at least one, all with the same num_codebooks and the same quantize_dropout.
 
     Raises:
         ValueError: the groups do not fit together.
@@ -148,6 +163,22 @@ class GroupedResidualVQ(ProductQuantizer):
         depths = [group.num_codebooks for group in groups]
         if len(set(depths)) > 1:
             raise ValueError(f"the groups' num_codebooks are {depths}; they must be the same")
+        drawn = [group.drawn_depths for group in groups]
+        if len(set(drawn)) > 1:
+            raise ValueError(
+                f"the depths that quantize_dropout draws for the groups are {drawn}; they must be "
+                "the same"
+            )
+
+    def _outputs(
+        self, z: Array, mask: Array | None, key: jax.Array | None
+    ) -> list[Quantized]:
+        own = self._own(key, len(self.quantizers))
+        depth = None if own is None else self.quantizers[0].draw_depth(z.shape[:-1], own)
+        return [
+            group.quantize_to(depth, part, mask, self._own(key, i))
+            for i, (group, part) in enumerate(self._with_parts(z))
+        ]
 
     def _lookup(self, indices: Int[Array, "*shape m"]) -> Float[Array, "*shape d"]:
         groups = len(self.quantizers)

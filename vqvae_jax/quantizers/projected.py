@@ -8,7 +8,7 @@ from flax import nnx
 from jaxtyping import Array, Bool, Float, Int
 
 from vqvae_jax.quantizers.base import Quantizer, check_integer
-from vqvae_jax.quantizers.core import Quantized
+from vqvae_jax.quantizers.core import AxisName, Quantized
 
 
 class ProjectedQuantizer(Quantizer):
@@ -42,6 +42,11 @@ class ProjectedQuantizer(Quantizer):
         self.project_in = _linear(embedding_dim, quantizer.embedding_dim, rngs)
         self.project_out = _linear(quantizer.embedding_dim, embedding_dim, rngs)
 
+    @property
+    def codebook_sizes(self) -> tuple[int, ...]:
+        """Those of the inner quantizer."""
+        return self.quantizer.codebook_sizes
+
     def _quantize(
         self,
         z: Float[Array, "*shape d"],
@@ -66,16 +71,18 @@ class ProjectedQuantizer(Quantizer):
         z: Float[Array, "*shape d"],
         indices: Int[Array, "..."],
         key: jax.Array | None,
+        axis_name: AxisName | None,
     ) -> None:
-        self.quantizer.update(self.project_in(z), indices, key=key)
+        self.quantizer.update(self.project_in(z), indices, key=key, axis_name=axis_name)
 
     def _initialize(
         self,
         z: Float[Array, "*shape d"],
         mask: Bool[Array, "*shape"] | None,
         key: jax.Array,
+        axis_name: AxisName | None,
     ) -> None:
-        self.quantizer.initialize(self.project_in(z), mask, key=key)
+        self.quantizer.initialize(self.project_in(z), mask, key=key, axis_name=axis_name)
 
 
 def _linear(inputs: int, outputs: int, rngs: nnx.Rngs) -> nnx.Linear:

@@ -30,6 +30,8 @@ class RandomProjectionQuantizer(Quantizer):
         ValueError: an argument out of its range.
     """
 
+    follows_scale = False
+
     def __init__(
         self,
         embedding_dim: int,

@@ -4,12 +4,14 @@ from collections.abc import Sequence
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import nnx
-from jaxtyping import Array, Bool, Float, Int
+from jaxtyping import Array, Bool, Float, Int, Integer
 
 from vqvae_jax.quantizers.base import Quantizer, check_integer
-from vqvae_jax.quantizers.core import Quantized
+from vqvae_jax.quantizers.core import AxisName, Quantized, stage_losses
 from vqvae_jax.quantizers.estimators import DETERMINISTIC, Estimator, sg, straight_through
+from vqvae_jax.quantizers.grid import GridQuantizer
 
 
 class ResidualVQ(Quantizer):
@@ -22,18 +24,29 @@ class ResidualVQ(Quantizer):
     that learn from the gradient at their values give in training these values to the sum, and are
     handed that gradient. `lookup(indices[..., :m])` decodes from the first m codes.
 
+    Codebooks that learn find the scale of their residual themselves. A grid (`FSQ`, `LFQ`, `BSQ`)
+    is scaled to it: z is bounded once, to the range of the grid, in place of r_1, and stage i
+    quantizes r_i / s_i, s_i the product of what the stages before it leave of that range (see
+    `GridQuantizer.remainder`); e_i is s_i times its code, and its losses are those of r_i / s_i.
+
     Args:
-        quantizers: Q_i, at least one, all with the same embedding_dim and num_embeddings; or a
-            single one, if `num_quantizers` is given.
+        quantizers: Q_i, at least one, all with the same embedding_dim, and either none of them a
+            grid or all grids of one class; or a single one, if `num_quantizers` is given.
         num_quantizers: n, how often the single quantizer is applied: all share its codebook. None:
             as many as there are.
         estimator: what carries the decoder's gradient to z.
         quantize_dropout: whether in training, for each entry of z's first axis, only the first m
-            quantizers are applied, m drawn from 1 to n (section 3.4). The indices of the others are
-            -1. What is decoded from the first codes alone is then of use.
+            quantizers are applied, m drawn from `least_depth` to n (section 3.4). The indices of
+            the others are -1. What is decoded from the first codes alone is then of use.
+        least_depth: the least m that is drawn, from 1 to n.
+        depth_multiple: m is drawn from the multiples of this; n has to be one.
 
     Raises:
-        ValueError: the quantizers do not fit together.
+        ValueError: the quantizers do not fit together, or one of them can be no stage: its codes
+            are as long as ever however small the residual.
+
+    Attributes:
+        drawn_depths: what m is drawn from; empty without quantize_dropout.
     """
 
     num_codebooks: int
@@ -45,6 +58,8 @@ class ResidualVQ(Quantizer):
         num_quantizers: int | None = None,
         estimator: Estimator = straight_through,
         quantize_dropout: bool = False,
+        least_depth: int = 1,
+        depth_multiple: int = 1,
     ):
         check_composable(quantizers)
         if len({quantizer.embedding_dim for quantizer in quantizers}) > 1:
@@ -57,21 +72,19 @@ class ResidualVQ(Quantizer):
                     f"num_quantizers is {num_quantizers} and there are {len(quantizers)} "
                     "quantizers; there must be one, for all to share"
                 )
-        if any(quantizer.num_codebooks is not None for quantizer in quantizers):
-            raise ValueError("a quantizer has several codebooks; each must have one")
-        for quantizer in quantizers:
-            own = getattr(quantizer, "estimator", straight_through)
-            if own in DETERMINISTIC and own is not straight_through:
-                raise ValueError(
-                    f"a quantizer's estimator is {own.__name__}, which would have no effect; "
-                    "give it to the ResidualVQ"
-                )
+        _check_stages(quantizers)
+        self.shared = num_quantizers is not None
+        self.num_codebooks = num_quantizers or len(quantizers)
+        self.has_grids = isinstance(quantizers[0], GridQuantizer)
+        if self.has_grids:
+            quantizers = [quantizer.unbounded() for quantizer in quantizers]
         self.quantizers = nnx.List(quantizers)
         self.embedding_dim = quantizers[0].embedding_dim
-        self.num_embeddings = quantizers[0].num_embeddings
-        self.num_codebooks = num_quantizers or len(quantizers)
+        self.num_embeddings = max(quantizer.num_embeddings for quantizer in quantizers)
         self.estimator = estimator
-        self.quantize_dropout = quantize_dropout
+        self.drawn_depths = _drawn_depths(
+            quantize_dropout, least_depth, depth_multiple, self.num_codebooks
+        )
         self.per_token = (
             all(quantizer.per_token for quantizer in quantizers)
             and estimator in DETERMINISTIC
@@ -82,28 +95,56 @@ class ResidualVQ(Quantizer):
         self.learns_from_values = estimator not in DETERMINISTIC or any(
             quantizer.learns_from_values for quantizer in quantizers
         )
-        self.shared = num_quantizers is not None
 
-    def _quantize(
+    @property
+    def codebook_sizes(self) -> tuple[int, ...]:
+        """K of each stage."""
+        return tuple(stage.num_embeddings for stage in self._stages())
+
+    def lookup_stages(self, indices: Integer[Array, "*shape m"]) -> Float[Array, "*shape m d"]:
+        """The codes of each stage alone, on the scale of z: `lookup` is their sum.
+
+        Args:
+            indices: of the first m stages, as of `lookup`.
+
+        Raises:
+            ValueError: the last axis of the indices has the wrong length.
+        """
+        return jnp.stack(self._codes(indices), axis=-2)
+
+    def draw_depth(
+        self, shape: tuple[int, ...], key: jax.Array
+    ) -> Int[Array, "..."] | None:
+        """How many quantizers training applies to each vector of a shape; None: all."""
+        if not self.drawn_depths:
+            return None
+        rows = shape[:1]
+        drawn = jax.random.randint(key, rows, 0, len(self.drawn_depths))
+        depths = jnp.asarray(self.drawn_depths, jnp.int32)[drawn]
+        return jnp.broadcast_to(depths.reshape(rows + (1,) * (len(shape) - len(rows))), shape)
+
+    def quantize_to(
         self,
+        depth: Int[Array, "*shape"] | None,
         z: Float[Array, "*shape d"],
         mask: Bool[Array, "*shape"] | None,
         key: jax.Array | None,
     ) -> Quantized:
-        keys: list[jax.Array | None] = [None] * (self.num_codebooks + 2)
+        """A call, in float32 or wider, that applies so many quantizers; None: all."""
+        keys: list[jax.Array | None] = [None] * (self.num_codebooks + 1)
         if key is not None:
-            keys = list(jax.random.split(key, self.num_codebooks + 2))
-        depth = self._depth(z, keys[-1])
+            keys = list(jax.random.split(key, self.num_codebooks + 1))
+        z = self._bounded(z)
         codes, total, learning = jnp.zeros_like(z), jnp.zeros_like(z), jnp.zeros_like(z)
         outputs = []
         for i, quantizer in enumerate(self._stages()):
             taken = mask
             if depth is not None:
                 taken = depth > i if mask is None else mask & (depth > i)
-            residual = z - sg(codes)
+            residual = self._on_own_scale(i, z - sg(codes))
             quantized = quantizer(residual, taken, key=keys[i])
             outputs.append(quantized)
-            chosen = quantizer.lookup(quantized.indices)
+            chosen = self._code(i, quantized.indices)
             codes += chosen
             if quantizer.learns_from_values:
                 values = quantizer(sg(residual), taken, key=keys[i]).values
@@ -112,29 +153,35 @@ class ResidualVQ(Quantizer):
             else:
                 total += chosen
         return Quantized(
-            values=self.estimator(z, total, keys[-2]) + learning,
+            values=self.estimator(z, total, keys[-1]) + learning,
             indices=jnp.stack([output.indices for output in outputs], axis=-1),
             codebook_loss=sum(output.codebook_loss for output in outputs),
             commitment_loss=sum(output.commitment_loss for output in outputs),
             entropy_loss=sum(output.entropy_loss for output in outputs),
             loss=sum(output.loss for output in outputs),
+            stage_losses=stage_losses(outputs),
         )
 
+    def _quantize(
+        self,
+        z: Float[Array, "*shape d"],
+        mask: Bool[Array, "*shape"] | None,
+        key: jax.Array | None,
+    ) -> Quantized:
+        if key is None:
+            return self.quantize_to(None, z, mask, None)
+        depth_key, stages_key = jax.random.split(key)
+        return self.quantize_to(self.draw_depth(z.shape[:-1], depth_key), z, mask, stages_key)
+
     def _encode(self, z: Float[Array, "*shape d"]) -> Int[Array, "*shape n"]:
-        total, indices = jnp.zeros_like(z), []
-        for quantizer in self._stages():
-            indices.append(quantizer.encode(z - total))
-            total += quantizer.lookup(indices[-1])
+        residual, indices = self._bounded(z), []
+        for i, quantizer in enumerate(self._stages()):
+            indices.append(quantizer.encode(self._on_own_scale(i, residual)))
+            residual = residual - self._code(i, indices[-1])
         return jnp.stack(indices, axis=-1)
 
     def _lookup(self, indices: Int[Array, "*shape m"]) -> Float[Array, "*shape d"]:
-        if not 1 <= indices.shape[-1] <= self.num_codebooks:
-            raise ValueError(
-                f"indices have shape {indices.shape}; their last axis must be 1 to "
-                f"{self.num_codebooks}, the number of codebooks"
-            )
-        stages = self._stages()[: indices.shape[-1]]
-        codes = [stage.lookup(indices[..., i]) for i, stage in enumerate(stages)]
+        codes = self._codes(indices)
         return sum(codes[1:], start=codes[0])
 
     def _update(
@@ -142,24 +189,28 @@ class ResidualVQ(Quantizer):
         z: Float[Array, "*shape d"],
         indices: Int[Array, "*shape n"],
         key: jax.Array | None,
+        axis_name: AxisName | None,
     ) -> None:
         residuals = self._residuals(z, indices)
         if self.shared:
-            self.quantizers[0].update(jnp.stack(residuals, axis=-2), indices, key=key)
+            stacked = jnp.stack(residuals, axis=-2)
+            self.quantizers[0].update(stacked, indices, key=key, axis_name=axis_name)
             return
         for i, (quantizer, residual) in enumerate(zip(self.quantizers, residuals, strict=True)):
             own = None if key is None else jax.random.fold_in(key, i)
-            quantizer.update(residual, indices[..., i], key=own)
+            quantizer.update(residual, indices[..., i], key=own, axis_name=axis_name)
 
     def _initialize(
         self,
         z: Float[Array, "*shape d"],
         mask: Bool[Array, "*shape"] | None,
         key: jax.Array,
+        axis_name: AxisName | None,
     ) -> None:
         residual = z
         for i, quantizer in enumerate(self.quantizers):
-            quantizer.initialize(residual, mask, key=jax.random.fold_in(key, i))
+            own = jax.random.fold_in(key, i)
+            quantizer.initialize(residual, mask, key=own, axis_name=axis_name)
             residual = residual - quantizer.lookup(quantizer.encode(residual))
 
     def _stages(self) -> list[Quantizer]:
@@ -167,25 +218,45 @@ class ResidualVQ(Quantizer):
         quantizers = list(self.quantizers)
         return quantizers * self.num_codebooks if self.shared else quantizers
 
-    def _depth(self, z: Array, key: jax.Array | None) -> Int[Array, "..."] | None:
-        """How many quantizers are applied to each vector [...]; None: all."""
-        if key is None or not self.quantize_dropout:
-            return None
-        rows = z.shape[:1] if z.ndim > 1 else ()
-        drawn = jax.random.randint(key, rows, 1, self.num_codebooks + 1)
-        return jnp.broadcast_to(drawn.reshape(rows + (1,) * (z.ndim - 1 - len(rows))), z.shape[:-1])
+    def _scale(self, i: int, like: Array) -> Array:
+        """s_i, for numbers [..., D]."""
+        remainders = [np.broadcast_to(q.remainder, self.embedding_dim) for q in self._stages()[:i]]
+        scale = np.prod([np.ones(self.embedding_dim), *remainders], axis=0)
+        return jnp.asarray(scale, like.dtype).reshape((1,) * (like.ndim - 1) + (-1,))
+
+    def _on_own_scale(self, i: int, residual: Array) -> Array:
+        """What stage i quantizes."""
+        return residual / self._scale(i, residual) if self.has_grids else residual
+
+    def _bounded(self, z: Array) -> Array:
+        """What the first stage quantizes."""
+        return self.quantizers[0].bound(z) if self.has_grids else z
+
+    def _code(self, i: int, indices: Array) -> Array:
+        """The codes of stage i, on the scale of z."""
+        codes = self._stages()[i].lookup(indices)
+        return codes * self._scale(i, codes) if self.has_grids else codes
+
+    def _codes(self, indices: Array) -> list[Array]:
+        """The codes of the first stages, of as many as there are indices."""
+        if not 1 <= indices.shape[-1] <= self.num_codebooks:
+            raise ValueError(
+                f"indices have shape {indices.shape}; their last axis must be 1 to "
+                f"{self.num_codebooks}, the number of codebooks"
+            )
+        return [self._code(i, indices[..., i]) for i in range(indices.shape[-1])]
 
     def _residuals(self, z: Array, indices: Array) -> list[Array]:
-        """What each quantizer was given."""
+        """What is left for each quantizer, where there are no grids, which learn nothing."""
         codes, residuals = jnp.zeros_like(z), []
-        for i, quantizer in enumerate(self._stages()):
+        for i in range(self.num_codebooks):
             residuals.append(z - codes)
-            codes += quantizer.lookup(indices[..., i])
+            codes += self._code(i, indices[..., i])
         return residuals
 
 
 def check_composable(quantizers: Sequence[Quantizer]) -> None:
-    """Raises ValueError for no quantizers, one twice, or different numbers of codes."""
+    """Raises ValueError for no quantizers, or one twice."""
     if not quantizers:
         raise ValueError("quantizers is empty; there must be at least one")
     if len(set(map(id, quantizers))) < len(quantizers):
@@ -193,6 +264,45 @@ def check_composable(quantizers: Sequence[Quantizer]) -> None:
             "a quantizer is given more than once; make one for each codebook, or let a ResidualVQ "
             "share a single one with num_quantizers"
         )
-    sizes = [quantizer.num_embeddings for quantizer in quantizers]
-    if len(set(sizes)) > 1:
-        raise ValueError(f"the quantizers' num_embeddings are {sizes}; they must be the same")
+
+
+def _check_stages(quantizers: Sequence[Quantizer]) -> None:
+    """Raises ValueError where the quantizers cannot be the stages of one `ResidualVQ`."""
+    if any(quantizer.num_codebooks is not None for quantizer in quantizers):
+        raise ValueError("a quantizer has several codebooks; each must have one")
+    names = [type(quantizer).__name__ for quantizer in quantizers]
+    for name, quantizer in zip(names, quantizers, strict=True):
+        if not quantizer.follows_scale:
+            raise ValueError(
+                f"a quantizer is a {name}, whose codes all have length 1: it cannot follow the "
+                "residual, which becomes smaller from stage to stage"
+            )
+        own = getattr(quantizer, "estimator", straight_through)
+        if own in DETERMINISTIC and own is not straight_through:
+            raise ValueError(
+                f"a quantizer's estimator is {own.__name__}, which would have no effect; "
+                "give it to the ResidualVQ"
+            )
+    if any(isinstance(q, GridQuantizer) for q in quantizers) and len(set(names)) > 1:
+        raise ValueError(
+            f"the quantizers are {', '.join(names)}; where one is a grid, all must be of its class"
+        )
+
+
+def _drawn_depths(
+    quantize_dropout: bool, least_depth: int, depth_multiple: int, num_codebooks: int
+) -> tuple[int, ...]:
+    for name, number in (("least_depth", least_depth), ("depth_multiple", depth_multiple)):
+        check_integer(name, number)
+        if number > num_codebooks or (number != 1 and not quantize_dropout):
+            allowed = f"1 to {num_codebooks}" if quantize_dropout else "1 without quantize_dropout"
+            raise ValueError(f"{name} is {number}; it must be {allowed}")
+    if num_codebooks % depth_multiple:
+        raise ValueError(
+            f"depth_multiple is {depth_multiple}; it must divide {num_codebooks}, the number of "
+            "codebooks"
+        )
+    if not quantize_dropout:
+        return ()
+    multiples = range(depth_multiple, num_codebooks + 1, depth_multiple)
+    return tuple(depth for depth in multiples if depth >= least_depth)

@@ -2,28 +2,41 @@
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float, Int
+from jaxtyping import Array, Bool, Float, Int, Num
 
-from vqvae_jax.quantizers.core import lookup
-
-_DECAY = 0.99
+from vqvae_jax.quantizers.core import AxisName, gathered, lookup
 
 
-def updated_usage(usage: Float[Array, " k"], counts: Int[Array, " k"]) -> Float[Array, " k"]:
+def updated_usage(
+    usage: Float[Array, " k"], updates: Int[Array, ""], counts: Int[Array, " k"], decay: float
+) -> Float[Array, " k"]:
     """The moving average of each code's uses, in units of its fair share.
 
-        usage = 0.99 usage + 0.01 K n_k / N
+        usage' = d usage + (1 - d) K n_k / N,    d = min(decay, (1 + t) / (20 + t))
+
+    At the start of training vectors move fast, and what they used long ago says little: the average
+    looks back about a twentieth of the updates so far, until that is 1 / (1 - decay).
 
     Args:
         usage: before the step; 1 for a code that is new.
+        updates: t, how many there were before.
         counts: n_k, uses of each code in the step; N is their sum. Where it is 0 nothing changes.
+        decay: in [0, 1).
 
     Returns:
         float [K], at least 0.
     """
-    total = jnp.sum(counts)
-    share = counts.astype(usage.dtype) * len(counts) / jnp.maximum(total, 1).astype(usage.dtype)
-    return jnp.where(total > 0, _DECAY * usage + (1 - _DECAY) * share, usage)
+    t = updates.astype(usage.dtype)
+    kept = jnp.minimum(decay, (1 + t) / (20 + t))
+    share = shares(counts).astype(usage.dtype)
+    return jnp.where(jnp.sum(counts) > 0, kept * usage + (1 - kept) * share, usage)
+
+
+def shares(counts: Num[Array, " k"]) -> Float[Array, " k"]:
+    """Uses of each code in units of its fair share: K n_k / N; 0 where nothing was counted."""
+    numbers = counts.astype(jnp.float32)
+    total = jnp.sum(numbers)
+    return numbers * len(counts) / jnp.where(total > 0, total, 1)
 
 
 def draw_replacements(
@@ -32,6 +45,7 @@ def draw_replacements(
     z: Float[Array, "*shape d"],
     indices: Int[Array, "*shape"],
     codebook: Float[Array, "k d"],
+    axis_name: AxisName | None = None,
 ) -> tuple[Bool[Array, " k"], Float[Array, "k d"]]:
     """Draws a vector of the batch for each dead code, no vector twice.
 
@@ -44,15 +58,17 @@ def draw_replacements(
         z: the batch's vectors [..., D].
         indices: their codes [...]; those with -1 are not drawn.
         codebook: [K, D].
+        axis_name: the mapped axis over whose devices z and indices are split, or None.
 
     Returns:
         Which codes are replaced, all the dead ones if there are vectors enough, and [K, D] whose
         rows at those are the vectors.
     """
-    vectors, chosen = z.reshape(-1, z.shape[-1]), indices.reshape(-1)
-    count = min(len(dead), len(vectors))
 
     def draw() -> tuple[Array, Array]:
+        vectors = gathered(z.reshape(-1, z.shape[-1]), axis_name)
+        chosen = gathered(indices.reshape(-1), axis_name)
+        count = min(len(dead), len(vectors))
         squares = jnp.sum((vectors - lookup(codebook, chosen)) ** 2, axis=1)
         weights = jnp.where(chosen >= 0, jnp.log(squares), -jnp.inf)
         # The largest of log-weights plus Gumbel noise are a draw without replacement.
@@ -62,6 +78,6 @@ def draw_replacements(
         return replaced, vectors[drawn[jnp.clip(rank, 0, count - 1)]]
 
     def skip() -> tuple[Array, Array]:
-        return dead, jnp.zeros(codebook.shape, vectors.dtype)
+        return dead, jnp.zeros(codebook.shape, z.dtype)
 
     return jax.lax.cond(jnp.any(dead), draw, skip)

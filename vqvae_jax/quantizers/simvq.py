@@ -3,10 +3,11 @@
 import jax
 import jax.numpy as jnp
 from flax import nnx
-from jaxtyping import Array, Float
+from jaxtyping import Array, Bool, Float
 
 from vqvae_jax.quantizers.base import QuantizerState
 from vqvae_jax.quantizers.estimators import Estimator, straight_through
+from vqvae_jax.quantizers.initialization import overwrite
 from vqvae_jax.quantizers.vector import VectorQuantizer
 
 
@@ -55,6 +56,12 @@ class SimVQ(VectorQuantizer):
                 rngs.params(), (embedding_dim, embedding_dim), minval=-bound, maxval=bound
             )
         )
+
+    def _start_from(
+        self, codes: Float[Array, "k d"], counts: Float[Array, " k"], due: Bool[Array, ""]
+    ) -> None:
+        super()._start_from(codes, counts, due)
+        overwrite(self.projection, jnp.eye(self.embedding_dim), due)
 
     @property
     def codebook(self) -> Float[Array, "k d"]:

@@ -4,8 +4,9 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import nnx
-from jaxtyping import Array, Bool, Float, Int
+from jaxtyping import Array, ArrayLike, Bool, Float, Int, Num
 
 from vqvae_jax.quantizers.base import (
     Quantizer,
@@ -13,16 +14,21 @@ from vqvae_jax.quantizers.base import (
     check_above_zero,
     check_at_least_zero,
     check_integer,
+    check_share,
 )
 from vqvae_jax.quantizers.core import (
+    AxisName,
     Quantized,
+    gathered,
     lookup,
     mean_over_tokens,
+    summed,
     unit,
 )
 from vqvae_jax.quantizers.estimators import DETERMINISTIC, Estimator, straight_through
+from vqvae_jax.quantizers.initialization import overwrite, warn_unless_initialized
 from vqvae_jax.quantizers.kmeans import kmeans
-from vqvae_jax.quantizers.revival import draw_replacements, updated_usage
+from vqvae_jax.quantizers.revival import draw_replacements, shares, updated_usage
 from vqvae_jax.quantizers.search import nearest_code, sample_code
 
 
@@ -43,9 +49,14 @@ class VectorQuantizer(Quantizer):
             themselves (`diveq`, `nsvq`).
         estimator: what carries the decoder's gradient past the argmin.
         revival_threshold: in [0, 1). A code used less than this share of its fair share (1 / K of
-            the tokens, averaged over about 100 updates) is replaced by a vector of the batch, drawn
-            with probability proportional to its squared distance from its code. 0: never.
-        kmeans_init: whether `initialize` sets the codes to k-means centres of the data.
+            the tokens, averaged over the last 1 / (1 - usage_decay) updates, or over all while they
+            are fewer) is replaced by a vector of the batch, drawn with probability proportional to
+            its squared distance from its code. 0: never.
+        revival_tokens: finite and at least 0. The same threshold in tokens per update: a code is
+            replaced that falls below either. 0: only the share counts.
+        usage_decay: of that average, in [0, 1).
+        kmeans_init: whether `initialize` sets the codes to k-means centres of the data. An `update`
+            before that warns.
         rngs: `params` draws the codebook from N(0, 1).
 
     Raises:
@@ -61,6 +72,8 @@ class VectorQuantizer(Quantizer):
         codebook_cost: float = 1.0,
         estimator: Estimator = straight_through,
         revival_threshold: float = 0.0,
+        revival_tokens: float = 0.0,
+        usage_decay: float = 0.99,
         kmeans_init: bool = False,
         rngs: nnx.Rngs,
     ):
@@ -68,10 +81,9 @@ class VectorQuantizer(Quantizer):
         check_integer("num_embeddings", num_embeddings)
         check_at_least_zero("commitment_cost", commitment_cost)
         check_at_least_zero("codebook_cost", codebook_cost)
-        if not 0 <= revival_threshold < 1:
-            raise ValueError(
-                f"revival_threshold is {revival_threshold}; it must be at least 0 and below 1"
-            )
+        check_share("revival_threshold", revival_threshold)
+        check_at_least_zero("revival_tokens", revival_tokens)
+        check_share("usage_decay", usage_decay)
         self.embedding_dim = embedding_dim
         self.num_embeddings = num_embeddings
         self.commitment_cost = commitment_cost
@@ -80,12 +92,16 @@ class VectorQuantizer(Quantizer):
         self.per_token = estimator in DETERMINISTIC
         self.learns_from_values = estimator not in DETERMINISTIC  # which move the codes
         self.revival_threshold = revival_threshold
-        self.has_updates = revival_threshold > 0
+        self.revival_tokens = revival_tokens
+        self.usage_decay = usage_decay
+        self.revives = revival_threshold > 0 or revival_tokens > 0
+        self.has_updates = self.revives
         self.embeddings: nnx.Variable = nnx.Param(
             jax.random.normal(rngs.params(), (num_embeddings, embedding_dim))
         )
-        if revival_threshold > 0:
+        if self.revives:
             self.usage = QuantizerState(jnp.ones(num_embeddings))
+            self.usage_updates = QuantizerState(jnp.zeros((), jnp.int32))
         self.has_initialization = kmeans_init
         if kmeans_init:
             self.initialized = QuantizerState(jnp.zeros((), jnp.bool_))
@@ -94,6 +110,38 @@ class VectorQuantizer(Quantizer):
     def codebook(self) -> Float[Array, "k d"]:
         """The codes [K, D]."""
         return self.embeddings[...]
+
+    def set_codebook(
+        self,
+        codes: Float[ArrayLike, "k d"],
+        counts: Num[ArrayLike, " k"] | None = None,
+    ) -> None:
+        """Starts from given codes, in place of random ones or those of `initialize`.
+
+        What is averaged beside the codes starts with them: one update of a moving average moves a
+        code by 1 - decay of the way to what chose it, and revival knows how much each is used.
+
+        Args:
+            codes: [K, D], finite.
+            counts: how often each was used [K], at least 0, not all 0; only their proportions
+                matter. None: all alike.
+
+        Raises:
+            ValueError: an argument has the wrong shape, or is out of its range.
+        """
+        expected = (self.num_embeddings, self.embedding_dim)
+        codes = np.asarray(codes, np.float32)
+        if codes.shape != expected or not np.all(np.isfinite(codes)):
+            raise ValueError(f"codes have shape {codes.shape}; they must be finite, {expected}")
+        counts = np.ones(len(codes)) if counts is None else np.asarray(counts)
+        if counts.shape != expected[:1] or not np.all(counts >= 0) or not 0 < counts.sum() < np.inf:
+            raise ValueError(
+                f"counts have shape {counts.shape}; they must be {expected[:1]}, finite, "
+                "at least 0, and not all 0"
+            )
+        self._start_from(jnp.asarray(codes), jnp.asarray(counts, jnp.float32), jnp.asarray(True))
+        if self.revives:  # codes that are trained already are not in a hurry
+            self.usage_updates[...] = jnp.asarray(10**6, jnp.int32)
 
     def _quantize(
         self,
@@ -130,30 +178,48 @@ class VectorQuantizer(Quantizer):
         z: Float[Array, "*shape d"],
         indices: Int[Array, "*shape"],
         key: jax.Array | None,
+        axis_name: AxisName | None,
     ) -> None:
-        if self.revival_threshold > 0 and key is None:
-            raise ValueError("key is None; with a revival_threshold, update needs one")
+        if self.revives and key is None:
+            raise ValueError("key is None; with revival, update needs one")
+        if self.has_initialization:
+            warn_unless_initialized(self.initialized[...])
         z = self._compared(z)
-        self._learn(z, indices)
-        if key is not None and self.revival_threshold > 0:
-            self._revive(z, indices, key)
+        counts = summed(self.code_counts(indices), axis_name)
+        self._learn(z, indices, counts, axis_name)
+        if key is not None and self.revives:
+            self._revive(z, indices, counts, key, axis_name)
 
     def _initialize(
         self,
         z: Float[Array, "*shape d"],
         mask: Bool[Array, "*shape"] | None,
         key: jax.Array,
+        axis_name: AxisName | None,
     ) -> None:
         vectors = self._compared(z).reshape(-1, self.embedding_dim)
         counted = jnp.ones(len(vectors), jnp.bool_) if mask is None else mask.reshape(-1)
-        before = self.embeddings[...]
+        vectors, counted = gathered(vectors, axis_name), gathered(counted, axis_name)
         due = ~self.initialized[...] & jnp.any(counted)
-        self.embeddings[...] = jax.lax.cond(
+        codes, counts = jax.lax.cond(
             due,
-            lambda: kmeans(key, vectors, counted, self.num_embeddings).astype(before.dtype),
-            lambda: before,
+            lambda: kmeans(key, vectors, counted, self.num_embeddings),
+            lambda: (
+                jnp.zeros_like(vectors, shape=(self.num_embeddings, self.embedding_dim)),
+                jnp.zeros_like(counted, jnp.int32, shape=(self.num_embeddings,)),
+            ),
         )
-        self.initialized[...] = self.initialized[...] | due
+        self._start_from(codes, counts.astype(jnp.float32), due)
+
+    def _start_from(
+        self, codes: Float[Array, "k d"], counts: Float[Array, " k"], due: Bool[Array, ""]
+    ) -> None:
+        """Sets the codes, and all that is averaged, as if from one update with these counts."""
+        overwrite(self.embeddings, codes, due)
+        if self.revives:
+            overwrite(self.usage, shares(counts), due)
+        if hasattr(self, "initialized"):
+            self.initialized[...] = self.initialized[...] | due
 
     def _compared(self, z: Float[Array, "*shape d"]) -> Float[Array, "*shape d"]:
         """What is compared with the codes: z itself."""
@@ -165,17 +231,33 @@ class VectorQuantizer(Quantizer):
         """The chosen codes: the nearest."""
         return nearest_code(z, codebook)
 
-    def _learn(self, z: Float[Array, "*shape d"], indices: Int[Array, "*shape"]) -> None:
+    def _learn(
+        self,
+        z: Float[Array, "*shape d"],
+        indices: Int[Array, "*shape"],
+        counts: Int[Array, " k"],
+        axis_name: AxisName | None,
+    ) -> None:
         """The part of the update that comes before the revival: none."""
 
     def _revive(
-        self, z: Float[Array, "*shape d"], indices: Int[Array, "*shape"], key: jax.Array
+        self,
+        z: Float[Array, "*shape d"],
+        indices: Int[Array, "*shape"],
+        counts: Int[Array, " k"],
+        key: jax.Array,
+        axis_name: AxisName | None,
     ) -> None:
-        usage = updated_usage(self.usage[...], self.code_counts(indices))
-        codebook = self.embeddings[...]
-        replaced, vectors = draw_replacements(
-            key, usage < self.revival_threshold, z, indices, self.codebook
+        usage = updated_usage(
+            self.usage[...], self.usage_updates[...], counts, self.usage_decay
         )
+        self.usage_updates[...] += (jnp.sum(counts) > 0).astype(jnp.int32)
+        codebook = self.embeddings[...]
+        dead = usage < self.revival_threshold
+        if self.revival_tokens > 0:
+            fair_share = jnp.sum(counts).astype(usage.dtype) / self.num_embeddings
+            dead |= usage * fair_share < self.revival_tokens
+        replaced, vectors = draw_replacements(key, dead, z, indices, self.codebook, axis_name)
         self.embeddings[...] = jnp.where(
             replaced[:, None], vectors.astype(codebook.dtype), codebook
         )
@@ -194,6 +276,8 @@ class CosineVectorQuantizer(VectorQuantizer):
     Losses and values as in `VectorQuantizer`, of the normalised vectors; so are the arguments. That
     paper also searches in few dimensions: ProjectedQuantizer(CosineVectorQuantizer(32, ...), 768).
     """
+
+    follows_scale = False
 
     @property
     def codebook(self) -> Float[Array, "k d"]:

@@ -95,4 +95,5 @@ class VQVAETask(Task):
 
     def update(self, model: VQVAE, seen: Seen, key: jax.Array) -> None:
         """See `Task.update`."""
+        model.quantizer.skip_initialization()  # the loop saw to it
         model.quantizer.update(*seen, key=key)

@@ -1,0 +1,36 @@
+"""Initial codes that come from data: set once, and asked for where they are missing."""
+
+import warnings
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+from jaxtyping import Array, Bool
+
+
+def overwrite(variable: nnx.Variable, value: Array, due: Bool[Array, ""]) -> None:
+    """Sets a variable to a value, in the variable's type, if that is due."""
+    before = variable[...]
+    variable[...] = jnp.where(due, value.astype(before.dtype), before)
+
+
+def warn_unless_initialized(initialized: Bool[Array, ""]) -> None:
+    """Warns where a codebook learns that was to be initialized and was not; also when compiled."""
+    if isinstance(initialized, jax.core.Tracer):
+        jax.lax.cond(
+            initialized,
+            lambda flag: None,
+            lambda flag: jax.debug.callback(_warn, flag),
+            initialized,
+        )
+    else:
+        _warn(initialized)
+
+
+def _warn(initialized: Array) -> None:
+    if not initialized:  # vmap makes both branches of a condition run
+        warnings.warn(
+            "a quantizer with kmeans_init=True is updated before it was initialized: call "
+            "initialize(z, key=key) with the first batch, or skip_initialization()",
+            stacklevel=2,
+        )
