@@ -106,9 +106,10 @@ def _search(
 
     def of_one(vector: Float[Array, " d"]) -> Int[Array, ""]:
         products = jnp.matmul(vector, doubled.T, precision=jax.lax.Precision.HIGHEST)
-        # Where XLA:CPU writes the distances, it writes them once only if something of the vector is
-        # added first. |z|^2, which would make them distances, rounds where z is far from all codes.
-        return argmin((0.0 * vector[0] + norms) - products)
+        # Without |z|^2, which would round where z is far from all codes. Where XLA:CPU writes the
+        # distances, it writes them once only if something of the vector is added first.
+        own = norms if len(codes) <= _MAX_FUSED else 0.0 * vector[0] + norms
+        return argmin(own - products)
 
     return _map(of_one, vectors, at_a_time)
 
