@@ -86,6 +86,9 @@ QUANTIZERS = {
         [*several(EMAVectorQuantizer, 1, dim=1), *several(VectorQuantizer, 1, dim=3)]
     ),
     "random_projection": of(RandomProjectionQuantizer),
+    "random_projections": of(
+        RandomProjectionQuantizer, codebook_dim=2, num_codebooks=2, normalize=True
+    ),
 }
 # Whose training values are others by definition: noise, soft or drawn codes, dropped quantizers.
 RANDOM = {
