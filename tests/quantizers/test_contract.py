@@ -31,6 +31,7 @@ from vqvae_jax import (
     ResidualVQ,
     SampledVectorQuantizer,
     SimVQ,
+    SymmetricFSQ,
     VectorQuantizer,
     diveq,
     nsvq,
@@ -63,6 +64,7 @@ QUANTIZERS = {
     "orthogonal": of(OrthogonalVectorQuantizer),
     "simvq": of(SimVQ),
     "fsq": lambda: FSQ((5, 4, 3, 2)),
+    "symmetric_fsq": lambda: SymmetricFSQ((5, 4, 3, 2)),
     "lfq": lambda: LFQ(DIM),
     "bsq": lambda: BSQ(DIM),
     "gumbel": of(GumbelQuantizer),
@@ -84,6 +86,9 @@ QUANTIZERS = {
         [*several(EMAVectorQuantizer, 1, dim=1), *several(VectorQuantizer, 1, dim=3)]
     ),
     "random_projection": of(RandomProjectionQuantizer),
+    "random_projections": of(
+        RandomProjectionQuantizer, codebook_dim=2, num_codebooks=2, normalize=True
+    ),
 }
 # Whose training values are others by definition: noise, soft or drawn codes, dropped quantizers.
 RANDOM = {

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from tests.quantizers.compiled import run
-from vqvae_jax.quantizers import FSQ
+from vqvae_jax.quantizers import FSQ, SymmetricFSQ, clamp
 
 LEVELS = [[2], [3], [8, 5, 5, 5], [8, 8, 8, 6, 5]]
 
@@ -15,17 +15,22 @@ def halves(levels):
     return (np.array(levels) - 1) * 1.001 / 2, np.where(np.array(levels) % 2 == 0, 0.5, 0.0)
 
 
-def bounded(z, levels):
-    """The f of the paper, float64."""
+def shift(levels):
     half, offset = halves(levels)
-    return half * np.tanh(np.asarray(z, np.float64) + np.arctanh(offset / half)) - offset
+    return np.where(np.array(levels) == 2, 0, np.arctanh(offset / half))
+
+
+def bounded(z, levels):
+    """The f of the paper, float64, but without the shift for 2 levels."""
+    half, offset = halves(levels)
+    return half * np.tanh(np.asarray(z, np.float64) + shift(levels)) - offset
 
 
 def unbounded(digits, levels):
     """The z of which f makes the digits; what f cannot reach is moved within its reach."""
     half, offset = halves(levels)
     ratio = np.clip((digits + offset) / half, -1 + 1e-6, 1 - 1e-6)
-    return np.arctanh(ratio) - np.arctanh(offset / half)
+    return np.arctanh(ratio) - shift(levels)
 
 
 def grid(levels, count=401):
@@ -67,10 +72,61 @@ def test_many_levels_stay_in_range(levels):
 
 
 def test_zero_stays_zero_before_the_rounding():
-    for level in range(2, 17):
+    for level in range(3, 17):
         assert abs(bounded(np.zeros(1), [level])[0]) < 1e-12
         np.testing.assert_allclose(FSQ([level])._bounded(jnp.zeros((1, 1))), [[0.0]], atol=1e-5)
         np.testing.assert_array_equal(FSQ([level])(jnp.zeros((1, 1))).values, [[0.0]])
+
+
+@pytest.mark.parametrize(
+    "make", [FSQ, SymmetricFSQ, lambda levels: SymmetricFSQ(levels, bound=clamp)]
+)
+def test_two_levels_split_a_centred_input_in_half(make):
+    z = np.random.RandomState(0).randn(10_000, 2).astype(np.float32)
+    counts = np.bincount(make([2, 2]).encode(jnp.asarray(z)), minlength=4)
+    np.testing.assert_allclose(counts, 2500, atol=4 * (10_000 * 3 / 16) ** 0.5)  # 4 deviations
+    np.testing.assert_array_equal(make([2, 2]).encode(jnp.asarray(z)), (z > 0) @ [1, 2])
+
+
+@pytest.mark.parametrize("bound", [jnp.tanh, clamp])
+@pytest.mark.parametrize("levels", [[2], [3], [4, 3], [5, 2, 3, 4], [8, 6, 5]])
+def test_symmetric_codes_are_the_closed_form(levels, bound):
+    quantizer = SymmetricFSQ(levels, bound=bound)
+    z = 1.5 * np.random.RandomState(0).randn(3000, len(levels)).astype(np.float32)
+    wide = np.asarray(z, np.float64)
+    wide = np.tanh(wide) if bound is jnp.tanh else np.clip(wide, -1, 1)
+    scaled = (np.array(levels) - 1) * (wide + 1) / 2 + 0.5
+    kept = np.all(np.abs(scaled - np.round(scaled)) > 1e-4, axis=1)
+    assert kept.sum() > 2000
+    digits = np.floor(np.minimum(scaled, np.array(levels) - 0.5))
+    quantized = run(quantizer, z)
+    codes = 2 * digits / (np.array(levels) - 1) - 1
+    np.testing.assert_allclose(quantized.values[kept], codes[kept], atol=1e-6)
+    places = np.cumprod([1, *levels[:-1]])
+    np.testing.assert_array_equal(quantized.indices[kept], (digits @ places)[kept])
+    # And of -z the same with the other sign.
+    np.testing.assert_array_equal(run(quantizer, -z).values[kept], -quantized.values[kept])
+
+
+@pytest.mark.parametrize("levels", [[2], [3], [4, 3], [5, 2, 3, 4], [64]])
+def test_every_symmetric_index_comes_back(levels):
+    quantizer = SymmetricFSQ(levels, bound=clamp)
+    indices = jnp.arange(quantizer.num_embeddings)
+    codes = quantizer.lookup(indices)
+    np.testing.assert_array_equal(quantizer.encode(codes), indices)
+    np.testing.assert_array_equal(codes, -codes[::-1])
+    np.testing.assert_allclose([codes.min(), codes.max()], [-1, 1], rtol=1e-6)
+    first = np.asarray(codes)[: levels[0], 0]
+    np.testing.assert_allclose(np.diff(first), 2 / (levels[0] - 1), rtol=1e-5)
+
+
+@pytest.mark.parametrize("bound", [jnp.tanh, clamp])
+def test_gradient_of_symmetric_codes_is_that_of_the_bound(bound):
+    z = jnp.asarray(1.5 * np.random.RandomState(0).randn(7, 2), jnp.float32)
+    gradient = jax.jit(jax.grad(lambda z: jnp.sum(SymmetricFSQ([4, 5], bound=bound)(z).values)))(z)
+    wide = np.asarray(z, np.float64)
+    expected = 1 - np.tanh(wide) ** 2 if bound is jnp.tanh else np.abs(wide) < 1
+    np.testing.assert_allclose(gradient, expected, rtol=1e-4, atol=1e-6)
 
 
 def test_first_level_is_the_fastest():

@@ -68,6 +68,14 @@ def test_gradient_of_the_entropies_is_that_of_the_full_matrix(monkeypatch, limit
         assert np.any(np.abs(expected) > 1e-2)
 
 
+def test_entropies_far_from_the_origin():
+    random = np.random.RandomState(0)
+    z, codebook = ((1000 + random.randn(n, 16)).astype(np.float32) for n in (50, 32))
+    found = regularized.codebook_entropies(jnp.asarray(z), jnp.asarray(codebook), 1.0)
+    expected = full(z, codebook, 1.0, np.full(50, 1 / 50))
+    np.testing.assert_allclose(found, expected, rtol=1e-5)
+
+
 def test_entropies_at_their_bounds():
     z = jnp.array([[0.0], [100.0], [200.0]])
     found = regularized.codebook_entropies(z, z, 1.0)  # each vector sure, all codes used

@@ -57,6 +57,39 @@ def test_search_is_the_argmin_of_the_whole_matrix(codes):
         np.testing.assert_array_equal(found, distances.argmin(1))
 
 
+def exact(z, codebook):
+    """The nearest codes of float32 arrays, in float64."""
+    wide = np.asarray(z, np.float64)[:, None] - np.asarray(codebook, np.float64)
+    return np.sum(wide**2, axis=-1).argmin(1)
+
+
+@pytest.mark.parametrize(("origin", "spread"), [(100, 0.1), (1000, 1), (-3e5, 300)])
+@pytest.mark.parametrize(("codes", "dim"), [(128, 16), (128, 1), (9000, 16)])
+def test_search_far_from_the_origin(codes, dim, origin, spread):
+    random = np.random.RandomState(0)
+    z, codebook = (
+        (origin + spread * random.randn(n, dim)).astype(np.float32) for n in (500, codes)
+    )
+    np.testing.assert_array_equal(search.nearest_code(z, codebook), exact(z, codebook))
+
+
+@pytest.mark.parametrize("far", [1e4, 1e6, 1e30])
+@pytest.mark.parametrize("codes", [5, 128, 9000])
+def test_codes_far_away_disturb_no_others(codes, far):
+    random = np.random.RandomState(0)
+    z, codebook = (random.randn(n, 16).astype(np.float32) for n in (500, codes))
+    codebook[1::3] = far
+    np.testing.assert_array_equal(search.nearest_code(z, codebook), exact(z, codebook))
+
+
+@pytest.mark.parametrize("codes", [128, 9000])
+def test_vectors_far_from_all_codes(codes):
+    random = np.random.RandomState(0)
+    codebook = (0.001 * random.randn(codes, 16)).astype(np.float32)
+    z = (10 * random.randn(500, 16)).astype(np.float32)
+    np.testing.assert_array_equal(search.nearest_code(z, codebook), exact(z, codebook))
+
+
 @pytest.mark.parametrize("codes", [3, 9000])
 def test_vectors_that_are_no_numbers_disturb_no_others(codes):
     random = np.random.RandomState(0)
@@ -74,7 +107,8 @@ def test_vectors_that_are_no_numbers_disturb_no_others(codes):
 def test_code_that_is_no_number_is_what_all_vectors_get(codes, bad):
     random = np.random.RandomState(0)
     codebook = random.randn(codes, 2).astype(np.float32)
-    codebook[2, 1] = bad
+    codebook[2:, 1] = bad
+    codebook[0] = 2e38  # finite
     found = search.nearest_code(jnp.asarray(random.randn(5, 2), jnp.float32), jnp.asarray(codebook))
     np.testing.assert_array_equal(found, np.full(5, 2))
 
@@ -86,6 +120,14 @@ def test_drawn_codes_follow_the_distances():
     p = np.exp(-(np.array([0.4, 0.6, 2.6]) ** 2) / 0.7)
     frequencies = np.bincount(drawn, minlength=3) / len(drawn)
     np.testing.assert_allclose(frequencies, p / p.sum(), atol=0.015)  # four standard deviations
+
+
+def test_draws_do_not_depend_on_where_the_origin_is():
+    random = np.random.RandomState(0)
+    z, codebook = (jnp.asarray(random.randint(-32, 32, (n, 4)) / 8, jnp.float32) for n in (500, 32))
+    drawn = search.sample_code(z, codebook, 0.7, jax.random.key(0))
+    far = search.sample_code(z + 4096, codebook + 4096, 0.7, jax.random.key(0))  # both exact
+    np.testing.assert_array_equal(far, drawn)
 
 
 @pytest.mark.parametrize(("codes", "mib"), [(8_192, 16), (20_000, 64)])

@@ -21,7 +21,7 @@ from vqvae_jax.quantizers.estimators import (
     rotation_trick,
     straight_through,
 )
-from vqvae_jax.quantizers.fsq import FSQ
+from vqvae_jax.quantizers.fsq import FSQ, SymmetricFSQ, clamp
 from vqvae_jax.quantizers.gumbel import GumbelQuantizer
 from vqvae_jax.quantizers.product import GroupedResidualVQ, ProductQuantizer
 from vqvae_jax.quantizers.projected import ProjectedQuantizer
@@ -59,7 +59,9 @@ __all__ = [
     "ResidualVQ",
     "SampledVectorQuantizer",
     "SimVQ",
+    "SymmetricFSQ",
     "VectorQuantizer",
+    "clamp",
     "code_counts",
     "diveq",
     "lookup",

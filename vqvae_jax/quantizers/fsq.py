@@ -1,7 +1,7 @@
 """Finite scalar quantization: every number rounded to one of a few levels."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import jax
 import jax.numpy as jnp
@@ -26,8 +26,9 @@ class FSQ(Quantizer):
     gradient passes through f. No codebook, no loss. The codes are numbers in [-1, 1]; the index is
     in mixed radix, the first level fastest.
 
-    Two levels are far from symmetric: the codes are -1 and 0, and the border between them is at
-    z = -3.8. For binary codes `BSQ` and `LFQ` are the better choice.
+    With 2 levels, s is 0 (the formula's would move the border between both to z = -3.8), so that
+    they split a centred input in half. With even levels the codes are not symmetric, 2 levels being
+    -1 and 0; those of `SymmetricFSQ` are.
 
     Args:
         levels: L of each number, each from 2 to 2^24, at most 2^30 codes in all; D is their count
@@ -60,7 +61,7 @@ class FSQ(Quantizer):
         digits = self._rounded(jax.lax.stop_gradient(bounded))
         zero = jnp.zeros(())
         return Quantized(
-            values=straight_through(bounded, digits) * self._row(self._steps(), z),
+            values=self._codes(straight_through(bounded, digits)),
             indices=self._index(digits),
             codebook_loss=zero,
             commitment_loss=zero,
@@ -77,19 +78,22 @@ class FSQ(Quantizer):
         shape = (1,) * indices.ndim + (-1,)
         rest = indices[..., None] // jnp.asarray(places, jnp.int32).reshape(shape)
         digits = rest % jnp.asarray(self.levels, jnp.int32).reshape(shape)
-        steps = jnp.asarray(self._steps(), jnp.float32).reshape(shape)
-        codes = (digits - jnp.asarray(half, jnp.int32).reshape(shape)).astype(jnp.float32) * steps
-        return computed_codes(codes, indices, self.num_embeddings)
+        digits = (digits - jnp.asarray(half, jnp.int32).reshape(shape)).astype(jnp.float32)
+        return computed_codes(self._codes(digits), indices, self.num_embeddings)
 
-    def _steps(self) -> np.ndarray:
-        """Between neighbouring levels: multiplied by, since XLA may divide in another way."""
-        return 1 / (np.array(self.levels) // 2)
+    def _codes(self, digits: Float[Array, "*shape d"]) -> Float[Array, "*shape d"]:
+        """Digits from -floor(L / 2) on, multiplied, since XLA may divide in another way."""
+        return digits * self._row(1 / (np.array(self.levels) // 2), digits)
 
     def _bounded(self, z: Float[Array, "*shape d"]) -> Float[Array, "*shape d"]:
         half = (np.array(self.levels) - 1) * (1 + _EPSILON) / 2
-        offset = np.where(np.array(self.levels) % 2 == 0, 0.5, 0.0)
-        shift = np.arctanh(offset / half)
+        offset = self._offset()
+        shift = np.where(np.array(self.levels) == 2, 0.0, np.arctanh(offset / half))
         return jnp.tanh(z + self._row(shift, z)) * self._row(half, z) - self._row(offset, z)
+
+    def _offset(self) -> np.ndarray:
+        """From an integer to the middle of the levels."""
+        return np.where(np.array(self.levels) % 2 == 0, 0.5, 0.0)
 
     def _rounded(self, bounded: Float[Array, "*shape d"]) -> Float[Array, "*shape d"]:
         """To the nearest level: with many levels, eps reaches past the last one."""
@@ -109,3 +113,41 @@ class FSQ(Quantizer):
         """One number for each of D, shaped to go with [..., D], in float32 or wider."""
         dtype = jnp.promote_types(like.dtype, jnp.float32)
         return jnp.asarray(numbers, dtype).reshape((1,) * (like.ndim - 1) + (-1,))
+
+
+def clamp(z: Float[Array, "*shape d"]) -> Float[Array, "*shape d"]:
+    """Z within [-1, 1]; no gradient passes where it is outside."""
+    return jnp.clip(z, -1, 1)
+
+
+class SymmetricFSQ(FSQ):
+    """FSQ with codes symmetric about 0, for even levels too (Parker et al. 2024, arXiv:2411.19842).
+
+        index = floor((L - 1) (tanh(z) + 1) / 2 + 1/2),    code = 2 index / (L - 1) - 1
+
+    The codes lie equally spaced from -1 to 1, and half of a centred input is on either side of 0.
+
+    Args:
+        levels: as of `FSQ`.
+        bound: takes every number to [-1, 1], in place of tanh: `clamp`, or another odd function.
+
+    Raises:
+        ValueError: a level out of its range.
+    """
+
+    def __init__(
+        self,
+        levels: Sequence[int],
+        *,
+        bound: Callable[[Array], Array] = jnp.tanh,
+    ):
+        super().__init__(levels)
+        self.bound = bound
+
+    def _bounded(self, z: Float[Array, "*shape d"]) -> Float[Array, "*shape d"]:
+        half = (np.array(self.levels) - 1) / 2
+        return self.bound(z) * self._row(half, z) - self._row(self._offset(), z)
+
+    def _codes(self, digits: Float[Array, "*shape d"]) -> Float[Array, "*shape d"]:
+        steps = 2 / (np.array(self.levels) - 1)
+        return (digits + self._row(self._offset(), digits)) * self._row(steps, digits)

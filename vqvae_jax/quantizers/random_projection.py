@@ -18,16 +18,22 @@ class RandomProjectionQuantizer(Quantizer):
 
     A [D, codebook_dim] is drawn as Xavier's initial values are, c_k from N(0, 1); neither ever
     changes. Made for the indices, as labels for masked prediction: the values are the unit codes,
-    no gradient goes to z, and all losses are 0.
+    no gradient goes to z, and all losses are 0. The paper's data have mean 0 and standard deviation
+    1, without which the labels collapse to few codes: normalize them, or let `normalize` do it.
 
     Args:
         embedding_dim: D, numbers in a vector, at least 1.
         num_embeddings: K, codes in the codebook, at least 1.
-        codebook_dim: numbers in a code, at least 1; None for D. The values have this length.
+        codebook_dim: numbers in a code, at least 1; None for D. The values have this length, of
+            several codebooks that of all their codes in a row.
+        num_codebooks: n, at least 1, each with a projection of its own; None for a single one
+            without an axis.
+        normalize: whether each vector is normalized to mean 0 and standard deviation 1 first, as
+            by LayerNorm. (The division by |A z| makes that of the standard deviation.)
         rngs: `params` draws A and the codes.
 
     Raises:
-        ValueError: an argument out of its range.
+        ValueError: an argument out of its range; normalize with a D of 1, which leaves only 0.
     """
 
     follows_scale = False
@@ -38,22 +44,31 @@ class RandomProjectionQuantizer(Quantizer):
         num_embeddings: int,
         codebook_dim: int | None = None,
         *,
+        num_codebooks: int | None = None,
+        normalize: bool = False,
         rngs: nnx.Rngs,
     ):
         codebook_dim = embedding_dim if codebook_dim is None else codebook_dim
         check_integer("embedding_dim", embedding_dim)
         check_integer("num_embeddings", num_embeddings)
         check_integer("codebook_dim", codebook_dim)
+        if num_codebooks is not None:
+            check_integer("num_codebooks", num_codebooks)
+        if normalize and embedding_dim == 1:
+            raise ValueError("embedding_dim is 1; with normalize it must be at least 2")
         self.embedding_dim = embedding_dim
         self.num_embeddings = num_embeddings
+        self.num_codebooks = num_codebooks
+        self.normalize = normalize
+        books = () if num_codebooks is None else (num_codebooks,)
         bound = (6 / (embedding_dim + codebook_dim)) ** 0.5
         self.projection = QuantizerState(
             jax.random.uniform(
-                rngs.params(), (embedding_dim, codebook_dim), minval=-bound, maxval=bound
+                rngs.params(), (*books, embedding_dim, codebook_dim), minval=-bound, maxval=bound
             )
         )
         self.embeddings = QuantizerState(
-            unit(jax.random.normal(rngs.params(), (num_embeddings, codebook_dim)))
+            unit(jax.random.normal(rngs.params(), (*books, num_embeddings, codebook_dim)))
         )
 
     def _quantize(
@@ -73,9 +88,27 @@ class RandomProjectionQuantizer(Quantizer):
             loss=zero,
         )
 
-    def _encode(self, z: Float[Array, "*shape d"]) -> Int[Array, "*shape"]:
-        projected = jnp.matmul(z, self.projection[...], precision=jax.lax.Precision.HIGHEST)
-        return nearest_code(unit(projected), self.embeddings[...])
+    def _encode(self, z: Float[Array, "*shape d"]) -> Int[Array, "..."]:
+        if self.normalize:
+            z = z - jnp.mean(z, axis=-1, keepdims=True)
 
-    def _lookup(self, indices: Int[Array, "*shape"]) -> Float[Array, "*shape c"]:
-        return lookup(self.embeddings[...], indices)
+        def labels(book: tuple[Array, Array]) -> Int[Array, "*shape"]:
+            projection, codes = book
+            projected = jnp.matmul(z, projection, precision=jax.lax.Precision.HIGHEST)
+            return nearest_code(unit(projected), codes)
+
+        books = (self.projection[...], self.embeddings[...])
+        if self.num_codebooks is None:
+            return labels(books)
+        return jnp.moveaxis(jax.lax.map(labels, books), 0, -1)
+
+    def _lookup(self, indices: Int[Array, "..."]) -> Float[Array, "*shape c"]:
+        books = self.embeddings[...]
+        if self.num_codebooks is None:
+            return lookup(books, indices)
+        if indices.ndim == 0 or indices.shape[-1] != self.num_codebooks:
+            raise ValueError(
+                f"indices have shape {indices.shape}; their last axis must be {self.num_codebooks}"
+            )
+        codes = jax.vmap(lookup, in_axes=(0, -1), out_axes=-2)(books, indices)
+        return codes.reshape(*indices.shape[:-1], self.num_codebooks * books.shape[-1])

@@ -10,7 +10,7 @@ from jaxtyping import Array, Bool, Float
 
 from vqvae_jax.quantizers.base import check_above_zero, check_at_least_zero
 from vqvae_jax.quantizers.core import Quantized, unit
-from vqvae_jax.quantizers.search import MAX_NUMBERS
+from vqvae_jax.quantizers.search import MAX_NUMBERS, centred
 from vqvae_jax.quantizers.vector import VectorQuantizer
 
 
@@ -32,7 +32,7 @@ def codebook_entropies(
         E[H(p(k | z))], low where each vector is near to one code; and H(E[p(k | z)]), high where
         the codes are used alike. Both in [0, log K], and 0 where no vector counts.
     """
-    vectors = z.reshape(-1, z.shape[-1])
+    vectors, codebook = centred(z.reshape(-1, z.shape[-1]), codebook)
     dtype = jnp.promote_types(vectors.dtype, codebook.dtype)
     weights = jnp.ones(len(vectors), dtype) if mask is None else mask.reshape(-1).astype(dtype)
     weights = weights / jnp.maximum(jnp.sum(weights), 1)
