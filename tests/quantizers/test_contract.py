@@ -19,6 +19,8 @@ from vqvae_jax import (
     FSQ,
     LFQ,
     CosineVectorQuantizer,
+    EMACosineVectorQuantizer,
+    EMASampledVectorQuantizer,
     EMAVectorQuantizer,
     EntropyVectorQuantizer,
     GroupedResidualVQ,
@@ -37,6 +39,9 @@ from vqvae_jax import (
     nsvq,
     rotation_trick,
 )
+
+# Some tests update what was never initialized.
+pytestmark = pytest.mark.filterwarnings("ignore:a quantizer with kmeans_init")
 
 DIM, CODES = 4, 11
 ALIVE = {"revival_threshold": 0.3, "kmeans_init": True}
@@ -58,6 +63,8 @@ QUANTIZERS = {
     "diveq": of(VectorQuantizer, estimator=diveq, **MOVES_CODES),
     "ema": of(EMAVectorQuantizer),
     "ema_alive": of(EMAVectorQuantizer, **ALIVE),
+    "ema_cosine": of(EMACosineVectorQuantizer, **ALIVE),
+    "ema_sampled": of(EMASampledVectorQuantizer, temperature=0.5),
     "cosine": of(CosineVectorQuantizer, **ALIVE),
     "sampled": of(SampledVectorQuantizer, temperature=0.5),
     "entropy": of(EntropyVectorQuantizer),
@@ -74,6 +81,11 @@ QUANTIZERS = {
     "residual": lambda: ResidualVQ(several(VectorQuantizer, 3)),
     "residual_shared": lambda: ResidualVQ(several(EMAVectorQuantizer, 1), num_quantizers=3),
     "residual_dropout": lambda: ResidualVQ(several(VectorQuantizer, 3), quantize_dropout=True),
+    "residual_fsq": lambda: ResidualVQ([FSQ((5, 4, 3, 3)) for _ in range(3)]),
+    "residual_lfq": lambda: ResidualVQ([LFQ(DIM)], num_quantizers=3),
+    "residual_sizes": lambda: ResidualVQ(
+        [VectorQuantizer(DIM, size, rngs=nnx.Rngs(size)) for size in (7, CODES)]
+    ),
     "residual_rotated": lambda: ResidualVQ(several(SimVQ, 2), estimator=rotation_trick),
     "residual_gumbel": lambda: ResidualVQ(several(GumbelQuantizer, 2)),
     "residual_diveq": lambda: ResidualVQ(
@@ -94,11 +106,11 @@ QUANTIZERS = {
 RANDOM = {
     name for name, make in QUANTIZERS.items() if not nnx.eval_shape(make).per_token
 } - {
-    "entropy", "lfq", "bsq"
+    "entropy", "lfq", "bsq", "residual_lfq"
 }  # fmt: skip
 # Whose parts others in the table have.
 SLOW = {
-    "vector_alive", "nsvq", "residual_shared", "residual_dropout", "residual_rotated",
+    "vector_alive", "nsvq", "ema_sampled", "residual_shared", "residual_lfq", "residual_dropout", "residual_rotated",
     "residual_gumbel", "residual_diveq", "grouped_residual",
 }  # fmt: skip
 every = pytest.mark.parametrize(
@@ -205,9 +217,11 @@ def test_counts_and_bits(name):
     expected = [np.bincount(column, minlength=its.quantizer.num_embeddings) for column in rows.T]
     counts = its.quantizer.code_counts(indices)
     np.testing.assert_array_equal(counts, expected[0] if books is None else expected)
-    assert its.quantizer.num_codes == counts.size
-    bits = np.log2(its.quantizer.num_embeddings) * (books or 1)
-    np.testing.assert_allclose(its.quantizer.bits, bits)
+    assert its.quantizer.num_codes == sum(its.quantizer.codebook_sizes)
+    np.testing.assert_allclose(its.quantizer.bits, np.sum(np.log2(its.quantizer.codebook_sizes)))
+    used = its.quantizer.perplexity(counts)
+    assert used.shape == (() if books is None else (books,))
+    assert np.all((used >= 1) & (used <= np.array(its.quantizer.codebook_sizes)))
 
 
 @pytest.mark.parametrize("name", ["vector", "ema", "cosine", "simvq", "lfq", "bsq", "product"])

@@ -5,13 +5,13 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
 from vqvae_jax.quantizers.base import (
-    Quantizer,
     check_above_zero,
     check_at_least_zero,
     check_integer,
 )
 from vqvae_jax.quantizers.core import Quantized, computed_codes, mean_over_tokens, unit
 from vqvae_jax.quantizers.estimators import straight_through
+from vqvae_jax.quantizers.grid import GridQuantizer
 from vqvae_jax.quantizers.regularized import entropy
 
 
@@ -54,7 +54,7 @@ def _code_probabilities(ones: Float[Array, "n g"]) -> Float[Array, "n codes"]:
     return p
 
 
-class LFQ(Quantizer):
+class LFQ(GridQuantizer):
     """Lookup-free quantization (Yu et al. 2023, MAGVIT-v2, arXiv:2310.05737, equations 3 to 5).
 
         code = sign(z) in {-1, 1}^D,    index = sum_i 2^i [z_i > 0],    K = 2^D
@@ -101,6 +101,7 @@ class LFQ(Quantizer):
         self.temperature = temperature
         self.bits_together = bits_together
         self.magnitude = 1.0
+        self.remainder = 0.5
         self.per_token = False
 
     def _quantize(
@@ -109,7 +110,7 @@ class LFQ(Quantizer):
         mask: Bool[Array, "*shape"] | None,
         key: jax.Array | None,
     ) -> Quantized:
-        z = self._compared(z)
+        z = self.bounded(z) if self.bounds else z
         codes = self._signs(z)
         commitment_loss = mean_over_tokens((z - codes) ** 2, mask)
         weights = jnp.ones(z.shape[:-1], z.dtype) if mask is None else mask.astype(z.dtype)
@@ -139,8 +140,8 @@ class LFQ(Quantizer):
         codes = jnp.where(ones == 1, self.magnitude, -self.magnitude)
         return computed_codes(codes, indices, self.num_embeddings)
 
-    def _compared(self, z: Float[Array, "*shape d"]) -> Float[Array, "*shape d"]:
-        """What the signs are taken of, and the losses computed from: z itself."""
+    def bounded(self, z: Float[Array, "*shape d"]) -> Float[Array, "*shape d"]:
+        """See `GridQuantizer.bounded`: z itself, of which a stage takes the signs at any size."""
         return z
 
     def _signs(self, z: Float[Array, "*shape d"]) -> Float[Array, "*shape d"]:
@@ -185,5 +186,6 @@ class BSQ(LFQ):
         )
         self.magnitude = embedding_dim**-0.5
 
-    def _compared(self, z: Float[Array, "*shape d"]) -> Float[Array, "*shape d"]:
+    def bounded(self, z: Float[Array, "*shape d"]) -> Float[Array, "*shape d"]:
+        """See `GridQuantizer.bounded`: on the unit sphere."""
         return unit(z)

@@ -8,15 +8,16 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
-from vqvae_jax.quantizers.base import Quantizer, check_integer
+from vqvae_jax.quantizers.base import check_integer
 from vqvae_jax.quantizers.core import Quantized, computed_codes
 from vqvae_jax.quantizers.estimators import straight_through
+from vqvae_jax.quantizers.grid import GridQuantizer
 
 # Keeps the outermost levels within reach of the tanh.
 _EPSILON = 1e-3
 
 
-class FSQ(Quantizer):
+class FSQ(GridQuantizer):
     """Rounds each number of a vector to one of L levels (Mentzer et al. 2023, arXiv:2309.15505).
 
         f(z) = (L - 1) (1 + eps) / 2 tanh(z + s) - o,    o = 1/2 for even L, 0 for odd
@@ -28,7 +29,7 @@ class FSQ(Quantizer):
 
     With 2 levels, s is 0 (the formula's would move the border between both to z = -3.8), so that
     they split a centred input in half. With even levels the codes are not symmetric, 2 levels being
-    -1 and 0; those of `SymmetricFSQ` are.
+    -1 and 0, which makes them no stage of a `ResidualVQ`; those of `SymmetricFSQ` are.
 
     Args:
         levels: L of each number, each from 2 to 2^24, at most 2^30 codes in all; D is their count
@@ -50,6 +51,12 @@ class FSQ(Quantizer):
             raise ValueError(f"levels are {self.levels}; they must make at most 2^30 codes")
         self.embedding_dim = len(self.levels)
         self.num_embeddings = math.prod(self.levels)
+        self.remainder = tuple(1 / max(level - 1, 2) for level in self.levels)
+        self.follows_scale = 2 not in self.levels
+
+    def bounded(self, z: Float[Array, "*shape d"]) -> Float[Array, "*shape d"]:
+        """See `GridQuantizer.bounded`."""
+        return self._codes(self._bounded(z))
 
     def _quantize(
         self,
@@ -57,7 +64,7 @@ class FSQ(Quantizer):
         mask: Bool[Array, "*shape"] | None,
         key: jax.Array | None,
     ) -> Quantized:
-        bounded = self._bounded(z)
+        bounded = self._bounded(z) if self.bounds else self._digits(z)
         digits = self._rounded(jax.lax.stop_gradient(bounded))
         zero = jnp.zeros(())
         return Quantized(
@@ -70,7 +77,8 @@ class FSQ(Quantizer):
         )
 
     def _encode(self, z: Float[Array, "*shape d"]) -> Int[Array, "*shape"]:
-        return self._index(self._rounded(self._bounded(z)))
+        bounded = self._bounded(z) if self.bounds else self._digits(z)
+        return self._index(self._rounded(bounded))
 
     def _lookup(self, indices: Int[Array, "*shape"]) -> Float[Array, "*shape d"]:
         places = np.cumprod([1, *self.levels[:-1]])
@@ -85,7 +93,12 @@ class FSQ(Quantizer):
         """Digits from -floor(L / 2) on, multiplied, since XLA may divide in another way."""
         return digits * self._row(1 / (np.array(self.levels) // 2), digits)
 
+    def _digits(self, codes: Float[Array, "*shape d"]) -> Float[Array, "*shape d"]:
+        """The inverse of `_codes`."""
+        return codes * self._row(np.array(self.levels) // 2, codes)
+
     def _bounded(self, z: Float[Array, "*shape d"]) -> Float[Array, "*shape d"]:
+        """On the scale of the digits."""
         half = (np.array(self.levels) - 1) * (1 + _EPSILON) / 2
         offset = self._offset()
         shift = np.where(np.array(self.levels) == 2, 0.0, np.arctanh(offset / half))
@@ -143,6 +156,7 @@ class SymmetricFSQ(FSQ):
     ):
         super().__init__(levels)
         self.bound = bound
+        self.follows_scale = True
 
     def _bounded(self, z: Float[Array, "*shape d"]) -> Float[Array, "*shape d"]:
         half = (np.array(self.levels) - 1) / 2
@@ -151,3 +165,7 @@ class SymmetricFSQ(FSQ):
     def _codes(self, digits: Float[Array, "*shape d"]) -> Float[Array, "*shape d"]:
         steps = 2 / (np.array(self.levels) - 1)
         return (digits + self._row(self._offset(), digits)) * self._row(steps, digits)
+
+    def _digits(self, codes: Float[Array, "*shape d"]) -> Float[Array, "*shape d"]:
+        half = (np.array(self.levels) - 1) / 2
+        return codes * self._row(half, codes) - self._row(self._offset(), codes)

@@ -1,9 +1,7 @@
 """What the quantizers share whose codes lie on a fixed grid, and are kept in no codebook."""
 
 import abc
-from typing import Self
 
-import numpy as np
 from flax import nnx
 from jaxtyping import Array, Float
 
@@ -20,19 +18,15 @@ class GridQuantizer(Quantizer):
         bounds: whether a call bounds its vectors, or takes them as they are.
     """
 
-    remainder: float | np.ndarray
+    remainder: float | tuple[float, ...]
     bounds: bool = True
 
     @abc.abstractmethod
-    def bound(self, z: Float[Array, "*shape d"]) -> Float[Array, "*shape d"]:
-        """Vectors in the range of the grid, on the scale of the codes."""
+    def bounded(self, z: Float[Array, "*shape d"]) -> Float[Array, "*shape d"]:
+        """Vectors in the range of the grid, on the scale of the codes: what is rounded."""
 
-    def unbounded(self) -> Self:
+    def unbounded(self) -> "GridQuantizer":
         """A copy that takes vectors as they are, for a caller that bounds them."""
         free = nnx.clone(self)
         free.bounds = False
         return free
-
-    def _compared(self, z: Float[Array, "*shape d"]) -> Float[Array, "*shape d"]:
-        """What is rounded."""
-        return self.bound(z) if self.bounds else z

@@ -230,7 +230,7 @@ class ResidualVQ(Quantizer):
 
     def _bounded(self, z: Array) -> Array:
         """What the first stage quantizes."""
-        return self.quantizers[0].bound(z) if self.has_grids else z
+        return self.quantizers[0].bounded(z) if self.has_grids else z
 
     def _code(self, i: int, indices: Array) -> Array:
         """The codes of stage i, on the scale of z."""
@@ -274,8 +274,8 @@ def _check_stages(quantizers: Sequence[Quantizer]) -> None:
     for name, quantizer in zip(names, quantizers, strict=True):
         if not quantizer.follows_scale:
             raise ValueError(
-                f"a quantizer is a {name}, whose codes all have length 1: it cannot follow the "
-                "residual, which becomes smaller from stage to stage"
+                f"a quantizer is a {name} whose codes cannot become small: it must be one that can "
+                "follow the residual, which becomes smaller from stage to stage"
             )
         own = getattr(quantizer, "estimator", straight_through)
         if own in DETERMINISTIC and own is not straight_through:
