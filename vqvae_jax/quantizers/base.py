@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Bool, Float, Int, Integer
 
-from vqvae_jax.quantizers.core import Quantized, code_counts
+from vqvae_jax.quantizers.core import Quantized, code_counts, wide
 
 
 class QuantizerState(nnx.Variable):
@@ -118,7 +118,7 @@ class Quantizer(nnx.Module):
         """Learns from a step what gradients do not teach: averages, usage, revived codes.
 
         To be called once a step, with all that was quantized in it: under gradient accumulation
-        with the concatenated vectors and indices.
+        with the concatenated vectors and indices. Of no vectors at all nothing is learnt.
 
         Args:
             z: what the quantizer was given [..., D].
@@ -133,7 +133,7 @@ class Quantizer(nnx.Module):
         shape = z.shape[:-1] + (() if self.num_codebooks is None else (self.num_codebooks,))
         if indices.shape != shape:
             raise ValueError(f"indices have shape {indices.shape}; for this z it must be {shape}")
-        if self.has_updates:
+        if self.has_updates and z.size != 0:
             counted = indices >= 0
             if self.num_codebooks is not None:
                 counted = jnp.any(counted, axis=-1)
@@ -156,7 +156,7 @@ class Quantizer(nnx.Module):
         Raises:
             ValueError: z or the mask has the wrong shape or type.
         """
-        if self.has_initialization:
+        if self.has_initialization and z.size != 0:
             self._initialize(self._checked(z, mask), mask, key)
 
     @abc.abstractmethod
@@ -242,14 +242,14 @@ class Quantizer(nnx.Module):
             raise ValueError(
                 f"z has shape {z.shape}; its last axis must be embedding_dim = {self.embedding_dim}"
             )
-        wide = z.astype(jnp.promote_types(z.dtype, jnp.float32))
+        widened = wide(z)
         if mask is None:
-            return wide
+            return widened
         if mask.shape != z.shape[:-1]:
             raise ValueError(f"mask has shape {mask.shape}; it must be z's, {z.shape[:-1]}")
         if mask.dtype != jnp.bool_:
             raise ValueError(f"mask has type {mask.dtype}; it must be bool")
-        return jnp.where(mask[..., None], wide, jnp.zeros((), wide.dtype))
+        return jnp.where(mask[..., None], widened, jnp.zeros((), widened.dtype))
 
 
 def _integers(indices: Integer[Array, "..."]) -> Int[Array, "..."]:

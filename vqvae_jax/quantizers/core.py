@@ -10,6 +10,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Bool, Float, Int, Integer
 
 # A member of an output: an array, or whatever a transformation of pytrees puts in its place.
@@ -38,6 +39,11 @@ class Quantized:
     commitment_loss: Leaf
     entropy_loss: Leaf
     loss: Leaf
+
+
+def wide(x: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
+    """Numbers in float32, or in their own type where that is wider."""
+    return x.astype(np.promote_types(x.dtype, np.float32))
 
 
 def lookup(
@@ -95,12 +101,12 @@ def mean_over_tokens(
         mask: True [...] for the tokens that count, or None for all.
 
     Returns:
-        A scalar; 0 where no token counts.
+        A scalar; 0 where no token counts, or there is none.
     """
     if mask is None:
-        return jnp.mean(values)
+        return jnp.zeros((), values.dtype) if values.size == 0 else jnp.mean(values)
     kept = jnp.where(mask[..., None], values, 0)
-    return jnp.sum(kept) / jnp.maximum(jnp.sum(mask), 1) / values.shape[-1]
+    return jnp.sum(kept) / jnp.maximum(jnp.sum(mask, dtype=values.dtype), 1) / values.shape[-1]
 
 
 def code_counts(indices: Integer[Array, "..."], num_embeddings: int) -> Int[Array, " k"]:
@@ -130,7 +136,7 @@ def code_sums(
     Returns:
         float32 or wider [K, D].
     """
-    vectors = z.astype(jnp.promote_types(z.dtype, jnp.float32)).reshape(-1, z.shape[-1])
+    vectors = wide(z).reshape(-1, z.shape[-1])
     dropped = _dropped(indices, num_embeddings).reshape(-1)
     sums = jnp.zeros((num_embeddings, z.shape[-1]), vectors.dtype)
     return sums.at[dropped].add(vectors, mode="drop")

@@ -73,8 +73,12 @@ class EMAVectorQuantizer(VectorQuantizer):
     def _learn(self, z: Float[Array, "*shape d"], indices: Int[Array, "*shape"]) -> None:
         used = code_counts(indices, self.num_embeddings)
         sums = code_sums(z, indices, self.num_embeddings)
-        self.counts[...] = self.decay * self.counts[...] + (1 - self.decay) * used
-        self.sums[...] = self.decay * self.sums[...] + (1 - self.decay) * sums
+        self.counts[...] = self.decay * self.counts[...] + (1 - self.decay) * used.astype(
+            self.counts.dtype
+        )
+        self.sums[...] = self.decay * self.sums[...] + (1 - self.decay) * sums.astype(
+            self.sums.dtype
+        )
         self.weight[...] = self.decay * self.weight[...] + (1 - self.decay)
         counts, epsilon = self.counts[...], self.epsilon * self.weight[...]
         total = jnp.sum(counts)

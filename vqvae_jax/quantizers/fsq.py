@@ -58,7 +58,7 @@ class FSQ(Quantizer):
     ) -> Quantized:
         bounded = self._bounded(z)
         digits = self._rounded(jax.lax.stop_gradient(bounded))
-        zero = jnp.zeros(())
+        zero = jnp.zeros((), z.dtype)
         return Quantized(
             values=straight_through(bounded, digits) * self._row(self._steps(), z),
             indices=self._index(digits),
@@ -106,6 +106,5 @@ class FSQ(Quantizer):
 
     @staticmethod
     def _row(numbers: np.ndarray, like: Array) -> Array:
-        """One number for each of D, shaped to go with [..., D], in float32 or wider."""
-        dtype = jnp.promote_types(like.dtype, jnp.float32)
-        return jnp.asarray(numbers, dtype).reshape((1,) * (like.ndim - 1) + (-1,))
+        """One number for each of D, shaped to go with [..., D], in its type."""
+        return jnp.asarray(numbers, like.dtype).reshape((1,) * (like.ndim - 1) + (-1,))

@@ -27,7 +27,7 @@ def kmeans_plus_plus(
     Returns:
         [K, D], each one of the vectors.
     """
-    allowed = jnp.where(counted, 0.0, -jnp.inf)
+    allowed = jnp.where(counted, 0.0, -jnp.inf).astype(vectors.dtype)
     vectors = jnp.where(counted[:, None], vectors, 0)
 
     def draw(i: Array, state: tuple[Array, Array]) -> tuple[Array, Array]:
@@ -39,7 +39,9 @@ def kmeans_plus_plus(
         return codes.at[i].set(code), jnp.minimum(squares, to_code)
 
     codes = jnp.zeros((num_codes, vectors.shape[1]), vectors.dtype)
-    equal = jnp.full(len(vectors), jnp.finfo(vectors.dtype).max)  # the first draw is uniform
+    equal = jnp.full(
+        len(vectors), jnp.finfo(vectors.dtype).max, vectors.dtype
+    )  # the first draw is uniform
     return jax.lax.fori_loop(0, num_codes, draw, (codes, equal))[0]
 
 
@@ -63,7 +65,7 @@ def kmeans(
     def move(_: Array, codes: Array) -> Array:
         indices = jnp.where(counted, nearest_code(vectors, codes), -1)
         counts = code_counts(indices, num_codes)[:, None]
-        means = code_sums(vectors, indices, num_codes) / jnp.maximum(counts, 1)
+        means = code_sums(vectors, indices, num_codes) / jnp.maximum(counts, 1).astype(codes.dtype)
         return jnp.where(counts > 0, means, codes)
 
     seeds = kmeans_plus_plus(key, vectors, counted, num_codes)

@@ -48,14 +48,14 @@ class ProjectedQuantizer(Quantizer):
         mask: Bool[Array, "*shape"] | None,
         key: jax.Array | None,
     ) -> Quantized:
-        quantized = self.quantizer(self.project_in(z), mask, key=key)
-        return dataclasses.replace(quantized, values=self.project_out(quantized.values))
+        quantized = self.quantizer(_apply(self.project_in, z), mask, key=key)
+        return dataclasses.replace(quantized, values=_apply(self.project_out, quantized.values))
 
     def _encode(self, z: Float[Array, "*shape d"]) -> Int[Array, "..."]:
-        return self.quantizer.encode(self.project_in(z))
+        return self.quantizer.encode(_apply(self.project_in, z))
 
     def _lookup(self, indices: Int[Array, "..."]) -> Float[Array, "*shape d"]:
-        values = self.project_out(self.quantizer.lookup(indices))
+        values = _apply(self.project_out, self.quantizer.lookup(indices))
         counted = indices >= 0
         if self.num_codebooks is not None:
             counted = jnp.any(counted, axis=-1)
@@ -67,7 +67,7 @@ class ProjectedQuantizer(Quantizer):
         indices: Int[Array, "..."],
         key: jax.Array | None,
     ) -> None:
-        self.quantizer.update(self.project_in(z), indices, key=key)
+        self.quantizer.update(_apply(self.project_in, z), indices, key=key)
 
     def _initialize(
         self,
@@ -75,7 +75,12 @@ class ProjectedQuantizer(Quantizer):
         mask: Bool[Array, "*shape"] | None,
         key: jax.Array,
     ) -> None:
-        self.quantizer.initialize(self.project_in(z), mask, key=key)
+        self.quantizer.initialize(_apply(self.project_in, z), mask, key=key)
+
+
+def _apply(linear: nnx.Linear, x: Float[Array, "*shape n"]) -> Float[Array, "*shape m"]:
+    with jax.numpy_dtype_promotion("standard"):  # flax relies on it where x is float64
+        return linear(x)
 
 
 def _linear(inputs: int, outputs: int, rngs: nnx.Rngs) -> nnx.Linear:

@@ -61,7 +61,7 @@ class RandomProjectionQuantizer(Quantizer):
         key: jax.Array | None,
     ) -> Quantized:
         indices = self._encode(z)
-        zero = jnp.zeros(())
+        zero = jnp.zeros((), z.dtype)
         return Quantized(
             values=sg(self._lookup(indices)),
             indices=indices,
@@ -72,7 +72,9 @@ class RandomProjectionQuantizer(Quantizer):
         )
 
     def _encode(self, z: Float[Array, "*shape d"]) -> Int[Array, "*shape"]:
-        projected = jnp.matmul(z, self.projection[...], precision=jax.lax.Precision.HIGHEST)
+        projected = jnp.matmul(
+            z, self.projection[...].astype(z.dtype), precision=jax.lax.Precision.HIGHEST
+        )
         return nearest_code(unit(projected), self.embeddings[...])
 
     def _lookup(self, indices: Int[Array, "*shape"]) -> Float[Array, "*shape c"]:

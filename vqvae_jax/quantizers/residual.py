@@ -103,7 +103,7 @@ class ResidualVQ(Quantizer):
             residual = z - sg(codes)
             quantized = quantizer(residual, taken, key=keys[i])
             outputs.append(quantized)
-            chosen = quantizer.lookup(quantized.indices)
+            chosen = quantizer.lookup(quantized.indices).astype(z.dtype)
             codes += chosen
             if quantizer.learns_from_values:
                 values = quantizer(sg(residual), taken, key=keys[i]).values
@@ -124,7 +124,7 @@ class ResidualVQ(Quantizer):
         total, indices = jnp.zeros_like(z), []
         for quantizer in self._stages():
             indices.append(quantizer.encode(z - total))
-            total += quantizer.lookup(indices[-1])
+            total += quantizer.lookup(indices[-1]).astype(z.dtype)
         return jnp.stack(indices, axis=-1)
 
     def _lookup(self, indices: Int[Array, "*shape m"]) -> Float[Array, "*shape d"]:
@@ -160,7 +160,7 @@ class ResidualVQ(Quantizer):
         residual = z
         for i, quantizer in enumerate(self.quantizers):
             quantizer.initialize(residual, mask, key=jax.random.fold_in(key, i))
-            residual = residual - quantizer.lookup(quantizer.encode(residual))
+            residual = residual - quantizer.lookup(quantizer.encode(residual)).astype(z.dtype)
 
     def _stages(self) -> list[Quantizer]:
         """The quantizer of each codebook."""
@@ -180,7 +180,7 @@ class ResidualVQ(Quantizer):
         codes, residuals = jnp.zeros_like(z), []
         for i, quantizer in enumerate(self._stages()):
             residuals.append(z - codes)
-            codes += quantizer.lookup(indices[..., i])
+            codes += quantizer.lookup(indices[..., i]).astype(z.dtype)
         return residuals
 
 

@@ -53,10 +53,12 @@ def draw_replacements(
     count = min(len(dead), len(vectors))
 
     def draw() -> tuple[Array, Array]:
-        squares = jnp.sum((vectors - lookup(codebook, chosen)) ** 2, axis=1)
+        squares = jnp.sum((vectors - lookup(codebook, chosen).astype(vectors.dtype)) ** 2, axis=1)
         weights = jnp.where(chosen >= 0, jnp.log(squares), -jnp.inf)
         # The largest of log-weights plus Gumbel noise are a draw without replacement.
-        noisy, drawn = jax.lax.top_k(weights + jax.random.gumbel(key, weights.shape), count)
+        noisy, drawn = jax.lax.top_k(
+            weights + jax.random.gumbel(key, weights.shape, weights.dtype), count
+        )
         rank = jnp.cumsum(dead) - 1
         replaced = dead & (rank < jnp.sum(noisy > -jnp.inf))
         return replaced, vectors[drawn[jnp.clip(rank, 0, count - 1)]]

@@ -1,0 +1,72 @@
+"""Every quantizer under strict types, of no vectors, and exported."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import nnx
+
+from tests.quantizers.test_contract import (
+    DIM,
+    KEY,
+    QUANTIZERS,
+    assert_same,
+    every,
+    pieces,
+    vectors,
+)
+from vqvae_jax.quantizers import perplexity
+
+
+@every
+@pytest.mark.parametrize("wide_parameters", [False, True])
+def test_types_are_never_promoted(name, wide_parameters):
+    """Under strict promotion, which the tests run with, no types are mixed."""
+
+    def everything(quantizer, z, mask, key):
+        def loss(z):
+            quantized = quantizer(z, mask, key=key)
+            return quantized.loss + jnp.sum(quantized.values.astype(quantized.loss.dtype))
+
+        jax.grad(loss)(z)
+        quantizer.initialize(z, mask, key=KEY)
+        quantized = quantizer(z, mask, key=key)
+        quantizer.update(z, quantized.indices, key=KEY)
+        quantizer.lookup(quantizer.encode(z, mask))
+        return quantized.values
+
+    narrow = QUANTIZERS[name]()
+    with jax.enable_x64(True):
+        quantizer = QUANTIZERS[name]() if wide_parameters else narrow
+        before = nnx.state(quantizer)
+        for dtype in (jnp.bfloat16, jnp.float32, jnp.float64):
+            z = jax.ShapeDtypeStruct((6, DIM), dtype)
+            for mask in (None, jax.ShapeDtypeStruct((6,), jnp.bool_)):
+                for key in (None, KEY):
+                    assert nnx.eval_shape(everything, quantizer, z, mask, key).dtype == dtype
+        for old, new in zip(
+            jax.tree.leaves(before), jax.tree.leaves(nnx.state(quantizer)), strict=True
+        ):
+            assert old.dtype == new.dtype
+
+
+@every
+@pytest.mark.parametrize("shape", [(0,), (2, 0)])
+def test_of_no_vectors_nothing_is_learnt(name, shape):
+    its, z = pieces(name), vectors(*shape)
+    for key in (None, KEY):
+        (_, quantized), gradients = its.step(its.params, z, its.rest, None, key)
+        assert quantized.values.shape == z.shape
+        if name != "orthogonal":  # a loss of the codes alone
+            assert quantized.loss == 0
+            assert all(np.all(leaf == 0) for leaf in jax.tree.leaves(gradients))
+        for loss in (quantized.codebook_loss, quantized.commitment_loss, quantized.entropy_loss):
+            assert loss == 0
+    assert its.encode(its.state, z, None).shape == quantized.indices.shape
+    assert its.lookup(its.state, quantized.indices).shape[:-1] == z.shape[:-1]
+    counts = its.quantizer.code_counts(quantized.indices)
+    assert not counts.any()
+    if counts.ndim == 1:
+        assert perplexity(counts) == 1
+    assert_same(its.update(its.state, z, quantized.indices, key=KEY), its.state, rtol=0)
+    assert_same(its.initialize(its.state, z, key=KEY), its.state, rtol=0)
