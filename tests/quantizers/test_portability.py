@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import nnx
+from jax import export
 
 from tests.quantizers.test_contract import (
     DIM,
@@ -70,3 +71,42 @@ def test_of_no_vectors_nothing_is_learnt(name, shape):
         assert perplexity(counts) == 1
     assert_same(its.update(its.state, z, quantized.indices, key=KEY), its.state, rtol=0)
     assert_same(its.initialize(its.state, z, key=KEY), its.state, rtol=0)
+
+
+def exported(function, *structs):
+    """A function as it comes out of an export for all platforms, compiled."""
+    export_it = export.export(jax.jit(function), platforms=("cpu", "cuda", "tpu"))
+    return jax.jit(export_it(*structs).call)
+
+
+def indices_struct(quantizer, shape):
+    books = () if quantizer.num_codebooks is None else (quantizer.num_codebooks,)
+    return jax.ShapeDtypeStruct((*shape, *books), jnp.int32)
+
+
+@every
+def test_exported_for_any_batch_gives_the_same(name):
+    its = pieces(name)
+    *shape, _ = export.symbolic_shape(f"b, 7, {DIM}")
+    z = jax.ShapeDtypeStruct((*shape, DIM), jnp.float32)
+
+    def call(z):
+        quantized = its.call(its.state, z, None, None)
+        return quantized.values, quantized.indices, quantized.loss
+
+    def encode(z):
+        return its.encode(its.state, z, None)
+
+    def lookup(indices):
+        return its.lookup(its.state, indices)
+
+    calls = [
+        (exported(function, struct), function)
+        for function, struct in (
+            (call, z), (encode, z), (lookup, indices_struct(its.quantizer, shape))
+        )
+    ]  # fmt: skip
+    for size in (1, 3):
+        given = vectors(size, 7, seed=size)
+        for inputs, (ours, theirs) in zip((given, given, encode(given)), calls, strict=True):
+            assert_same(ours(inputs), theirs(inputs), rtol=1e-5, atol=1e-6)
