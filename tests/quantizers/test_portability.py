@@ -1,4 +1,4 @@
-"""Every quantizer under strict types, of no vectors, and exported."""
+"""Every quantizer under strict types, of no vectors, exported, and over meshes."""
 
 import jax
 import jax.numpy as jnp
@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from flax import nnx
 from jax import export
+from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
 from tests.quantizers.test_contract import (
     DIM,
@@ -110,3 +111,32 @@ def test_exported_for_any_batch_gives_the_same(name):
         given = vectors(size, 7, seed=size)
         for inputs, (ours, theirs) in zip((given, given, encode(given)), calls, strict=True):
             assert_same(ours(inputs), theirs(inputs), rtol=1e-5, atol=1e-6)
+
+
+@every
+@pytest.mark.parametrize("axis_type", [AxisType.Auto, AxisType.Explicit])
+def test_over_a_mesh_nothing_changes(name, axis_type):
+    its, z = pieces(name), vectors(8, 3)
+    mesh = jax.make_mesh((4,), ("data",), (axis_type,), devices=jax.devices()[:4])
+    state = its.initialize(its.state, z, key=KEY)
+    (_, one), gradients = its.step(state[0], z, state[1], None, KEY)
+    updated = its.update(state, z, one.indices, key=KEY)
+    with jax.set_mesh(mesh):
+        whole = NamedSharding(mesh, PartitionSpec())
+        spread = jax.device_put(z, NamedSharding(mesh, PartitionSpec("data")))
+        before, key = jax.device_put((its.state, KEY), whole)
+        params, rest = its.initialize(before, spread, key=key)
+        assert_same((params, rest), state, rtol=1e-5, atol=1e-6)
+        (_, four), four_gradients = its.step(params, spread, rest, None, key)
+        four_updated = its.update((params, rest), spread, four.indices, key=key)
+        encoded = its.encode((params, rest), spread, None)
+        looked_up = its.lookup((params, rest), encoded)
+        counts = jax.jit(its.quantizer.code_counts)(encoded)
+        assert len(four.values.sharding.device_set) == 4
+    np.testing.assert_array_equal(four.indices, one.indices)
+    assert_same(four, one, rtol=1e-5, atol=1e-6)
+    assert_same(four_gradients, gradients, rtol=1e-4, atol=1e-5)
+    assert_same(four_updated, updated, rtol=1e-5, atol=1e-6)
+    np.testing.assert_array_equal(encoded, its.encode(state, z, None))
+    np.testing.assert_allclose(looked_up, its.lookup(state, encoded), rtol=1e-6)
+    np.testing.assert_array_equal(counts, its.quantizer.code_counts(jnp.array(np.array(encoded))))

@@ -11,6 +11,7 @@ from flax import nnx
 from jaxtyping import Array, Bool, Float, Int, Integer
 
 from vqvae_jax.quantizers.core import Quantized, code_counts, wide
+from vqvae_jax.quantizers.explicit import left_to_xla
 
 
 class QuantizerState(nnx.Variable):
@@ -46,6 +47,7 @@ class Quantizer(nnx.Module):
     has_initialization: bool = False
     learns_from_values: bool = False
 
+    @left_to_xla(lambda split, whole: Quantized(split, split, *[whole] * 4))
     def __call__(
         self,
         z: Float[Array, "*shape d"],
@@ -75,6 +77,7 @@ class Quantizer(nnx.Module):
             indices = self._masked(indices, mask)
         return dataclasses.replace(quantized, values=values, indices=indices)
 
+    @left_to_xla(lambda split, whole: split)
     def encode(
         self, z: Float[Array, "*shape d"], mask: Bool[Array, "*shape"] | None = None
     ) -> Int[Array, "..."]:
@@ -93,6 +96,7 @@ class Quantizer(nnx.Module):
         indices = self._encode(self._checked(z, mask))
         return indices if mask is None else self._masked(indices, mask)
 
+    @left_to_xla(lambda split, whole: split)
     def lookup(self, indices: Integer[Array, "..."]) -> Float[Array, "..."]:
         """The codes.
 
@@ -108,6 +112,7 @@ class Quantizer(nnx.Module):
         """
         return self._lookup(_integers(indices))
 
+    @left_to_xla(lambda split, whole: None, writes=True)
     def update(
         self,
         z: Float[Array, "*shape d"],
@@ -139,6 +144,7 @@ class Quantizer(nnx.Module):
                 counted = jnp.any(counted, axis=-1)
             self._update(self._checked(z, counted), indices, key)
 
+    @left_to_xla(lambda split, whole: None, writes=True)
     def initialize(
         self,
         z: Float[Array, "*shape d"],
@@ -202,6 +208,7 @@ class Quantizer(nnx.Module):
         """The most information that a vector's indices can carry, in bits."""
         return (self.num_codebooks or 1) * math.log2(self.num_embeddings)
 
+    @left_to_xla(lambda split, whole: whole)
     def code_counts(self, indices: Integer[Array, "..."]) -> Int[Array, "..."]:
         """How often each code occurs: int32 [K], or [num_codebooks, K]. Counts of batches add up.
 
