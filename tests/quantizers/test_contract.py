@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 import vqvae_jax
+from tests.conftest import promoting
 from vqvae_jax import (
     BSQ,
     FSQ,
@@ -440,7 +441,7 @@ def test_an_optimiser_can_lower_the_objective(name):
         pytest.skip("has no parameters and hands z no gradient, by definition")
     its = pieces(name)
     target, z = vectors(3, 5, seed=5) * 0.5, vectors(3, 5, seed=6)
-    optimizer = optax.adam(3e-2)
+    optimizer = promoting(optax.adam(3e-2))
 
     def loss(learnt):
         quantized = its.call((learnt[0], its.rest), learnt[1], None, KEY)

@@ -10,7 +10,8 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Bool, Float, Int, Integer
 
-from vqvae_jax.quantizers.core import AxisName, Quantized, code_counts, perplexity
+from vqvae_jax.quantizers.core import AxisName, Quantized, code_counts, perplexity, wide
+from vqvae_jax.quantizers.explicit import left_to_xla
 
 
 class QuantizerState(nnx.Variable):
@@ -50,6 +51,7 @@ class Quantizer(nnx.Module):
     learns_from_values: bool = False
     follows_scale: bool = True
 
+    @left_to_xla(lambda split, whole: Quantized(split, split, *[whole] * 5))
     def __call__(
         self,
         z: Float[Array, "*shape d"],
@@ -79,6 +81,7 @@ class Quantizer(nnx.Module):
             indices = self._masked(indices, mask)
         return dataclasses.replace(quantized, values=values, indices=indices)
 
+    @left_to_xla(lambda split, whole: split)
     def encode(
         self, z: Float[Array, "*shape d"], mask: Bool[Array, "*shape"] | None = None
     ) -> Int[Array, "..."]:
@@ -97,6 +100,7 @@ class Quantizer(nnx.Module):
         indices = self._encode(self._checked(z, mask))
         return indices if mask is None else self._masked(indices, mask)
 
+    @left_to_xla(lambda split, whole: split)
     def lookup(self, indices: Integer[Array, "..."]) -> Float[Array, "..."]:
         """The codes.
 
@@ -112,6 +116,7 @@ class Quantizer(nnx.Module):
         """
         return self._lookup(_integers(indices))
 
+    @left_to_xla(lambda split, whole: None, writes=True)
     def update(
         self,
         z: Float[Array, "*shape d"],
@@ -123,7 +128,7 @@ class Quantizer(nnx.Module):
         """Learns from a step what gradients do not teach: averages, usage, revived codes.
 
         To be called once a step, with all that was quantized in it: under gradient accumulation
-        with the concatenated vectors and indices.
+        with the concatenated vectors and indices. Of no vectors at all nothing is learnt.
 
         Args:
             z: what the quantizer was given [..., D].
@@ -141,12 +146,13 @@ class Quantizer(nnx.Module):
         shape = z.shape[:-1] + (() if self.num_codebooks is None else (self.num_codebooks,))
         if indices.shape != shape:
             raise ValueError(f"indices have shape {indices.shape}; for this z it must be {shape}")
-        if self.has_updates:
+        if self.has_updates and z.size != 0:
             counted = indices >= 0
             if self.num_codebooks is not None:
                 counted = jnp.any(counted, axis=-1)
             self._update(self._checked(z, counted), indices, key, axis_name)
 
+    @left_to_xla(lambda split, whole: None, writes=True)
     def initialize(
         self,
         z: Float[Array, "*shape d"],
@@ -166,7 +172,7 @@ class Quantizer(nnx.Module):
         Raises:
             ValueError: z or the mask has the wrong shape or type.
         """
-        if self.has_initialization:
+        if self.has_initialization and z.size != 0:
             self._initialize(self._checked(z, mask), mask, key, axis_name)
 
     @abc.abstractmethod
@@ -219,6 +225,7 @@ class Quantizer(nnx.Module):
         """The most information that a vector's indices can carry, in bits."""
         return sum(math.log2(size) for size in self.codebook_sizes)
 
+    @left_to_xla(lambda split, whole: whole)
     def code_counts(self, indices: Integer[Array, "..."]) -> Int[Array, "..."]:
         """How often each code occurs: int32 [K], or [num_codebooks, K]. Counts of batches add up.
 
@@ -276,14 +283,14 @@ class Quantizer(nnx.Module):
             raise ValueError(
                 f"z has shape {z.shape}; its last axis must be embedding_dim = {self.embedding_dim}"
             )
-        wide = z.astype(jnp.promote_types(z.dtype, jnp.float32))
+        widened = wide(z)
         if mask is None:
-            return wide
+            return widened
         if mask.shape != z.shape[:-1]:
             raise ValueError(f"mask has shape {mask.shape}; it must be z's, {z.shape[:-1]}")
         if mask.dtype != jnp.bool_:
             raise ValueError(f"mask has type {mask.dtype}; it must be bool")
-        return jnp.where(mask[..., None], wide, jnp.zeros((), wide.dtype))
+        return jnp.where(mask[..., None], widened, jnp.zeros((), widened.dtype))
 
 
 def _integers(indices: Integer[Array, "..."]) -> Int[Array, "..."]:

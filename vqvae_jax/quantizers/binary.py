@@ -47,7 +47,7 @@ def binary_entropies(
 
 def _code_probabilities(ones: Float[Array, "n g"]) -> Float[Array, "n codes"]:
     """The probabilities [N, 2^g] of all codes of g independent bits, the first bit fastest."""
-    p = jnp.ones((len(ones), 1), ones.dtype)
+    p = jnp.ones((ones.shape[0], 1), ones.dtype)
     for bit in range(ones.shape[1]):
         one = ones[:, bit : bit + 1]
         p = jnp.concatenate([p * (1 - one), p * one], axis=1)
@@ -124,7 +124,7 @@ class LFQ(GridQuantizer):
         return Quantized(
             values=straight_through(z, codes),
             indices=self._index(z),
-            codebook_loss=jnp.zeros(()),
+            codebook_loss=jnp.zeros((), z.dtype),
             commitment_loss=commitment_loss,
             entropy_loss=entropy_loss,
             loss=self.entropy_cost * entropy_loss + self.commitment_cost * commitment_loss,
@@ -150,7 +150,7 @@ class LFQ(GridQuantizer):
     def _index(self, z: Float[Array, "*shape d"]) -> Int[Array, "*shape"]:
         places = 2 ** jnp.arange(self.embedding_dim, dtype=jnp.int32)
         places = places.reshape((1,) * (z.ndim - 1) + (-1,))
-        return jnp.sum((z > 0) * places, axis=-1, dtype=jnp.int32)
+        return jnp.sum(jnp.where(z > 0, places, 0), axis=-1, dtype=jnp.int32)
 
 
 class BSQ(LFQ):

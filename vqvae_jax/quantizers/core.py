@@ -11,6 +11,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Bool, Float, Int, Integer, Shaped
 
 # A member of an output: an array, or whatever a transformation of pytrees puts in its place.
@@ -51,6 +52,11 @@ def stage_losses(outputs: Sequence[Quantized]) -> dict[str, Float[Array, " n"]]:
     """What a composed quantizer says of the losses of those that it is composed of."""
     names = ("codebook_loss", "commitment_loss", "entropy_loss", "loss")
     return {name: jnp.stack([getattr(output, name) for output in outputs]) for name in names}
+
+
+def wide(x: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
+    """Numbers in float32, or in their own type where that is wider."""
+    return x.astype(np.promote_types(x.dtype, np.float32))
 
 
 def lookup(
@@ -118,12 +124,12 @@ def mean_over_tokens(
         mask: True [...] for the tokens that count, or None for all.
 
     Returns:
-        A scalar; 0 where no token counts.
+        A scalar; 0 where no token counts, or there is none.
     """
     if mask is None:
-        return jnp.mean(values)
+        return jnp.zeros((), values.dtype) if values.size == 0 else jnp.mean(values)
     kept = jnp.where(mask[..., None], values, 0)
-    return jnp.sum(kept) / jnp.maximum(jnp.sum(mask), 1) / values.shape[-1]
+    return jnp.sum(kept) / jnp.maximum(jnp.sum(mask, dtype=values.dtype), 1) / values.shape[-1]
 
 
 def code_counts(indices: Integer[Array, "..."], num_embeddings: int) -> Int[Array, " k"]:
@@ -153,7 +159,7 @@ def code_sums(
     Returns:
         float32 or wider [K, D].
     """
-    vectors = z.astype(jnp.promote_types(z.dtype, jnp.float32)).reshape(-1, z.shape[-1])
+    vectors = wide(z).reshape(-1, z.shape[-1])
     dropped = _dropped(indices, num_embeddings).reshape(-1)
     sums = jnp.zeros((num_embeddings, z.shape[-1]), vectors.dtype)
     return sums.at[dropped].add(vectors, mode="drop")

@@ -82,8 +82,9 @@ class EMAVectorQuantizer(VectorQuantizer):
         counts: Int[Array, " k"],
         axis_name: AxisName | None,
     ) -> None:
-        used = counts.astype(self.counts[...].dtype)
-        sums = summed(code_sums(z, indices, self.num_embeddings), axis_name)
+        dtype = self.sums[...].dtype
+        used = counts.astype(dtype)
+        sums = summed(code_sums(z, indices, self.num_embeddings), axis_name).astype(dtype)
         tokens, before = jnp.sum(used), jnp.sum(self.counts[...])
         scaled = self.unscaled[...] & (tokens > 0)
         kept = self.decay * jnp.where(scaled, tokens / jnp.where(before > 0, before, 1), 1)

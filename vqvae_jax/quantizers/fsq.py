@@ -66,7 +66,7 @@ class FSQ(GridQuantizer):
     ) -> Quantized:
         bounded = self._bounded(z) if self.bounds else self._digits(z)
         digits = self._rounded(jax.lax.stop_gradient(bounded))
-        zero = jnp.zeros(())
+        zero = jnp.zeros((), z.dtype)
         return Quantized(
             values=self._codes(straight_through(bounded, digits)),
             indices=self._index(digits),
@@ -123,9 +123,8 @@ class FSQ(GridQuantizer):
 
     @staticmethod
     def _row(numbers: np.ndarray, like: Array) -> Array:
-        """One number for each of D, shaped to go with [..., D], in float32 or wider."""
-        dtype = jnp.promote_types(like.dtype, jnp.float32)
-        return jnp.asarray(numbers, dtype).reshape((1,) * (like.ndim - 1) + (-1,))
+        """One number for each of D, shaped to go with [..., D], in its type."""
+        return jnp.asarray(numbers, like.dtype).reshape((1,) * (like.ndim - 1) + (-1,))
 
 
 def clamp(z: Float[Array, "*shape d"]) -> Float[Array, "*shape d"]:

@@ -88,7 +88,8 @@ class GumbelQuantizer(Quantizer):
         key: jax.Array | None,
     ) -> Quantized:
         vectors = z.reshape(-1, self.embedding_dim)
-        codes, temperature = self.embeddings[...], self._temperature()
+        codes = self.embeddings[...].astype(z.dtype)
+        temperature = self._temperature(z.dtype)
 
         @jax.checkpoint  # computed anew for the gradient, so that no [N, K] is kept
         def quantize(item: tuple[Array, Array | None]) -> tuple[Array, Array, Array]:
@@ -105,10 +106,10 @@ class GumbelQuantizer(Quantizer):
                 return codes[index] + (mixture - sg(mixture)), index, divergence
             return jnp.matmul(y, codes, precision=jax.lax.Precision.HIGHEST), index, divergence
 
-        keys = None if key is None else jax.random.split(key, len(vectors))
+        keys = None if key is None else jax.random.split(key, vectors.shape[0])
         values, indices, divergences = in_chunks(quantize, (vectors, keys), self.num_embeddings)
         divergence = mean_over_tokens(divergences.reshape(*z.shape[:-1], 1), mask)
-        zero = jnp.zeros(())
+        zero = jnp.zeros((), z.dtype)
         return Quantized(
             values=values.reshape(z.shape),
             indices=indices.reshape(z.shape[:-1]),
@@ -138,11 +139,13 @@ class GumbelQuantizer(Quantizer):
     ) -> None:
         self.updates[...] += 1
 
-    def _temperature(self) -> Array | float:
+    def _temperature(self, dtype: jnp.dtype) -> Array | float:
         if callable(self.temperature):
-            return self.temperature(self.updates[...])
+            return jnp.asarray(self.temperature(self.updates[...]), dtype)
         return self.temperature
 
     def _logits(self, vector: Float[Array, " d"]) -> Float[Array, " k"]:
-        products = jnp.matmul(vector, self.kernel[...], precision=jax.lax.Precision.HIGHEST)
-        return products + self.bias[...]
+        products = jnp.matmul(
+            vector, self.kernel[...].astype(vector.dtype), precision=jax.lax.Precision.HIGHEST
+        )
+        return products + self.bias[...].astype(vector.dtype)

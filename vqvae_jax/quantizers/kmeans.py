@@ -27,7 +27,7 @@ def kmeans_plus_plus(
     Returns:
         [K, D], each one of the vectors.
     """
-    allowed = jnp.where(counted, 0.0, -jnp.inf)
+    allowed = jnp.where(counted, 0.0, -jnp.inf).astype(vectors.dtype)
     vectors = jnp.where(counted[:, None], vectors, 0)
 
     def draw(i: Array, state: tuple[Array, Array]) -> tuple[Array, Array]:
@@ -68,7 +68,7 @@ def kmeans(
     def move(_: Array, codes: Array) -> Array:
         indices = nearest(codes)
         counts = code_counts(indices, num_codes)[:, None]
-        means = code_sums(vectors, indices, num_codes) / jnp.maximum(counts, 1)
+        means = code_sums(vectors, indices, num_codes) / jnp.maximum(counts, 1).astype(codes.dtype)
         return jnp.where(counts > 0, means, codes)
 
     seeds = kmeans_plus_plus(key, vectors, counted, num_codes)

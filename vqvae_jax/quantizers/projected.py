@@ -53,14 +53,14 @@ class ProjectedQuantizer(Quantizer):
         mask: Bool[Array, "*shape"] | None,
         key: jax.Array | None,
     ) -> Quantized:
-        quantized = self.quantizer(self.project_in(z), mask, key=key)
-        return dataclasses.replace(quantized, values=self.project_out(quantized.values))
+        quantized = self.quantizer(_apply(self.project_in, z), mask, key=key)
+        return dataclasses.replace(quantized, values=_apply(self.project_out, quantized.values))
 
     def _encode(self, z: Float[Array, "*shape d"]) -> Int[Array, "..."]:
-        return self.quantizer.encode(self.project_in(z))
+        return self.quantizer.encode(_apply(self.project_in, z))
 
     def _lookup(self, indices: Int[Array, "..."]) -> Float[Array, "*shape d"]:
-        values = self.project_out(self.quantizer.lookup(indices))
+        values = _apply(self.project_out, self.quantizer.lookup(indices))
         counted = indices >= 0
         if self.num_codebooks is not None:
             counted = jnp.any(counted, axis=-1)
@@ -73,7 +73,8 @@ class ProjectedQuantizer(Quantizer):
         key: jax.Array | None,
         axis_name: AxisName | None,
     ) -> None:
-        self.quantizer.update(self.project_in(z), indices, key=key, axis_name=axis_name)
+        projected = _apply(self.project_in, z)
+        self.quantizer.update(projected, indices, key=key, axis_name=axis_name)
 
     def _initialize(
         self,
@@ -82,7 +83,13 @@ class ProjectedQuantizer(Quantizer):
         key: jax.Array,
         axis_name: AxisName | None,
     ) -> None:
-        self.quantizer.initialize(self.project_in(z), mask, key=key, axis_name=axis_name)
+        projected = _apply(self.project_in, z)
+        self.quantizer.initialize(projected, mask, key=key, axis_name=axis_name)
+
+
+def _apply(linear: nnx.Linear, x: Float[Array, "*shape n"]) -> Float[Array, "*shape m"]:
+    with jax.numpy_dtype_promotion("standard"):  # flax relies on it where x is float64
+        return linear(x)
 
 
 def _linear(inputs: int, outputs: int, rngs: nnx.Rngs) -> nnx.Linear:

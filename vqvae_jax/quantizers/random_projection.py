@@ -78,7 +78,7 @@ class RandomProjectionQuantizer(Quantizer):
         key: jax.Array | None,
     ) -> Quantized:
         indices = self._encode(z)
-        zero = jnp.zeros(())
+        zero = jnp.zeros((), z.dtype)
         return Quantized(
             values=sg(self._lookup(indices)),
             indices=indices,
@@ -94,7 +94,9 @@ class RandomProjectionQuantizer(Quantizer):
 
         def labels(book: tuple[Array, Array]) -> Int[Array, "*shape"]:
             projection, codes = book
-            projected = jnp.matmul(z, projection, precision=jax.lax.Precision.HIGHEST)
+            projected = jnp.matmul(
+                z, projection.astype(z.dtype), precision=jax.lax.Precision.HIGHEST
+            )
             return nearest_code(unit(projected), codes)
 
         books = (self.projection[...], self.embeddings[...])

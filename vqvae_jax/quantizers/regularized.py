@@ -9,7 +9,7 @@ from flax import nnx
 from jaxtyping import Array, Bool, Float
 
 from vqvae_jax.quantizers.base import check_above_zero, check_at_least_zero
-from vqvae_jax.quantizers.core import Quantized, unit
+from vqvae_jax.quantizers.core import Quantized, unit, wide
 from vqvae_jax.quantizers.search import MAX_NUMBERS, centred
 from vqvae_jax.quantizers.vector import VectorQuantizer
 
@@ -32,9 +32,10 @@ def codebook_entropies(
         E[H(p(k | z))], low where each vector is near to one code; and H(E[p(k | z)]), high where
         the codes are used alike. Both in [0, log K], and 0 where no vector counts.
     """
-    vectors, codebook = centred(z.reshape(-1, z.shape[-1]), codebook)
-    dtype = jnp.promote_types(vectors.dtype, codebook.dtype)
-    weights = jnp.ones(len(vectors), dtype) if mask is None else mask.reshape(-1).astype(dtype)
+    vectors = wide(z).reshape(-1, z.shape[-1])
+    dtype = vectors.dtype
+    vectors, codebook = centred(vectors, codebook.astype(dtype))
+    weights = jnp.ones(vectors.shape[0], dtype) if mask is None else mask.reshape(-1).astype(dtype)
     weights = weights / jnp.maximum(jnp.sum(weights), 1)
     half_norms = jnp.sum(codebook**2, axis=1) / 2
 
@@ -45,8 +46,12 @@ def codebook_entropies(
         p = jnp.exp(log_p)
         return -jnp.sum(weights * jnp.sum(p * log_p, axis=1)), weights @ p
 
-    chunk = min(len(vectors), max(1, MAX_NUMBERS // len(codebook)))
-    missing = -len(vectors) % chunk
+    count = vectors.shape[0]
+    if not isinstance(count, int) or count == 0:  # symbolic, in an export
+        of_vectors, mean_p = part(vectors, weights)
+        return of_vectors, entropy(mean_p)
+    chunk = min(count, max(1, MAX_NUMBERS // len(codebook)))
+    missing = -count % chunk
     vectors = jnp.pad(vectors, ((0, missing), (0, 0))).reshape(-1, chunk, vectors.shape[1])
     weights = jnp.pad(weights, (0, missing)).reshape(-1, chunk)
 
@@ -159,5 +164,5 @@ class OrthogonalVectorQuantizer(VectorQuantizer):
         key: jax.Array | None,
     ) -> Quantized:
         quantized = super()._quantize(z, mask, key)
-        loss = self.orthogonality_cost * orthogonality(self.codebook)
+        loss = self.orthogonality_cost * orthogonality(self.codebook.astype(z.dtype))
         return dataclasses.replace(quantized, loss=quantized.loss + loss)

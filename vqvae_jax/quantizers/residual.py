@@ -144,7 +144,7 @@ class ResidualVQ(Quantizer):
             residual = self._on_own_scale(i, z - sg(codes))
             quantized = quantizer(residual, taken, key=keys[i])
             outputs.append(quantized)
-            chosen = self._code(i, quantized.indices)
+            chosen = self._code(i, quantized.indices).astype(z.dtype)
             codes += chosen
             if quantizer.learns_from_values:
                 values = quantizer(sg(residual), taken, key=keys[i]).values
@@ -177,7 +177,7 @@ class ResidualVQ(Quantizer):
         residual, indices = self._bounded(z), []
         for i, quantizer in enumerate(self._stages()):
             indices.append(quantizer.encode(self._on_own_scale(i, residual)))
-            residual = residual - self._code(i, indices[-1])
+            residual = residual - self._code(i, indices[-1]).astype(z.dtype)
         return jnp.stack(indices, axis=-1)
 
     def _lookup(self, indices: Int[Array, "*shape m"]) -> Float[Array, "*shape d"]:
@@ -211,7 +211,7 @@ class ResidualVQ(Quantizer):
         for i, quantizer in enumerate(self.quantizers):
             own = jax.random.fold_in(key, i)
             quantizer.initialize(residual, mask, key=own, axis_name=axis_name)
-            residual = residual - quantizer.lookup(quantizer.encode(residual))
+            residual = residual - quantizer.lookup(quantizer.encode(residual)).astype(z.dtype)
 
     def _stages(self) -> list[Quantizer]:
         """The quantizer of each codebook."""
@@ -251,7 +251,7 @@ class ResidualVQ(Quantizer):
         codes, residuals = jnp.zeros_like(z), []
         for i in range(self.num_codebooks):
             residuals.append(z - codes)
-            codes += self._code(i, indices[..., i])
+            codes += self._code(i, indices[..., i]).astype(z.dtype)
         return residuals
 
 

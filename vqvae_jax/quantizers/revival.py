@@ -69,10 +69,12 @@ def draw_replacements(
         vectors = gathered(z.reshape(-1, z.shape[-1]), axis_name)
         chosen = gathered(indices.reshape(-1), axis_name)
         count = min(len(dead), len(vectors))
-        squares = jnp.sum((vectors - lookup(codebook, chosen)) ** 2, axis=1)
+        squares = jnp.sum((vectors - lookup(codebook, chosen).astype(vectors.dtype)) ** 2, axis=1)
         weights = jnp.where(chosen >= 0, jnp.log(squares), -jnp.inf)
         # The largest of log-weights plus Gumbel noise are a draw without replacement.
-        noisy, drawn = jax.lax.top_k(weights + jax.random.gumbel(key, weights.shape), count)
+        noisy, drawn = jax.lax.top_k(
+            weights + jax.random.gumbel(key, weights.shape, weights.dtype), count
+        )
         rank = jnp.cumsum(dead) - 1
         replaced = dead & (rank < jnp.sum(noisy > -jnp.inf))
         return replaced, vectors[drawn[jnp.clip(rank, 0, count - 1)]]

@@ -12,6 +12,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
+from vqvae_jax.quantizers.core import wide
+
 # At most this many numbers, such as distances, are materialised at a time: on CPUs what stays near
 # the core (2 MiB in float32), elsewhere what keeps the device busy (64 MiB).
 MAX_NUMBERS_CPU, MAX_NUMBERS = 2**19, 2**24
@@ -56,9 +58,8 @@ def _detached(
     z: Float[Array, "*shape d"], codebook: Float[Array, "k d"]
 ) -> tuple[Float[Array, "n d"], Float[Array, "k d"]]:
     """The vectors [N, D] and the codes, centred, without gradients, in float32 or wider."""
-    dtype = jnp.promote_types(z.dtype, jnp.float32)
-    vectors, codes = (jax.lax.stop_gradient(x).astype(dtype) for x in (z, codebook))
-    return centred(vectors.reshape(-1, z.shape[-1]), codes)
+    vectors, codes = (jax.lax.stop_gradient(x) for x in (wide(z), codebook))
+    return centred(vectors.reshape(-1, z.shape[-1]), codes.astype(vectors.dtype))
 
 
 def centred(
@@ -162,7 +163,7 @@ def sample_code(
         logits = (2.0 * products - norms) / temperature
         return jax.random.categorical(key, logits).astype(jnp.int32)
 
-    keys = jax.random.split(key, len(vectors))
+    keys = jax.random.split(key, vectors.shape[0])
     indices = in_chunks(draw, (vectors, keys), codes.shape[0])
     return indices.reshape(z.shape[:-1])
 
@@ -188,6 +189,7 @@ def in_chunks(function: Callable[[Any], Any], items: Any, numbers_each: int) -> 
 def _map(function: Callable[[Any], Any], items: Any, chunk: int) -> Any:
     """function(item) of every item, vectorised over `chunk` of them, but no fewer than 16."""
     chunk = max(_MIN_CHUNK, chunk)
-    if len(jax.tree.leaves(items)[0]) <= chunk:
+    count = jax.tree.leaves(items)[0].shape[0]
+    if not isinstance(count, int) or count <= chunk:  # symbolic, in an export
         return jax.vmap(function)(items)
     return jax.lax.map(function, items, batch_size=chunk)

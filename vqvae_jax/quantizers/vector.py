@@ -151,7 +151,7 @@ class VectorQuantizer(Quantizer):
     ) -> Quantized:
         z = self._compared(z)
         search_key, value_key = (None, None) if key is None else jax.random.split(key)
-        codebook = self.codebook
+        codebook = self.codebook.astype(z.dtype)
         indices = self._search(z, codebook, search_key)
         # `lookup` would cost one more pass over the vectors, to look for indices that are no codes.
         codes = codebook.at[indices].get(mode="promise_in_bounds")
@@ -163,7 +163,7 @@ class VectorQuantizer(Quantizer):
             indices=indices,
             codebook_loss=codebook_loss,
             commitment_loss=commitment_loss,
-            entropy_loss=jnp.zeros(()),
+            entropy_loss=jnp.zeros((), z.dtype),
             loss=self.codebook_cost * codebook_loss + self.commitment_cost * commitment_loss,
         )
 

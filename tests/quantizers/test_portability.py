@@ -1,0 +1,142 @@
+"""Every quantizer under strict types, of no vectors, exported, and over meshes."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import nnx
+from jax import export
+from jax.sharding import AxisType, NamedSharding, PartitionSpec
+
+from tests.quantizers.test_contract import (
+    DIM,
+    KEY,
+    QUANTIZERS,
+    assert_same,
+    every,
+    pieces,
+    vectors,
+)
+from vqvae_jax.quantizers import perplexity
+
+
+@every
+@pytest.mark.parametrize("wide_parameters", [False, True])
+def test_types_are_never_promoted(name, wide_parameters):
+    """Under strict promotion, which the tests run with, no types are mixed."""
+
+    def everything(quantizer, z, mask, key):
+        def loss(z):
+            quantized = quantizer(z, mask, key=key)
+            return quantized.loss + jnp.sum(quantized.values.astype(quantized.loss.dtype))
+
+        jax.grad(loss)(z)
+        quantizer.initialize(z, mask, key=KEY)
+        quantized = quantizer(z, mask, key=key)
+        quantizer.update(z, quantized.indices, key=KEY)
+        quantizer.lookup(quantizer.encode(z, mask))
+        return quantized.values
+
+    narrow = QUANTIZERS[name]()
+    with jax.enable_x64(True):
+        quantizer = QUANTIZERS[name]() if wide_parameters else narrow
+        before = nnx.state(quantizer)
+        for dtype in (jnp.bfloat16, jnp.float32, jnp.float64):
+            z = jax.ShapeDtypeStruct((6, DIM), dtype)
+            for mask in (None, jax.ShapeDtypeStruct((6,), jnp.bool_)):
+                for key in (None, KEY):
+                    assert nnx.eval_shape(everything, quantizer, z, mask, key).dtype == dtype
+        for old, new in zip(
+            jax.tree.leaves(before), jax.tree.leaves(nnx.state(quantizer)), strict=True
+        ):
+            assert old.dtype == new.dtype
+
+
+@every
+@pytest.mark.parametrize("shape", [(0,), (2, 0)])
+def test_of_no_vectors_nothing_is_learnt(name, shape):
+    its, z = pieces(name), vectors(*shape)
+    for key in (None, KEY):
+        (_, quantized), gradients = its.step(its.params, z, its.rest, None, key)
+        assert quantized.values.shape == z.shape
+        if name != "orthogonal":  # a loss of the codes alone
+            assert quantized.loss == 0
+            assert all(np.all(leaf == 0) for leaf in jax.tree.leaves(gradients))
+        for loss in (quantized.codebook_loss, quantized.commitment_loss, quantized.entropy_loss):
+            assert loss == 0
+    assert its.encode(its.state, z, None).shape == quantized.indices.shape
+    assert its.lookup(its.state, quantized.indices).shape[:-1] == z.shape[:-1]
+    counts = its.quantizer.code_counts(quantized.indices)
+    assert not counts.any()
+    if counts.ndim == 1:
+        assert perplexity(counts) == 1
+    assert_same(its.update(its.state, z, quantized.indices, key=KEY), its.state, rtol=0)
+    assert_same(its.initialize(its.state, z, key=KEY), its.state, rtol=0)
+
+
+def exported(function, *structs):
+    """A function as it comes out of an export for all platforms, compiled."""
+    export_it = export.export(jax.jit(function), platforms=("cpu", "cuda", "tpu"))
+    return jax.jit(export_it(*structs).call)
+
+
+def indices_struct(quantizer, shape):
+    books = () if quantizer.num_codebooks is None else (quantizer.num_codebooks,)
+    return jax.ShapeDtypeStruct((*shape, *books), jnp.int32)
+
+
+@every
+def test_exported_for_any_batch_gives_the_same(name):
+    its = pieces(name)
+    *shape, _ = export.symbolic_shape(f"b, 7, {DIM}")
+    z = jax.ShapeDtypeStruct((*shape, DIM), jnp.float32)
+
+    def call(z):
+        quantized = its.call(its.state, z, None, None)
+        return quantized.values, quantized.indices, quantized.loss
+
+    def encode(z):
+        return its.encode(its.state, z, None)
+
+    def lookup(indices):
+        return its.lookup(its.state, indices)
+
+    calls = [
+        (exported(function, struct), function)
+        for function, struct in (
+            (call, z), (encode, z), (lookup, indices_struct(its.quantizer, shape))
+        )
+    ]  # fmt: skip
+    for size in (1, 3):
+        given = vectors(size, 7, seed=size)
+        for inputs, (ours, theirs) in zip((given, given, encode(given)), calls, strict=True):
+            assert_same(ours(inputs), theirs(inputs), rtol=1e-5, atol=1e-6)
+
+
+@every
+@pytest.mark.parametrize("axis_type", [AxisType.Auto, AxisType.Explicit])
+def test_over_a_mesh_nothing_changes(name, axis_type):
+    its, z = pieces(name), vectors(8, 3)
+    mesh = jax.make_mesh((4,), ("data",), (axis_type,), devices=jax.devices()[:4])
+    state = its.initialize(its.state, z, key=KEY)
+    (_, one), gradients = its.step(state[0], z, state[1], None, KEY)
+    updated = its.update(state, z, one.indices, key=KEY)
+    with jax.set_mesh(mesh):
+        whole = NamedSharding(mesh, PartitionSpec())
+        spread = jax.device_put(z, NamedSharding(mesh, PartitionSpec("data")))
+        before, key = jax.device_put((its.state, KEY), whole)
+        params, rest = its.initialize(before, spread, key=key)
+        assert_same((params, rest), state, rtol=1e-5, atol=1e-6)
+        (_, four), four_gradients = its.step(params, spread, rest, None, key)
+        four_updated = its.update((params, rest), spread, four.indices, key=key)
+        encoded = its.encode((params, rest), spread, None)
+        looked_up = its.lookup((params, rest), encoded)
+        counts = jax.jit(its.quantizer.code_counts)(encoded)
+        assert len(four.values.sharding.device_set) == 4
+    np.testing.assert_array_equal(four.indices, one.indices)
+    assert_same(four, one, rtol=1e-5, atol=1e-6)
+    assert_same(four_gradients, gradients, rtol=1e-4, atol=1e-5)
+    assert_same(four_updated, updated, rtol=1e-5, atol=1e-6)
+    np.testing.assert_array_equal(encoded, its.encode(state, z, None))
+    np.testing.assert_allclose(looked_up, its.lookup(state, encoded), rtol=1e-6)
+    np.testing.assert_array_equal(counts, its.quantizer.code_counts(jnp.array(np.array(encoded))))

@@ -1,0 +1,79 @@
+"""What JAX cannot split over explicit mesh axes (`jax.make_mesh`'s default), left to XLA."""
+
+import functools
+import inspect
+from collections.abc import Callable
+from typing import Any, TypeVar, cast
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+from jax.sharding import NamedSharding, PartitionSpec
+from jaxtyping import Array
+
+Method = TypeVar("Method", bound=Callable[..., Any])
+
+
+def left_to_xla(
+    out: Callable[[NamedSharding, NamedSharding], Any], *, writes: bool = False
+) -> Callable[[Method], Method]:
+    """Decorates a quantizer's method: over explicit mesh axes XLA decides how to split its work.
+
+    Whether axes are explicit is asked of the method's first argument, x: vectors or indices.
+
+    Args:
+        out: the result's shardings, from one that is split as x's tokens are, and one that is
+            not split.
+        writes: whether the method writes to the quantizer.
+    """
+
+    def decorate(method: Method) -> Method:
+        signature = inspect.signature(method)
+
+        @functools.wraps(method)
+        def wrapped(*args: Any, **kwargs: Any) -> Any:
+            module, *given = signature.bind(*args, **kwargs).arguments.items()
+            sharding = jax.typeof(given[0][1]).sharding if given else None
+            if sharding is None or not sharding.mesh.explicit_axes:
+                return method(*args, **kwargs)
+            return _automatic(method, module[1], dict(given), sharding, out, writes)
+
+        return cast(Method, wrapped)
+
+    return decorate
+
+
+def _automatic(
+    method: Callable[..., Any],
+    module: Any,
+    arguments: dict[str, Any],
+    sharding: NamedSharding,
+    out: Callable[[NamedSharding, NamedSharding], Any],
+    writes: bool,
+) -> Any:
+    """method(module, **arguments); none of the arrays may be closed over, the module's neither."""
+    x = next(iter(arguments.values()))
+    whole = NamedSharding(sharding.mesh, PartitionSpec())
+    is_token = jnp.issubdtype(x.dtype, jnp.integer) and module.num_codebooks is None
+    axes = x.ndim if is_token else x.ndim - 1
+    split = NamedSharding(sharding.mesh, PartitionSpec(*sharding.spec[:axes]))
+    graphdef, state = nnx.split(module)
+    static = {name: value for name, value in arguments.items() if isinstance(value, str)}
+    arrays = {name: value for name, value in arguments.items() if name not in static}
+
+    def own(leaf: Array) -> NamedSharding:
+        return NamedSharding(sharding.mesh, jax.typeof(leaf).sharding.spec)
+
+    def run(state: nnx.State, arrays: dict[str, Any]) -> Any:
+        merged = nnx.merge(graphdef, state)
+        result = method(merged, **arrays, **static)
+        return result, nnx.state(merged) if writes else None
+
+    after = jax.tree.map(own, state) if writes else None
+    automatic = jax.sharding.auto_axes(
+        run, axes=sharding.mesh.explicit_axes, out_sharding=(out(split, whole), after)
+    )
+    result, after = automatic(state, arrays)
+    if writes:
+        nnx.update(module, after)
+    return result
