@@ -21,13 +21,16 @@ _TITLES = {
 }
 
 
-def reconstructions(images: np.ndarray, reconstructed: np.ndarray, title: str) -> bytes:
+def reconstructions(
+    images: np.ndarray, reconstructed: np.ndarray, title: str, shown: str = "reconstruction"
+) -> bytes:
     """Originals over reconstructions.
 
     Args:
         images: floats [N, H, W, C] in [-0.5, 0.5], C 1 or 3.
         reconstructed: the same shape; clipped to that range.
         title: one line.
+        shown: what is under the originals, in a few words.
     """
     count, height = images.shape[:2]
     rows = []
@@ -42,9 +45,7 @@ def reconstructions(images: np.ndarray, reconstructed: np.ndarray, title: str) -
     axes.imshow(sheet.squeeze(), cmap="gray", vmin=0, vmax=1, interpolation="nearest")
     for edge in range(2 * height, sheet.shape[0], 2 * height):
         axes.axhline(edge - 0.5, color="tab:orange", linewidth=1)
-    axes.set_title(
-        f"{title}\nin each pair of rows: original above, reconstruction below", fontsize=9
-    )
+    axes.set_title(f"{title}\nin each pair of rows: original above, {shown} below", fontsize=9)
     axes.set_axis_off()
     return _png(figure)
 
