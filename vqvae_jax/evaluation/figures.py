@@ -1,4 +1,4 @@
-"""The three pictures of a run. Each function returns a PNG as bytes."""
+"""The pictures of a run. Each function returns a file's bytes: a PNG's, if nothing else is said."""
 
 import io
 import math
@@ -47,16 +47,19 @@ def reconstructions(
         axes.axhline(edge - 0.5, color="tab:orange", linewidth=1)
     axes.set_title(f"{title}\nin each pair of rows: original above, {shown} below", fontsize=9)
     axes.set_axis_off()
-    return _png(figure)
+    return _encoded(figure)
 
 
-def samples(images: np.ndarray, labels: np.ndarray | None, title: str) -> bytes:
+def samples(
+    images: np.ndarray, labels: np.ndarray | None, title: str, file_format: str = "png"
+) -> bytes:
     """A sheet of images.
 
     Args:
         images: floats [N, H, W, C] in [-0.5, 0.5], C 1 or 3; clipped to that range.
         labels: int [N], written above the images; None: nothing is.
         title: one line.
+        file_format: png, jpg, jpeg or webp.
     """
     count, height, width, channels = images.shape
     columns = math.ceil(math.sqrt(count))
@@ -76,7 +79,7 @@ def samples(images: np.ndarray, labels: np.ndarray | None, title: str) -> bytes:
     axes.imshow(sheet.squeeze(), cmap="gray", vmin=0, vmax=1, interpolation="nearest")
     axes.set_axis_off()
     axes.set_title(title, fontsize=9)
-    return _png(figure)
+    return _encoded(figure, file_format)
 
 
 def codebook(code_counts: np.ndarray, images: np.ndarray, codes: np.ndarray, title: str) -> bytes:
@@ -122,7 +125,7 @@ def codebook(code_counts: np.ndarray, images: np.ndarray, codes: np.ndarray, tit
     for axes in grid.flat:
         axes.set_axis_off()
     maps.suptitle("images, and below each its code map (dark: often used codes)", fontsize=9)
-    return _png(figure)
+    return _encoded(figure)
 
 
 def training(
@@ -157,7 +160,7 @@ def training(
     if codes is not None and num_codes is not None:
         codes.set_ylim(0, num_codes * 1.02)
         _label(codes, f"codes, of {num_codes}")
-    return _png(figure)
+    return _encoded(figure)
 
 
 def _label(axes: "Axes", title: str) -> None:
@@ -174,7 +177,7 @@ def _figure(width: float, height: float) -> "Figure":
     return Figure(figsize=(width, height), dpi=110, layout="constrained")
 
 
-def _png(figure: "Figure") -> bytes:
+def _encoded(figure: "Figure", file_format: str = "png") -> bytes:
     buffer = io.BytesIO()
-    figure.savefig(buffer, format="png")
+    figure.savefig(buffer, format=file_format)
     return buffer.getvalue()
