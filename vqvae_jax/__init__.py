@@ -1,5 +1,7 @@
 """Vector quantisers for JAX, and the VQ-VAE they belong to."""
 
+from importlib import metadata
+
 from vqvae_jax.interop import load_torch_state_dict, to_torch_state_dict
 from vqvae_jax.likelihoods import (
     AutoregressiveHead,
@@ -45,6 +47,11 @@ from vqvae_jax.quantizers import (
     rotation_trick,
     straight_through,
 )
+
+try:
+    __version__ = metadata.version("vqvae_jax")
+except metadata.PackageNotFoundError:  # a checkout that is not installed
+    __version__ = "unknown"
 
 __all__ = [
     "BSQ",

@@ -64,7 +64,12 @@ def _parser() -> argparse.ArgumentParser:
     with_data(of_prior("evaluate", "bits of the held-out split"))
 
     sample = of_prior("sample", "draw images")
-    sample.add_argument("--output", type=Path, required=True, help="the picture, a .png")
+    sample.add_argument(
+        "--output",
+        type=Path,
+        required=True,
+        help="a picture (.png, .jpg, .webp) or the pixels, uint8 [N, H, W, C] (.npy)",
+    )
     sample.add_argument("--number", type=int, default=64, help="how many images (64)")
     sample.add_argument("--label", type=int, help="their class; without it, all in turn")
     sample.add_argument("--temperature", type=float, default=1.0, help="at least 0 (1)")
@@ -73,13 +78,21 @@ def _parser() -> argparse.ArgumentParser:
     sample.add_argument("--guidance", type=float, default=1.0, help="classifier-free; 1 is none")
     sample.add_argument("--seed", type=int, default=0, help="of the draws (0)")
 
-    for name, text in (
-        ("compress", "images of an IDX file, in gzip or plain, into a smaller file, without loss"),
-        ("decompress", "such a file back into an IDX file, in gzip if its name ends in .gz"),
+    for name, text, output in (
+        (
+            "compress",
+            "images of an IDX file, in gzip or plain, into a smaller file, without loss",
+            "the file to be written, a .vq",
+        ),
+        (
+            "decompress",
+            "such a file back into an IDX file",
+            "the file to be written, in gzip if its name ends in .gz",
+        ),
     ):
         added = of_prior(name, text)
         added.add_argument("source", type=Path, metavar="IN", help="the file to be read")
-        added.add_argument("target", type=Path, metavar="OUT", help="the file to be written")
+        added.add_argument("target", type=Path, metavar="OUT", help=output)
     return parser
 
 

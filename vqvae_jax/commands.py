@@ -1,9 +1,11 @@
 """The commands of `python -m vqvae_jax`."""
 
+import io
 import sys
 from pathlib import Path
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from tqdm import tqdm
 
@@ -16,6 +18,7 @@ from vqvae_jax.evaluation.samples import classes_in_turn, draw_images
 from vqvae_jax.files import write_atomically
 from vqvae_jax.models import VQVAE
 from vqvae_jax.parallel import all_devices
+from vqvae_jax.pixels import to_integers
 from vqvae_jax.priors import Prior
 from vqvae_jax.training.codes import load_codes
 from vqvae_jax.training.model import SavedRun, load_data, load_pair, load_run
@@ -42,7 +45,8 @@ def sample(
     guidance: float,
     seed: int,
 ) -> None:
-    """Draws images and writes them as one picture."""
+    """Draws images and writes them as one picture, or as an array of their pixels."""
+    ending = _ending(output, ".png", ".jpg", ".jpeg", ".webp", ".npy")
     prior_run, vqvae_run = load_pair(workdir, vqvae)
     prior: Prior = prior_run.model
     shape = prior_run.description["codes"]["maps"]["shape"]
@@ -63,7 +67,11 @@ def sample(
         top_p=top_p,
         guidance=guidance,
     )
-    write_atomically(output, figures.samples(images, labels, f"{number} samples of {workdir}"))
+    if ending == ".npy":
+        content = _npy(np.asarray(to_integers(jnp.asarray(images))))
+    else:
+        content = figures.samples(images, labels, f"{number} samples of {workdir}", ending[1:])
+    write_atomically(output, content)
     print(f"{output}: {number} images")
 
 
@@ -88,6 +96,7 @@ def evaluate(workdir: Path, vqvae: Path | None, archives: str | None, data_dir: 
 
 def compress(workdir: Path, vqvae: Path | None, source: Path, target: Path) -> None:
     """Compresses the images of an IDX file."""
+    _ending(target, ".vq")
     prior_run, vqvae_run = load_pair(workdir, vqvae)
     _check_free(prior_run)
     images = read_idx(source, axes=3)[..., None]
@@ -103,6 +112,7 @@ def compress(workdir: Path, vqvae: Path | None, source: Path, target: Path) -> N
 
 def decompress(workdir: Path, vqvae: Path | None, source: Path, target: Path) -> None:
     """Writes the images of a compressed file as an IDX file."""
+    _ending(target, ".gz", ".idx", ".idx3-ubyte", "")
     prior_run, vqvae_run = load_pair(workdir, vqvae)
     height, width, channels = prior_run.description["data"]["image_shape"]
     with _bar(None) as bar:
@@ -116,6 +126,22 @@ def decompress(workdir: Path, vqvae: Path | None, source: Path, target: Path) ->
         )
     write_idx(target, images[..., 0])
     print(f"{target}: {len(images)} images")
+
+
+def _ending(file: Path, *allowed: str) -> str:
+    """The ending of a file to be written, in lower case; refuses one of another format."""
+    ending = file.suffix.lower()
+    if ending not in allowed:
+        raise ValueError(
+            f"{file} ends in {ending!r}; it must end in {' or '.join(filter(None, allowed))}"
+        )
+    return ending
+
+
+def _npy(array: np.ndarray) -> bytes:
+    buffer = io.BytesIO()
+    np.save(buffer, array)
+    return buffer.getvalue()
 
 
 def _labels(prior: Prior, number: int, label: int | None) -> np.ndarray | None:

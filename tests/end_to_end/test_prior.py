@@ -241,18 +241,19 @@ def test_bad_arguments_get_one_line(tmp_path, whole_run, commands, arguments, st
 
 
 def test_what_needs_no_class_needs_to_have_learnt_it(tmp_path, folders, whole_run, commands):
-    workdir, output = tmp_path / "run", tmp_path / "out"
+    workdir, png, vq = tmp_path / "run", tmp_path / "out.png", tmp_path / "out.vq"
     settings = {"prior__conditional": True, "training__max_steps": 2}
     train_here(folders, workdir, vqvae=whole_run[1], **settings)
     for arguments in (
-        ["sample", "--workdir", workdir, "--guidance", 2, "--output", output],
+        ["sample", "--workdir", workdir, "--guidance", 2, "--output", png],
         ["evaluate", "--workdir", workdir],
-        ["compress", "--workdir", workdir, folders / "archives" / "none.gz", output],
+        ["compress", "--workdir", workdir, folders / "archives" / "none.gz", vq],
     ):
         refused = commands(*arguments)
         assert refused.returncode == 1
         assert "holds a prior that was never trained without labels" in refused.err
-        assert not output.exists()
+        assert not png.exists()
+        assert not vq.exists()
 
 
 def test_a_vqvae_that_has_moved_is_named(tmp_path, folders, whole_run, commands):

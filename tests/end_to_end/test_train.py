@@ -235,7 +235,7 @@ BAD = [
     (
         ["--config=configs/mnist.py", "--config.training.sead=1"],
         2,
-        "training.sead is unknown; the settings are",
+        "training.sead is unknown; did you mean training.seed",
     ),
     (
         ["--config=configs/mnist.py", "--config.training.batch_size=many"],
@@ -315,4 +315,4 @@ def test_wrong_value_in_a_config_file_is_named(tmp_path):
 def test_help_lists_every_setting():
     result = run(["--help"])
     assert result.returncode == 0
-    assert "--config.training.learning_rate: a finite number above 0" in result.stdout
+    assert "--config.training.learning_rate: a finite number above 0; no default" in result.stdout

@@ -24,6 +24,19 @@ def test_reconstructions_alternate_with_originals(count, channels):
     )  # one dark row of reconstructions under each bright one
 
 
+@pytest.mark.parametrize(
+    ("file_format", "is_one"),
+    [("png", "PNG"), ("jpg", "JPEG"), ("jpeg", "JPEG"), ("webp", "WEBP")],
+)
+def test_samples_are_a_picture_of_the_format_asked_for(file_format, is_one):
+    images = np.full((4, 12, 12, 1), -0.5, np.float32)
+    content = figures.samples(images, None, "title", file_format)
+    with Image.open(io.BytesIO(content)) as picture:
+        assert picture.format == is_one
+    same = pixels(figures.samples(images, None, "title"))
+    assert np.abs(pixels(content) - same).mean() < 3  # JPEG and WebP are lossy
+
+
 def test_codebook_draws_one_bar_a_used_code():
     counts = np.array([0, 50, 0, 30, 20] + [0] * 11)
     images = np.zeros((3, 8, 8, 1), np.float32)

@@ -11,7 +11,7 @@ from cases import ADAM_STEPS, CASES, batch, state_dict
 from flax import nnx
 
 import vqvae_jax
-from vqvae_jax import VQVAE
+from vqvae_jax import FSQ, VQVAE, CategoricalHead, VectorQuantizer
 
 pytestmark = pytest.mark.usefixtures("optimized")
 
@@ -108,6 +108,56 @@ def test_round_trip_is_exact(model):
         jax.tree.leaves(nnx.state(model)), jax.tree.leaves(nnx.state(other)), strict=True
     ):
         np.testing.assert_array_equal(ours, theirs)
+
+
+def with_quantizer(seed, **options):
+    rngs = nnx.Rngs(seed)
+    return VQVAE(1, 4, 8, 0.1, quantizer=VectorQuantizer(4, 8, **options, rngs=rngs), rngs=rngs)
+
+
+def test_loaded_codes_are_initial_and_new_ones():
+    """Neither k-means nor the uses of the codes before throws them away."""
+    keys = jax.random.split(jax.random.key(0), 3)
+    options = {"kmeans_init": True, "revival_threshold": 0.1}
+    model, other = with_quantizer(0, **options), with_quantizer(1, **options)
+    weights = vqvae_jax.to_torch_state_dict(model)
+    other.quantizer.usage[...] = jnp.zeros(8)
+    vqvae_jax.load_torch_state_dict(other, weights)
+    z = jax.random.normal(keys[0], (64, 4))
+    other.quantizer.initialize(z, key=keys[1])
+    other.quantizer.update(z, jnp.zeros(64, jnp.int32), key=keys[2])
+    codes = weights["vq_layer.embeddings.weight"]
+    np.testing.assert_array_equal(other.quantizer.codebook, codes)
+
+
+def with_more():
+    model = with_quantizer(0)
+    model.decoder.scale = nnx.Param(jnp.ones(1))
+    return model
+
+
+@pytest.mark.parametrize(
+    ("build", "message"),
+    [
+        (
+            lambda: VQVAE(
+                1, 4, 8, 0.1, head=CategoricalHead(3, 1, rngs=nnx.Rngs(0)), rngs=nnx.Rngs(0)
+            ),
+            "the model has a head, a CategoricalHead; PyTorch's names are those of a model without",
+        ),
+        (with_more, r"the model has decoder\.scale; PyTorch's names are those of a model without"),
+        (
+            lambda: VQVAE(1, 3, 64, 0.1, quantizer=FSQ((4, 4, 4)), rngs=nnx.Rngs(0)),
+            "the model's quantizer is a FSQ; PyTorch's names are those of a VectorQuantizer",
+        ),
+    ],
+)
+def test_a_model_with_more_than_the_names_is_refused(build, message):
+    model = build()
+    with pytest.raises(ValueError, match=message):
+        vqvae_jax.to_torch_state_dict(model)
+    with pytest.raises(ValueError, match=message):
+        vqvae_jax.load_torch_state_dict(model, {})
 
 
 @pytest.mark.parametrize(

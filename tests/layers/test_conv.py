@@ -184,6 +184,8 @@ def test_sizes_without_an_output_are_refused():
         (lambda rngs: Conv(2, -1, 3, rngs=rngs), "out_features is -1"),
         (lambda rngs: Conv(2, 5, 0, rngs=rngs), "kernel_size is 0"),
         (lambda rngs: Conv(2, 5, 3, stride=0, rngs=rngs), "stride is 0"),
+        (lambda rngs: Conv(2, 5, 3, stride=True, rngs=rngs), "stride is True"),
+        (lambda rngs: Conv(2, 5, 1.5, rngs=rngs), "kernel_size is 1.5"),
         (lambda rngs: ConvTranspose(2, 5, 3, padding=-1, rngs=rngs), "padding is -1"),
         (
             lambda rngs: ConvTranspose(2, 5, 3, stride=2, output_padding=2, rngs=rngs),
@@ -191,9 +193,16 @@ def test_sizes_without_an_output_are_refused():
         ),
     ],
 )
+@pytest.mark.usefixtures("unchecked")
 def test_wrong_arguments_are_named(layer, message):
     with pytest.raises(ValueError, match=message):
         layer(nnx.Rngs(0))
+
+
+@pytest.mark.usefixtures("unchecked")
+def test_integers_of_numpy_are_integers():
+    layer = Conv(np.int64(2), np.uint8(5), np.int32(3), stride=np.int64(2), rngs=nnx.Rngs(0))
+    assert layer(jnp.ones((1, 7, 9, 2))).shape == (1, 3, 4, 5)
 
 
 @pytest.mark.parametrize(

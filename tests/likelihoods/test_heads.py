@@ -50,6 +50,20 @@ def test_call_table_and_nll_agree(head, features, x):
     np.testing.assert_allclose(nll, -expected.sum((1, 2, 3)), rtol=1e-5, atol=1e-4)
 
 
+def test_reconstruction_is_the_mean_or_a_draw_and_says_so(head, features):
+    key = jax.random.key(0)
+    found = run_compiled(type(head).reconstruct, head, features, key)
+    if head.autoregressive:
+        expected = run_compiled(type(head).sample, head, features, key)
+        np.testing.assert_array_equal(found, expected)
+        assert head.reconstruction == "a draw from p(x | z)"
+    else:
+        table = run_compiled(type(head).log_probs, head, features)
+        expected = np.exp(np.asarray(table, np.float64)) @ np.arange(256)
+        np.testing.assert_allclose(found, expected, rtol=1e-4)
+        assert head.reconstruction == "the mean of p(x | z)"
+
+
 def test_own_features_matter(head, features, x):
     """At each pixel and, of the independent heads, no others'."""
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from flax import nnx
 
-from vqvae_jax.priors import GatedPixelCNN, TransformerPrior, nll, sample_codes
+from vqvae_jax.priors import GatedPixelCNN, TransformerPrior, drop_labels, nll, sample_codes
 
 
 def logits(prior, codes, labels):
@@ -68,6 +68,36 @@ def test_codes_and_labels_of_small_types_are_the_same(guidance):
         for each in (small[1], labels)
     ]
     np.testing.assert_array_equal(*drawn)
+
+
+@pytest.mark.usefixtures("unchecked")
+def test_codes_and_labels_are_integers_that_do_not_wrap():
+    prior = GatedPixelCNN(4, channels=4, dilations=(1,), num_classes=3, rngs=nnx.Rngs(0))
+    codes, labels = np.arange(12).reshape(2, 3, 2) % 4, [2, 0]
+    expected = nll(prior, jnp.asarray(codes), jnp.asarray(labels))
+    np.testing.assert_array_equal(nll(prior, codes, labels), expected)
+    for wide in (
+        codes + 2**32,
+        codes.astype(np.uint64) + np.uint64(2**63),
+    ):  # which are the codes again in int32
+        assert np.isnan(nll(prior, wide, labels))
+    for of_no_class in (2**32, np.uint32(2**32 - 1)):
+        assert np.isnan(nll(prior, codes, np.array([2, of_no_class])))
+    for wrong in (codes / 2, codes > 1):
+        with pytest.raises(ValueError, match=f"codes have type {wrong.dtype}; they must be"):
+            nll(prior, wrong, labels)
+    for wrong in (np.array([0.5, 1]), np.array([True, False])):
+        for call in (
+            lambda labels: nll(prior, codes, labels),
+            lambda labels: prior.start(2, (3, 2), labels),
+            lambda labels: drop_labels(labels, 0.5, jax.random.key(0)),
+        ):
+            with pytest.raises(ValueError, match=f"labels have type {wrong.dtype}; they must be"):
+                call(wrong)
+    with pytest.raises(ValueError, match="rate is True; it must be in"):
+        drop_labels(labels, True, jax.random.key(0))
+    with pytest.raises(ValueError, match="batch_size is True; it must be an integer"):
+        prior.start(True, (3, 2))
 
 
 def test_probabilities_of_all_code_maps_add_up_to_one(kind, num_codebooks, run):

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from flax import nnx
 
-from vqvae_jax.priors import guided_logits, restricted_logits, sample_codes
+from vqvae_jax.priors import GatedPixelCNN, guided_logits, restricted_logits, sample_codes
 
 SHAPE, KEY = (3, 4), jax.random.key(5)
 
@@ -86,7 +86,7 @@ def test_restrictions_are_their_definitions(temperature, top_k, top_p):
     for row, changed in zip(logits.astype(np.float64), found, strict=True):
         kept = list(np.argsort(-row))[:top_k]
         p = softmax(row[kept] / temperature)
-        if top_p is not None:  # the fewest that make top_p
+        if top_p not in (None, 1.0):  # the fewest that make top_p
             count = next(n for n in range(1, len(p) + 1) if p[:n].sum() >= top_p - 1e-7)
             kept = kept[:count]
         np.testing.assert_array_equal(np.flatnonzero(np.isfinite(changed)), np.sort(kept))
@@ -101,6 +101,81 @@ def test_equally_probable_codes_stay_together():
         np.testing.assert_array_equal(np.isfinite(restricted), [True, True, True, False])
     at_zero = restricted_logits(logits, temperature=0.0)
     np.testing.assert_allclose(jax.nn.softmax(at_zero), [0, 1, 0, 0])
+
+
+def test_a_share_of_one_leaves_the_logits_as_they_are():
+    logits = jnp.asarray(np.random.RandomState(1).randn(3, 1000).astype(np.float32) * 30)
+    expected = restricted_logits(logits)
+    np.testing.assert_array_equal(restricted_logits(logits, top_p=1.0), expected)
+    np.testing.assert_array_equal(restricted_logits(logits, top_k=1001), expected)
+    # A share close to 1 is one of float64, whose tails are not rounded away.
+    p = np.sort(softmax(np.asarray(logits, np.float64)))
+    for left in (1e-6, 1e-12, 1e-30):
+        kept = np.isfinite(restricted_logits(logits, top_p=1 - left)).sum(axis=1)
+        np.testing.assert_array_equal(kept, (np.cumsum(p, axis=1) > 1 - (1 - left)).sum(axis=1))
+
+
+@pytest.mark.parametrize("top_p", [1e-39, 1e-46, 5e-324])
+def test_the_most_probable_code_stays_at_any_share(top_p):
+    logits = random_logits(6, 9)
+    found = restricted_logits(jnp.asarray(logits), top_p=top_p)
+    np.testing.assert_array_equal(np.isfinite(found), logits == logits.max(1, keepdims=True))
+
+
+@pytest.mark.parametrize("temperature", [0.0, 1e-40, 1e-46])
+def test_hardly_any_temperature_leaves_the_most_probable_code(temperature):
+    logits = random_logits(6, 9) * 1e-20
+    p = jax.nn.softmax(restricted_logits(jnp.asarray(logits), temperature))
+    np.testing.assert_array_equal(p, logits == logits.max(1, keepdims=True))
+
+
+def test_much_guidance_is_its_limit():
+    """The code whose probability the class raises most; where none differs, the free logits."""
+    conditional, free = (jnp.asarray(logits) for logits in random_logits(2, 5, 9))
+    favoured = np.argmax(conditional - free, axis=-1)
+    for guidance in (1e10, 1e30, 3e38):
+        found = guided_logits(conditional, free, guidance)
+        assert np.isfinite(found).all()
+        np.testing.assert_array_equal(np.argmax(found, axis=-1), favoured)
+        np.testing.assert_array_equal(guided_logits(free, free, guidance), free)
+
+
+@pytest.mark.usefixtures("unchecked")
+def test_numbers_beyond_float32_are_the_nearest_of_it(kind):
+    prior, labels = kind(4, num_classes=3, rngs=nnx.Rngs(0)), jnp.array([0, 1, 2])
+    drawn = functools.partial(sample_codes, prior, 3, SHAPE, key=KEY, labels=labels)
+    for name, beyond, nearest in (
+        ("top_p", 1e-46, 1e-30),
+        ("top_p", 1 - 1e-12, 1.0),
+        ("temperature", 1e-46, 0.0),
+        ("temperature", 1e39, 3e38),
+        ("guidance", 1e39, 3e38),
+    ):
+        found, expected = (drawn(**{name: value}) for value in (beyond, nearest))
+        np.testing.assert_array_equal(found, expected, err_msg=name)
+        assert len(np.unique(found)) > 1, name
+
+
+@pytest.mark.usefixtures("unchecked")
+@pytest.mark.parametrize(
+    ("name", "values"),
+    [
+        ("number", [np.int64(2), np.uint8(2), jnp.int32(2)]),
+        ("shape", [[2, 2], np.array([2, 2]), (np.int64(2), jnp.int32(2))]),
+        ("labels", [[0, 1], np.array([0, 1]), np.array([0, 1], np.uint8), jnp.array([0, 1])]),
+        ("top_k", [3, np.int64(3), jnp.int32(3)]),
+        ("top_p", [0.75, np.float32(0.75), jnp.float32(0.75)]),
+        ("temperature", [2, 2.0, np.float64(2), np.int64(2), jnp.float32(2)]),
+        ("guidance", [3, 3.0, np.float32(3), np.int64(3)]),
+    ],
+)
+def test_arguments_may_be_of_any_type_that_means_the_same(name, values):
+    prior = GatedPixelCNN(4, channels=4, dilations=(1,), num_classes=3, rngs=nnx.Rngs(0))
+    given = {"number": 2, "shape": (2, 2), "key": KEY, "labels": jnp.array([0, 1])}
+    first, *others = (sample_codes(prior, **{**given, name: value}) for value in values)
+    assert first.shape == (2, 2, 2)
+    for codes in others:
+        np.testing.assert_array_equal(codes, first)
 
 
 def test_guidance_is_its_formula():
@@ -118,13 +193,33 @@ def test_guidance_is_its_formula():
         ({"number": 0}, "number is 0; it must be an integer of at least 1"),
         ({"shape": (0, 3)}, r"shape is \(0, 3\); it must be two integers of at least 1"),
         ({"temperature": -1.0}, "temperature is -1.0; it must be a finite number of at least 0"),
-        ({"top_k": 0}, r"top_k is 0; it must be in \[1, 4\] or None"),
-        ({"top_k": 5}, r"top_k is 5; it must be in \[1, 4\] or None"),
+        ({"number": True}, "number is True; it must be an integer of at least 1"),
+        ({"number": 2.5}, "number is 2.5; it must be an integer of at least 1"),
+        ({"number": "2"}, "number is '2'; it must be an integer of at least 1"),
+        ({"shape": (2.5, 2)}, r"shape is \(2.5, 2\); it must be two integers of at least 1"),
+        ({"shape": (True, 2)}, r"shape is \(True, 2\); it must be two integers of at least 1"),
+        ({"shape": 2}, "shape is 2; it must be two integers of at least 1"),
+        ({"temperature": True}, "temperature is True; it must be a finite number of at least 0"),
+        ({"temperature": "1"}, "temperature is '1'; it must be a finite number of at least 0"),
+        ({"temperature": 10**400}, "temperature is 10+; it must be a finite number"),
+        ({"top_k": 0}, "top_k is 0; it must be an integer of at least 1"),
+        ({"top_k": 2.5}, "top_k is 2.5; it must be an integer of at least 1"),
+        ({"top_k": True}, "top_k is True; it must be an integer of at least 1"),
         ({"top_p": 0.0}, r"top_p is 0.0; it must be in \(0, 1\] or None"),
+        ({"top_p": True}, r"top_p is True; it must be in \(0, 1\] or None"),
+        ({"top_p": float("nan")}, r"top_p is nan; it must be in \(0, 1\] or None"),
         ({"guidance": -0.5}, "guidance is -0.5; it must be a finite number of at least 0"),
         ({"guidance": 2.0}, "guidance is 2.0; without labels it must be 1"),
         ({"labels": jnp.array([0, 3])}, r"labels go from 0 to 3; they must be in \[0, 3\)"),
         ({"labels": jnp.array([-2, 0])}, r"labels go from -2 to 0; they must be in \[0, 3\)"),
+        ({"labels": np.array([0, 2**32])}, "labels go from 0 to 2147483647; they must be in"),
+        (
+            {"labels": np.array([0, 2**32 - 1], np.uint32)},
+            "labels go from 0 to 2147483647; they must",
+        ),
+        ({"labels": [0, 1.0]}, "labels have type float64; they must be integers"),
+        ({"labels": jnp.array([0.7, 1.5])}, "labels have type float32; they must be integers"),
+        ({"labels": np.array([True, False])}, "labels have type bool; they must be integers"),
         ({"labels": jnp.array([0])}, r"labels have shape \(1,\); it must be \[B\], \(2,\)"),
     ],
 )

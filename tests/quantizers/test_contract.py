@@ -482,8 +482,12 @@ def test_wrong_input_is_named(name):
         ((4, -1), "num_embeddings is -1"),
         ((4, 8, float("nan")), "commitment_cost is nan; it must be a finite number of at least 0"),
         ((4, 8, -0.1), "commitment_cost is -0.1"),
+        ((4, True), "num_embeddings is True"),
+        ((4, 8, True), "commitment_cost is True"),
+        ((4, 8, "0.25"), "commitment_cost is '0.25'"),
     ],
 )
+@pytest.mark.usefixtures("unchecked")
 def test_wrong_argument_is_named(arguments, message):
     with pytest.raises(ValueError, match=message):
         VectorQuantizer(*arguments, rngs=nnx.Rngs(0))

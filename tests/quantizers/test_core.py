@@ -32,6 +32,24 @@ def test_lookup_says_what_is_out_of_range():
     )
 
 
+@pytest.mark.usefixtures("unchecked")
+def test_integers_beyond_int32_are_none_of_a_code():
+    """Which they were, where they wrapped."""
+    codebook = jnp.ones((3, 2))
+    for beyond in (
+        np.array([2**32, 2**31]),
+        np.array([2**64 - 1, 2**63], np.uint64),
+        jnp.array([2**32 - 1, 2**31], jnp.uint32),
+    ):
+        indices = core.as_int32("indices", beyond)
+        assert np.isnan(core.lookup(codebook, indices)).all()
+        np.testing.assert_array_equal(core.code_counts(beyond, 3), 0)
+    np.testing.assert_array_equal(core.as_int32("indices", np.array([-(2**32), 2])), [-(2**31), 2])
+    for wrong in (jnp.array([0.5]), np.array([True]), [0, 1.0]):
+        with pytest.raises(ValueError, match=r"indices have type (float|bool).*; they must be int"):
+            core.code_counts(wrong, 3)
+
+
 def test_code_counts_leaves_out_what_is_no_code():
     indices = jnp.array([[0, 2, 2], [-1, 3, -5]])
     np.testing.assert_array_equal(core.code_counts(indices, 3), [1, 0, 2])

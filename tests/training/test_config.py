@@ -1,13 +1,17 @@
 """Settings: what is allowed, and what is said where something is not."""
 
+import dataclasses
 import json
+import re
 
+import numpy as np
 import pytest
 
 from configs import mnist as mnist_config
 from configs import mnist_prior
 from vqvae_jax.errors import ConfigError
-from vqvae_jax.training.config import Config, changed_setting, rules
+from vqvae_jax.training.config import SECTIONS, Config, changed_setting, rule_of, rules
+from vqvae_jax.training.flags import help_text
 
 pytestmark = pytest.mark.usefixtures("unchecked")  # settings are checked by their own rules
 
@@ -151,9 +155,81 @@ def test_labels_left_out_need_labels():
         Config.from_dict(mnist(prior__label_dropout=0.1))
 
 
+@pytest.mark.parametrize(
+    ("path", "said"),
+    [
+        (
+            "training.learning_rat",
+            "did you mean training.learning_rate or vqvae_training.learning_rate?",
+        ),
+        ("trainin.seed", "did you mean training.seed or vqvae_training.seed?"),
+        ("model.learning_rate", "did you mean training.learning_rate or vqvae_training.learn"),
+        ("Training.Seed", "did you mean training.seed or vqvae_training.seed?"),
+        ("kmeans_init", "did you mean model.kmeans_init?"),
+        ("prior.x", "the settings of prior are vqvae, kind, channels, dilations, "),
+        ("x.y", "the sections are data, model, training, prior, vqvae_training"),
+    ],
+)
+def test_the_settings_nearest_to_an_unknown_one_are_named(path, said):
+    with pytest.raises(ConfigError, match=f"^{re.escape(f'{path} is unknown; {said}')}") as refusal:
+        rule_of(path)
+    assert str(refusal.value).count(".") <= 7  # at most three of the settings
+
+
+@pytest.mark.parametrize(
+    ("setting", "value", "near"),
+    [
+        ("model__quantizer", "emaa", "ema"),
+        ("model__estimator", "rotation-trick", "rotation_trick"),
+        ("model__head", "logistic", "logistic_mixture"),
+        ("prior__kind", "PixelCNN", "pixelcnn"),
+    ],
+)
+def test_the_name_nearest_to_an_unknown_one_is_said(setting, value, near):
+    with pytest.raises(ConfigError, match=rf" is '{value}'; it must be .*; did you mean {near}\?$"):
+        Config.from_dict(mnist(**{setting: value}))
+
+
+def test_numbers_of_numpy_are_numbers():
+    values = {
+        "training__seed": np.int64(3),
+        "training__learning_rate": np.float64(0.5),
+        "model__kmeans_init": np.bool_(True),
+        "model__levels": np.array([8, 5]),
+    }
+    config = Config.from_dict(mnist(**values))
+    plain = Config.from_dict(json.loads(json.dumps(config.to_dict())))
+    assert plain == config
+    assert plain.model.levels == (8, 5)
+    assert (plain.training.seed, plain.training.learning_rate) == (3, 0.5)
+    with pytest.raises(ConfigError, match=r"training.seed is True; it must be an integer"):
+        Config.from_dict(mnist(training__seed=np.bool_(True)))
+
+
+def test_help_says_what_every_setting_is():
+    text = help_text()
+    for path, rule in rules().items():
+        (start,) = re.findall(rf"  --config\.{re.escape(path)}: (.*)", text)
+        assert start.startswith(f"{rule.allowed}; ")
+    for part in (
+        "--config.model.estimator: one of straight_through, rotation_trick, nsvq, diveq; "
+        "default: straight_through\n      estimator of the gradient. With nsvq",
+        "--config.training.learning_rate: a finite number above 0; no default\n"
+        "      Adam's step size.\n",
+        "--config.vqvae_training.patience: an integer from 1 to 1000000000, or not given; default: "
+        "not given\n      after how many epochs",
+    ):
+        assert part in text
+    for section, kind in SECTIONS.items():
+        meanings = kind.meanings()
+        assert list(meanings) == [field.name for field in dataclasses.fields(kind)], section
+        for meaning in meanings.values():
+            assert meaning in " ".join(text.split())
+
+
 def test_unknown_and_missing_settings_are_named():
-    with pytest.raises(ConfigError, match=r"training\.learning_rat is unknown; .*learning_rate"):
-        Config.from_dict(mnist(training__learning_rat=1e-3))
+    with pytest.raises(ConfigError, match=r"^trainin is unknown; did you mean training"):
+        Config.from_dict(mnist() | {"trainin": {}})
     with pytest.raises(ConfigError, match="'model' is 3; it must be a group of settings"):
         Config.from_dict(mnist() | {"model": 3})
     incomplete = mnist()

@@ -1,4 +1,4 @@
-"""The three pictures of a run. Each function returns a PNG as bytes."""
+"""The pictures of a run. Each function returns a file's bytes: a PNG's, if nothing else is said."""
 
 import io
 import math
@@ -21,13 +21,16 @@ _TITLES = {
 }
 
 
-def reconstructions(images: np.ndarray, reconstructed: np.ndarray, title: str) -> bytes:
+def reconstructions(
+    images: np.ndarray, reconstructed: np.ndarray, title: str, shown: str = "reconstruction"
+) -> bytes:
     """Originals over reconstructions.
 
     Args:
         images: floats [N, H, W, C] in [-0.5, 0.5], C 1 or 3.
         reconstructed: the same shape; clipped to that range.
         title: one line.
+        shown: what is under the originals, in a few words.
     """
     count, height = images.shape[:2]
     rows = []
@@ -42,20 +45,21 @@ def reconstructions(images: np.ndarray, reconstructed: np.ndarray, title: str) -
     axes.imshow(sheet.squeeze(), cmap="gray", vmin=0, vmax=1, interpolation="nearest")
     for edge in range(2 * height, sheet.shape[0], 2 * height):
         axes.axhline(edge - 0.5, color="tab:orange", linewidth=1)
-    axes.set_title(
-        f"{title}\nin each pair of rows: original above, reconstruction below", fontsize=9
-    )
+    axes.set_title(f"{title}\nin each pair of rows: original above, {shown} below", fontsize=9)
     axes.set_axis_off()
-    return _png(figure)
+    return _encoded(figure)
 
 
-def samples(images: np.ndarray, labels: np.ndarray | None, title: str) -> bytes:
+def samples(
+    images: np.ndarray, labels: np.ndarray | None, title: str, file_format: str = "png"
+) -> bytes:
     """A sheet of images.
 
     Args:
         images: floats [N, H, W, C] in [-0.5, 0.5], C 1 or 3; clipped to that range.
         labels: int [N], written above the images; None: nothing is.
         title: one line.
+        file_format: png, jpg, jpeg or webp.
     """
     count, height, width, channels = images.shape
     columns = math.ceil(math.sqrt(count))
@@ -75,7 +79,7 @@ def samples(images: np.ndarray, labels: np.ndarray | None, title: str) -> bytes:
     axes.imshow(sheet.squeeze(), cmap="gray", vmin=0, vmax=1, interpolation="nearest")
     axes.set_axis_off()
     axes.set_title(title, fontsize=9)
-    return _png(figure)
+    return _encoded(figure, file_format)
 
 
 def codebook(code_counts: np.ndarray, images: np.ndarray, codes: np.ndarray, title: str) -> bytes:
@@ -121,7 +125,7 @@ def codebook(code_counts: np.ndarray, images: np.ndarray, codes: np.ndarray, tit
     for axes in grid.flat:
         axes.set_axis_off()
     maps.suptitle("images, and below each its code map (dark: often used codes)", fontsize=9)
-    return _png(figure)
+    return _encoded(figure)
 
 
 def training(
@@ -156,7 +160,7 @@ def training(
     if codes is not None and num_codes is not None:
         codes.set_ylim(0, num_codes * 1.02)
         _label(codes, f"codes, of {num_codes}")
-    return _png(figure)
+    return _encoded(figure)
 
 
 def _label(axes: "Axes", title: str) -> None:
@@ -173,7 +177,7 @@ def _figure(width: float, height: float) -> "Figure":
     return Figure(figsize=(width, height), dpi=110, layout="constrained")
 
 
-def _png(figure: "Figure") -> bytes:
+def _encoded(figure: "Figure", file_format: str = "png") -> bytes:
     buffer = io.BytesIO()
-    figure.savefig(buffer, format="png")
+    figure.savefig(buffer, format=file_format)
     return buffer.getvalue()

@@ -20,9 +20,12 @@ _CODE_MAPS = 8
 
 @nnx.jit
 def _reconstructed(model: VQVAE, images: Array) -> tuple[Array, Array]:
-    """The codes of images, and the images of the codes; drawn, where the model draws them."""
+    """The codes of images, and the images of the codes."""
     codes = model.encode(images)
-    return codes, model.decode(codes, key=None if model.head is None else jax.random.key(0))
+    if model.head is None:
+        return codes, model.decode(codes)
+    features = model.decoder(model.quantizer.lookup(codes))
+    return codes, model.head.reconstruct(features, jax.random.key(0)) / 255 - 0.5
 
 
 def draw(
@@ -52,8 +55,9 @@ def draw(
     codes, reconstructed = jax.device_get(_reconstructed(model, shown))
     originals = np.asarray(shown)
     codes = codes[:_CODE_MAPS]
+    kind = "reconstruction" if model.head is None else model.head.reconstruction
     pictures = {
-        "reconstructions": figures.reconstructions(originals, reconstructed, title),
+        "reconstructions": figures.reconstructions(originals, reconstructed, title, kind),
         "codebook": figures.codebook(code_counts, originals[:_CODE_MAPS], codes, title),
         "training": figures.training(records, ["loss", goal], model.quantizer.num_codes),
     }

@@ -1,25 +1,27 @@
 """Images drawn from a prior and the VQ-VAE of its codes."""
 
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, SupportsIndex
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 from jaxtyping import Array
 
 from vqvae_jax.models import VQVAE
 from vqvae_jax.priors import Prior, sample_codes
+from vqvae_jax.priors.base import Labels
+from vqvae_jax.quantizers.base import check_integer
 
 
 def draw_images(
     vqvae: VQVAE,
     prior: Prior,
-    number: int,
-    shape: tuple[int, int],
+    number: SupportsIndex,
+    shape: Sequence[SupportsIndex],
     *,
     key: jax.Array,
-    labels: np.ndarray | None = None,
+    labels: Labels | None = None,
     **options: Any,
 ) -> np.ndarray:
     """Draws codes from the prior, and decodes them.
@@ -30,7 +32,7 @@ def draw_images(
         number: N, how many images, at least 1.
         shape: h and w of the code maps.
         key: draws the codes, and the pixels where the VQ-VAE has a head.
-        labels: int [N], the classes; None: of no class.
+        labels: integers [N], the classes; None: of no class.
         **options: temperature, top_k, top_p and guidance of `sample_codes`.
 
     Returns:
@@ -40,16 +42,18 @@ def draw_images(
         ValueError: as `sample_codes`.
     """
     codes_key, pixels_key = jax.random.split(key)
-    classes = None if labels is None else jnp.asarray(labels, jnp.int32)
-    codes = sample_codes(prior, number, shape, key=codes_key, labels=classes, **options)
+    codes = sample_codes(prior, number, shape, key=codes_key, labels=labels, **options)
     return np.asarray(_decode(vqvae, codes, pixels_key))
 
 
-def classes_in_turn(prior: Prior, number: int) -> np.ndarray | None:
-    """As many labels [N] of each class, class after class; None where there are no classes."""
-    if prior.num_classes is None:
-        return None
-    return np.arange(number) * prior.num_classes // number
+def classes_in_turn(prior: Prior, number: SupportsIndex) -> np.ndarray | None:
+    """As many labels [N] of each class, class after class; None where there are no classes.
+
+    Raises:
+        ValueError: number is not an integer of at least 1.
+    """
+    count = check_integer("number", number)
+    return None if prior.num_classes is None else np.arange(count) * prior.num_classes // count
 
 
 @nnx.jit

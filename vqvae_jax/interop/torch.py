@@ -3,6 +3,10 @@
 The names are those of the PyTorch VQ-VAE whose encoder and decoder are `Sequential`s called convs
 and whose quantizer is vq_layer: encoder.convs.0.weight, vq_layer.embeddings.weight,
 decoder.convs.4.bias, ...
+
+They cover a model of these three parts and no other, such as one with a head. What a quantizer
+keeps for its training alone, how often each code was used and whether k-means has been, PyTorch's
+model does not have: it stays behind, and loaded codes are taken as new and as initial ones.
 """
 
 from collections.abc import Mapping
@@ -13,12 +17,14 @@ from flax import nnx
 
 from vqvae_jax.layers import ConvTranspose
 from vqvae_jax.models import VQVAE
-from vqvae_jax.quantizers import VectorQuantizer
+from vqvae_jax.quantizers import Quantizer, VectorQuantizer
 
 # PyTorch's axes: [out, in, k, k] for a convolution, [in, out, k, k] for a transposed one. Ours: [k,
 # k, in, out].
 _FROM_CONV, _TO_CONV = (2, 3, 1, 0), (3, 2, 0, 1)
 _FROM_TRANSPOSE, _TO_TRANSPOSE = (2, 3, 0, 1), (2, 3, 0, 1)
+
+_TRAINING_STATE = ("initialized", "usage")
 
 
 def load_torch_state_dict(model: VQVAE, state_dict: Mapping[str, np.ndarray]) -> None:
@@ -30,7 +36,7 @@ def load_torch_state_dict(model: VQVAE, state_dict: Mapping[str, np.ndarray]) ->
             converted to the model's types.
 
     Raises:
-        ValueError: the quantizer is not a `VectorQuantizer`; an entry is missing, is not the
+        ValueError: the model is not one that the names cover; an entry is missing, is not the
             model's, or has the wrong shape. The model is as it was.
     """
     expected = to_torch_state_dict(model)
@@ -49,10 +55,16 @@ def load_torch_state_dict(model: VQVAE, state_dict: Mapping[str, np.ndarray]) ->
     for name, (param, axes) in _params(model).items():
         array = arrays[name] if axes is None else arrays[name].transpose(axes[0])
         param[...] = jnp.array(array, param[...].dtype)
+    for state in _training_state(model.quantizer):
+        state[...] = jnp.ones_like(state[...])  # initialized, and used as much as any code
 
 
 def to_torch_state_dict(model: VQVAE) -> dict[str, np.ndarray]:
-    """The model's weights as PyTorch has them: the inverse of `load_torch_state_dict`."""
+    """The model's weights as PyTorch has them: the inverse of `load_torch_state_dict`.
+
+    Raises:
+        ValueError: the model is not one that the names cover.
+    """
     state_dict = {}
     for name, (param, axes) in _params(model).items():
         array = np.array(param[...])
@@ -67,6 +79,11 @@ def _params(model: VQVAE) -> dict[str, tuple[nnx.Variable, tuple[tuple[int, ...]
             f"the model's quantizer is a {type(model.quantizer).__name__}; "
             "PyTorch's names are those of a VectorQuantizer"
         )
+    if model.head is not None:
+        raise ValueError(
+            f"the model has a head, a {type(model.head).__name__}; "
+            "PyTorch's names are those of a model without"
+        )
     params: dict[str, tuple[nnx.Variable, tuple[tuple[int, ...], ...] | None]] = {}
     for part in ("encoder", "decoder"):
         for index, layer in enumerate(getattr(model, part).convs):
@@ -76,4 +93,16 @@ def _params(model: VQVAE) -> dict[str, tuple[nnx.Variable, tuple[tuple[int, ...]
             params[f"{prefix}.weight"] = (layer.kernel, axes)
             params[f"{prefix}.bias"] = (layer.bias, None)
     params["vq_layer.embeddings.weight"] = (model.quantizer.embeddings, None)
+    covered = [param for param, _ in params.values()] + _training_state(model.quantizer)
+    for path, node in nnx.iter_graph(model):
+        if isinstance(node, nnx.Variable) and not any(node is variable for variable in covered):
+            raise ValueError(
+                f"the model has {'.'.join(map(str, path))}; PyTorch's names are those of a model "
+                "without"
+            )
     return params
+
+
+def _training_state(quantizer: Quantizer) -> list[nnx.Variable]:
+    """What a quantizer keeps beside its codes, all of it 1 where these are new."""
+    return [getattr(quantizer, name) for name in _TRAINING_STATE if hasattr(quantizer, name)]

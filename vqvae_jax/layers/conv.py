@@ -8,6 +8,7 @@ from flax import nnx
 from jaxtyping import Array, Float
 
 from vqvae_jax.layers.products import Windows, gather, scatter
+from vqvae_jax.quantizers.base import check_integer
 
 
 @functools.partial(jax.jit, static_argnames=("stride", "padding"))
@@ -215,8 +216,7 @@ class ConvTranspose(nnx.Module):
 def _check(**arguments: tuple[int, int]) -> None:
     """Refuses an argument, given with the least it may be, that is not an integer or too small."""
     for name, (value, least) in arguments.items():
-        if not isinstance(value, int) or value < least:
-            raise ValueError(f"{name} is {value}; it must be an integer of at least {least}")
+        check_integer(name, value, least)
 
 
 def _initial_values(

@@ -141,6 +141,11 @@ def sample_values(log_probs: Float[Array, "*shape 256"], key: jax.Array) -> UInt
     return jax.random.categorical(key, log_probs, axis=-1).astype(jnp.uint8)
 
 
+def mean_value(log_probs: Float[Array, "*shape 256"]) -> Float[Array, "*shape"]:
+    """The mean of each table of log-probabilities [..., 256]: [...], in [0, 255]."""
+    return jnp.sum(jnp.exp(log_probs) * _values(log_probs.ndim), axis=-1)
+
+
 def _values(ndim: int) -> Integer[Array, "*ones 256"]:
     """0 to 255, on the last of `ndim` axes."""
     return jnp.arange(NUM_VALUES).reshape((1,) * (ndim - 1) + (NUM_VALUES,))

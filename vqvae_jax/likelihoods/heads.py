@@ -11,6 +11,7 @@ from vqvae_jax.likelihoods.distributions import (
     CATEGORICAL,
     PixelDistribution,
     logistic_mixture,
+    mean_value,
     sample_values,
 )
 from vqvae_jax.quantizers.base import check_integer
@@ -28,12 +29,14 @@ class PixelHead(nnx.Module):
         distribution: the family of each channel's distribution.
         autoregressive: whether a pixel's distribution depends on the pixels before it, in raster
             order. On later ones it never does.
+        reconstruction: what `reconstruct` gives, in a few words.
     """
 
     in_dim: int
     out_dim: int
     distribution: PixelDistribution
     autoregressive: bool = False
+    reconstruction: str = "a draw from p(x | z)"
 
     def __call__(
         self, features: Float[Array, "b h w f"], x: UInt8[Array, "b h w c"]
@@ -92,6 +95,25 @@ class PixelHead(nnx.Module):
             ValueError: features have the wrong shape or type.
         """
 
+    def reconstruct(
+        self, features: Float[Array, "b h w f"], key: jax.Array
+    ) -> Float[Array, "b h w c"]:
+        """The images that features stand for: the mean of p(x | features), or else a draw from it.
+
+        A head draws where its mean has no closed form.
+
+        Args:
+            features: [B, H, W, F].
+            key: draws the images.
+
+        Returns:
+            [B, H, W, C], in [0, 255].
+
+        Raises:
+            ValueError: features have the wrong shape or type.
+        """
+        return self.sample(features, key).astype(jnp.float32)
+
     @abc.abstractmethod
     def _parameters(
         self, features: Float[Array, "b h w f"], x: UInt8[Array, "b h w c"] | None
@@ -132,6 +154,8 @@ class IndependentHead(PixelHead):
         ValueError: an argument out of its range.
     """
 
+    reconstruction = "the mean of p(x | z)"
+
     def __init__(
         self, in_dim: int, out_dim: int, distribution: PixelDistribution, *, rngs: nnx.Rngs
     ):
@@ -147,6 +171,12 @@ class IndependentHead(PixelHead):
             ValueError: features have the wrong shape or type.
         """
         return sample_values(self.log_probs(features), key)
+
+    def reconstruct(
+        self, features: Float[Array, "b h w f"], key: jax.Array
+    ) -> Float[Array, "b h w c"]:
+        """The mean of p(x | features); see `PixelHead.reconstruct`."""
+        return mean_value(self.log_probs(features))
 
     def _parameters(
         self, features: Float[Array, "b h w f"], x: UInt8[Array, "b h w c"] | None

@@ -2,15 +2,19 @@
 
 import abc
 import functools
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, SupportsIndex
 
 import jax.numpy as jnp
+import numpy as np
 from flax import nnx
 from jaxtyping import Array, Float, Int, Integer, Key
 
 from vqvae_jax.priors.linear import Linear, normal
 from vqvae_jax.quantizers.base import check_integer
-from vqvae_jax.quantizers.core import lookup
+from vqvae_jax.quantizers.core import as_int32, lookup
+
+Labels = Integer[Array, " b"] | Integer[np.ndarray, " b"] | Sequence[int]
 
 
 class Prior(nnx.Module):
@@ -74,8 +78,8 @@ class Prior(nnx.Module):
 
     def __call__(
         self,
-        codes: Integer[Array, "b h w *n"],
-        labels: Integer[Array, " b"] | None = None,
+        codes: Integer[Array, "b h w *n"] | Integer[np.ndarray, "b h w *n"],
+        labels: Labels | None = None,
         *,
         keys: Key[Array, " b"] | None = None,
     ) -> Float[Array, "b h w *n k"]:
@@ -94,12 +98,10 @@ class Prior(nnx.Module):
             ValueError: codes or labels have the wrong shape or type.
         """
         axis = () if self.num_codebooks is None else (self.num_codebooks,)
-        if not jnp.issubdtype(codes.dtype, jnp.integer):
-            raise ValueError(f"codes have type {codes.dtype}; they must be integers")
+        codes = as_int32("codes", codes)
         if codes.ndim < 3 or codes.shape[3:] != axis:
             axes = ", ".join(["B, h, w", *map(str, axis)])
             raise ValueError(f"codes have shape {codes.shape}; it must be [{axes}]")
-        codes = codes.astype(jnp.int32)
         batch_size, height, width = codes.shape[:3]
         self._check_shape((height, width))
         features = self._features(self.embed(codes), self._classes(labels, batch_size), keys)
@@ -108,7 +110,10 @@ class Prior(nnx.Module):
         return logits[0] if self.num_codebooks is None else jnp.stack(logits, axis=-2)
 
     def start(
-        self, batch_size: int, shape: tuple[int, int], labels: Integer[Array, " b"] | None = None
+        self,
+        batch_size: SupportsIndex,
+        shape: Sequence[SupportsIndex],
+        labels: Labels | None = None,
     ) -> Any:
         """The cache before the first position, for `step`.
 
@@ -123,9 +128,9 @@ class Prior(nnx.Module):
         Raises:
             ValueError: an argument has the wrong shape, type or range.
         """
-        check_integer("batch_size", batch_size)
-        self._check_shape(shape)
-        return self._start(batch_size, shape, self._classes(labels, batch_size))
+        batch_size = check_integer("batch_size", batch_size)
+        sizes = self._check_shape(shape)
+        return self._start(batch_size, sizes, self._classes(labels, batch_size))
 
     @abc.abstractmethod
     def step(
@@ -182,9 +187,9 @@ class Prior(nnx.Module):
     def _start(self, batch_size: int, shape: tuple[int, int], classes: Int[Array, " b"]) -> Any:
         """The cache of `start`."""
 
-    def _check_shape(self, shape: tuple[int, int]) -> None:
-        """Raises ValueError where a map of this shape cannot be."""
-        check_shape("shape", shape)
+    def _check_shape(self, shape: Sequence[SupportsIndex]) -> tuple[int, int]:
+        """The shape as two ints; raises ValueError where a map of it cannot be."""
+        return check_shape("shape", shape)
 
     def _columns(self, codes: Int[Array, "..."]) -> list[Array]:
         """The codes of each codebook."""
@@ -197,23 +202,28 @@ class Prior(nnx.Module):
         """Rows of a table of the classes; the last is that of no class."""
         return (self.num_classes or 0) + 1
 
-    def _classes(self, labels: Integer[Array, " b"] | None, batch_size: int) -> Int[Array, " b"]:
+    def _classes(self, labels: Labels | None, batch_size: int) -> Int[Array, " b"]:
         """The rows that belong to labels; one beyond the table where a label is out of range."""
         none = self._class_rows - 1
         if labels is None:
             return jnp.full((batch_size,), none, jnp.int32)
         if self.num_classes is None:
             raise ValueError("labels are given; there must be none where num_classes is None")
-        if not jnp.issubdtype(labels.dtype, jnp.integer):
-            raise ValueError(f"labels have type {labels.dtype}; they must be integers")
+        labels = as_int32("labels", labels)
         if labels.shape != (batch_size,):
             raise ValueError(f"labels have shape {labels.shape}; it must be [B], ({batch_size},)")
-        labels = labels.astype(jnp.int32)
         classes = jnp.where(labels == -1, none, none + 1)
         return jnp.where((labels >= 0) & (labels < none), labels, classes)
 
 
-def check_shape(name: str, shape: tuple[int, ...]) -> None:
-    """Raises ValueError where `shape` is not of two integers of at least 1."""
-    if len(shape) != 2 or not all(isinstance(size, int) and size > 0 for size in shape):
-        raise ValueError(f"{name} is {shape}; it must be two integers of at least 1")
+def check_shape(name: str, shape: Sequence[SupportsIndex]) -> tuple[int, int]:
+    """The shape as two ints.
+
+    Raises:
+        ValueError: it is not two integers of at least 1.
+    """
+    try:
+        height, width = (check_integer(name, size) for size in shape)
+    except (TypeError, ValueError):
+        raise ValueError(f"{name} is {shape}; it must be two integers of at least 1") from None
+    return height, width

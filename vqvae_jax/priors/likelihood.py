@@ -2,15 +2,18 @@
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float, Int, Integer, Key
 
-from vqvae_jax.priors.base import Prior
+from vqvae_jax.priors.base import Labels, Prior
+from vqvae_jax.quantizers.base import is_finite
+from vqvae_jax.quantizers.core import as_int32
 
 
 def nll(
     prior: Prior,
-    codes: Integer[Array, "b h w *n"],
-    labels: Integer[Array, " b"] | None = None,
+    codes: Integer[Array, "b h w *n"] | Integer[np.ndarray, "b h w *n"],
+    labels: Labels | None = None,
     *,
     keys: Key[Array, " b"] | None = None,
 ) -> Float[Array, ""]:
@@ -27,13 +30,13 @@ def nll(
     Raises:
         ValueError: codes or labels have the wrong shape or type.
     """
+    codes = as_int32("codes", codes)
     log_p = jax.nn.log_softmax(prior(codes, labels, keys=keys))
-    codes = codes.astype(jnp.int32)
     inside = jnp.where(codes < 0, prior.num_embeddings, codes)
     return -jnp.mean(jnp.take_along_axis(log_p, inside[..., None], axis=-1, mode="fill"))
 
 
-def drop_labels(labels: Integer[Array, " b"], rate: float, key: jax.Array) -> Int[Array, " b"]:
+def drop_labels(labels: Labels, rate: float, key: jax.Array) -> Int[Array, " b"]:
     """Labels, each replaced with probability `rate` by -1, no class.
 
     Trained with some labels dropped, a prior knows the distributions with and without a class,
@@ -45,8 +48,9 @@ def drop_labels(labels: Integer[Array, " b"], rate: float, key: jax.Array) -> In
         key: draws which.
 
     Raises:
-        ValueError: the rate is out of its range.
+        ValueError: the labels are no integers, or the rate is out of its range.
     """
-    if not 0 <= rate <= 1:
+    if not (is_finite(rate) and 0 <= rate <= 1):
         raise ValueError(f"rate is {rate}; it must be in [0, 1]")
-    return jnp.where(jax.random.bernoulli(key, rate, labels.shape), -1, labels.astype(jnp.int32))
+    integers = as_int32("labels", labels)
+    return jnp.where(jax.random.bernoulli(key, rate, integers.shape), -1, integers)

@@ -2,25 +2,32 @@
 
 import functools
 import math
+from collections.abc import Sequence
+from typing import SupportsIndex
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import nnx
-from jaxtyping import Array, Float, Int, Integer
+from jaxtyping import Array, Float, Int
 
-from vqvae_jax.priors.base import Prior
-from vqvae_jax.quantizers.base import check_at_least_zero, check_integer
+from vqvae_jax.priors.base import Labels, Prior, check_shape
+from vqvae_jax.quantizers.base import check_at_least_zero, check_integer, is_finite
+from vqvae_jax.quantizers.core import as_int32
+
+# Where s (conditional - free) has this size, the other term of guidance is below its rounding.
+_LARGEST_GUIDANCE = 1e30
 
 
 def sample_codes(
     prior: Prior,
-    number: int,
-    shape: tuple[int, int],
+    number: SupportsIndex,
+    shape: Sequence[SupportsIndex],
     *,
     key: jax.Array,
-    labels: Integer[Array, " b"] | None = None,
+    labels: Labels | None = None,
     temperature: float = 1.0,
-    top_k: int | None = None,
+    top_k: SupportsIndex | None = None,
     top_p: float | None = None,
     guidance: float = 1.0,
 ) -> Int[Array, "b h w *n"]:
@@ -36,11 +43,13 @@ def sample_codes(
         key: draws the codes; the same key and arguments give the same codes.
         labels: integers [B] in [0, num_classes), -1 for no class; None: all of no class.
         temperature: finite and at least 0: 1 is the distribution itself, 0 the most probable code.
-        top_k: only so many of the most probable codes, in [1, K]; None: all.
-        top_p: only the most probable codes that together have this probability, in (0, 1]; None:
-            all.
+        top_k: only so many of the most probable codes, at least 1; None, or K and more: all.
+        top_p: only the most probable codes that together have this probability, in (0, 1], and one
+            at the least; None or 1: all.
         guidance: s of classifier-free guidance, finite and at least 0: 1 is none. Another value
             doubles the work.
+
+    Numbers beyond float32's are taken as the nearest that it has.
 
     Returns:
         int32 [B, h, w], or [B, h, w, n].
@@ -49,22 +58,30 @@ def sample_codes(
         ValueError: an argument has the wrong shape or type, or is out of its range; or there is
             guidance without labels.
     """
-    check_integer("number", number)
+    number = check_integer("number", number)
+    sizes = check_shape("shape", shape)
     check_at_least_zero("temperature", temperature)
-    if top_k is not None and not 1 <= top_k <= prior.num_embeddings:
-        raise ValueError(f"top_k is {top_k}; it must be in [1, {prior.num_embeddings}] or None")
-    if top_p is not None and not 0 < top_p <= 1:
-        raise ValueError(f"top_p is {top_p}; it must be in (0, 1] or None")
+    k = None if top_k is None else min(check_integer("top_k", top_k), prior.num_embeddings)
+    if top_p is not None and not (is_finite(top_p) and 0 < top_p <= 1):
+        raise ValueError(f"top_p is {top_p!r}; it must be in (0, 1] or None")
     check_at_least_zero("guidance", guidance)
     if guidance != 1 and labels is None:
         raise ValueError(f"guidance is {guidance}; without labels it must be 1")
-    _check_labels(labels, prior.num_classes)
     if labels is not None:
-        labels = labels.astype(jnp.int32)
+        labels = as_int32("labels", labels)
+        _check_labels(labels, prior.num_classes)
     graph, state = nnx.split(prior)
-    scale = None if guidance == 1 else guidance
     return _sample(
-        graph, state, key, labels, temperature, top_p, scale, number=number, shape=shape, k=top_k
+        graph,
+        state,
+        key,
+        labels,
+        _in_float32(temperature),
+        None if top_p is None else _in_float32(top_p),
+        None if guidance == 1 else _in_float32(guidance),
+        number=number,
+        shape=sizes,
+        k=k,
     )
 
 
@@ -75,14 +92,18 @@ def guided_logits(
 
         free + s (conditional - free)
 
-    With s = 1 they are the conditional ones, with s = 0 the free ones. The paper's w is s - 1.
+    With s = 1 they are the conditional ones, with s = 0 the free ones. The paper's w is s - 1. An s
+    that would lead out of float32's range is lowered to one that gives the same distribution.
 
     Args:
         conditional: logits [..., K] with the class.
         free: logits [..., K] without.
-        guidance: s.
+        guidance: s, at least 0.
     """
-    return free + guidance * (conditional - free)
+    difference = conditional - free
+    largest = jnp.max(jnp.abs(difference), axis=-1, keepdims=True)
+    scale = jnp.minimum(guidance, _LARGEST_GUIDANCE / jnp.maximum(largest, 1e-6))
+    return free + scale * difference
 
 
 def restricted_logits(
@@ -99,22 +120,21 @@ def restricted_logits(
 
     Args:
         logits: [..., K].
-        temperature: at least 0; at 0 all codes but the most probable have logits below -1e20, so
-            that they are never drawn.
-        top_k: how many codes stay, in [1, K]; None: all.
-        top_p: in (0, 1]; None: 1.
+        temperature: at least 0; at 0 only the most probable code stays.
+        top_k: how many codes stay, at least 1; None, or K and more: all.
+        top_p: in (0, 1]; the most probable code always stays. None or 1: all.
     """
-    scaled = logits - jnp.max(logits, axis=-1, keepdims=True)
-    scaled = scaled / jnp.maximum(temperature, 1e-30)
+    below = logits - jnp.max(logits, axis=-1, keepdims=True)
+    scaled = jnp.where(below == 0, 0, below / temperature)
     if top_k is not None:
-        lowest = jax.lax.top_k(scaled, top_k)[0][..., -1:]
+        lowest = jax.lax.top_k(scaled, min(top_k, scaled.shape[-1]))[0][..., -1:]
         scaled = jnp.where(scaled >= lowest, scaled, -jnp.inf)
     if top_p is not None:
-        ordered = jnp.sort(scaled, axis=-1, descending=True)
-        p = jax.nn.softmax(ordered)
-        more_probable = jnp.cumsum(p, axis=-1) - p
-        stays = jnp.where(more_probable < top_p, ordered, jnp.inf)
-        scaled = jnp.where(scaled >= jnp.min(stays, axis=-1, keepdims=True), scaled, -jnp.inf)
+        ordered = jnp.sort(scaled, axis=-1)
+        tails = jnp.cumsum(jax.nn.softmax(ordered), axis=-1)  # of a code and all less probable ones
+        stays = jnp.where(tails > 1 - top_p, ordered, ordered[..., -1:])
+        lowest = jnp.min(stays, axis=-1, keepdims=True)
+        scaled = jnp.where((scaled >= lowest) | (top_p >= 1), scaled, -jnp.inf)
     return scaled
 
 
@@ -165,9 +185,14 @@ def _sample(
     return jnp.moveaxis(codes, 0, 1).reshape(number, *shape, *axis)
 
 
-def _check_labels(labels: Integer[Array, " b"] | None, num_classes: int | None) -> None:
+def _in_float32(number: float) -> float:
+    """The nearest finite number of float32; one of at least 0 is asked for."""
+    return float(np.float32(min(number, float(np.finfo(np.float32).max))))
+
+
+def _check_labels(labels: Int[Array, " b"], num_classes: int | None) -> None:
     """Raises ValueError where labels, known already, are out of range: no NaN shows it in codes."""
-    if labels is None or num_classes is None or isinstance(labels, jax.core.Tracer):
+    if num_classes is None or labels.size == 0 or isinstance(labels, jax.core.Tracer):
         return
     low, high = int(jnp.min(labels)), int(jnp.max(labels))
     if low < -1 or high >= num_classes:

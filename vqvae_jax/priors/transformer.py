@@ -1,6 +1,8 @@
 """The transformer prior: a decoder over the positions of a code map."""
 
 import dataclasses
+from collections.abc import Sequence
+from typing import SupportsIndex
 
 import jax
 import jax.numpy as jnp
@@ -137,7 +139,7 @@ class TransformerPrior(Prior):
             num_classes=num_classes,
             rngs=rngs,
         )
-        check_shape("max_shape", max_shape)
+        max_shape = check_shape("max_shape", max_shape)
         check_integer("num_layers", num_layers)
         check_integer("num_heads", num_heads)
         if channels % num_heads:
@@ -200,10 +202,11 @@ class TransformerPrior(Prior):
         rows, columns = self.rows[...][:height], self.columns[...][:width]
         return (rows[:, None] + columns[None]).reshape(height * width, self.channels)
 
-    def _check_shape(self, shape: tuple[int, int]) -> None:
-        super()._check_shape(shape)
-        if any(size > largest for size, largest in zip(shape, self.max_shape, strict=True)):
-            raise ValueError(f"shape is {shape}; it must be at most max_shape = {self.max_shape}")
+    def _check_shape(self, shape: Sequence[SupportsIndex]) -> tuple[int, int]:
+        sizes = super()._check_shape(shape)
+        if any(size > largest for size, largest in zip(sizes, self.max_shape, strict=True)):
+            raise ValueError(f"shape is {sizes}; it must be at most max_shape = {self.max_shape}")
+        return sizes
 
 
 def _fold_in(keys: Key[Array, " b"], index: int) -> Key[Array, " b"]:

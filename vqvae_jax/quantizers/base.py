@@ -3,14 +3,23 @@
 import abc
 import dataclasses
 import math
-import numbers
+import operator
+from typing import Any, SupportsIndex
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import nnx
 from jaxtyping import Array, Bool, Float, Int, Integer
 
-from vqvae_jax.quantizers.core import AxisName, Quantized, code_counts, perplexity, wide
+from vqvae_jax.quantizers.core import (
+    AxisName,
+    Quantized,
+    as_int32,
+    code_counts,
+    perplexity,
+    wide,
+)
 from vqvae_jax.quantizers.explicit import left_to_xla
 
 
@@ -114,7 +123,7 @@ class Quantizer(nnx.Module):
         Raises:
             ValueError: the indices are no integers, or their last axis has the wrong length.
         """
-        return self._lookup(_integers(indices))
+        return self._lookup(as_int32("indices", indices))
 
     @left_to_xla(lambda split, whole: None, writes=True)
     def update(
@@ -142,7 +151,7 @@ class Quantizer(nnx.Module):
             ValueError: z or the indices have the wrong shape or type; or there is no key, and codes
                 are to be revived.
         """
-        indices = _integers(indices)
+        indices = as_int32("indices", indices)
         shape = z.shape[:-1] + (() if self.num_codebooks is None else (self.num_codebooks,))
         if indices.shape != shape:
             raise ValueError(f"indices have shape {indices.shape}; for this z it must be {shape}")
@@ -293,23 +302,25 @@ class Quantizer(nnx.Module):
         return jnp.where(mask[..., None], widened, jnp.zeros((), widened.dtype))
 
 
-def _integers(indices: Integer[Array, "..."]) -> Int[Array, "..."]:
-    """The indices in int32: small types would wrap where they are compared with K."""
-    if not jnp.issubdtype(indices.dtype, jnp.integer):
-        raise ValueError(f"indices have type {indices.dtype}; they must be integers")
-    return indices.astype(jnp.int32)
+def check_integer(name: str, number: SupportsIndex, low: int = 1) -> int:
+    """The number as an int: it may be an integer of any type, but no bool.
 
-
-def check_integer(name: str, number: int, low: int = 1) -> None:
-    """Raises ValueError where `number` is not an integer of at least `low`."""
-    if isinstance(number, bool) or not isinstance(number, numbers.Integral) or number < low:
-        raise ValueError(f"{name} is {number}; it must be an integer of at least {low}")
+    Raises:
+        ValueError: it is not an integer of at least `low`.
+    """
+    try:
+        integer = operator.index(number)
+    except TypeError:
+        integer = None
+    if integer is None or isinstance(number, bool) or integer < low:
+        raise ValueError(f"{name} is {number!r}; it must be an integer of at least {low}")
+    return integer
 
 
 def check_at_least_zero(name: str, number: float) -> None:
     """Raises ValueError where `number` is not a finite number of at least 0."""
-    if not (math.isfinite(number) and number >= 0):
-        raise ValueError(f"{name} is {number}; it must be a finite number of at least 0")
+    if not (is_finite(number) and number >= 0):
+        raise ValueError(f"{name} is {number!r}; it must be a finite number of at least 0")
 
 
 def check_share(name: str, number: float) -> None:
@@ -320,5 +331,14 @@ def check_share(name: str, number: float) -> None:
 
 def check_above_zero(name: str, number: float) -> None:
     """Raises ValueError where `number` is not a finite number above 0."""
-    if not (math.isfinite(number) and number > 0):
-        raise ValueError(f"{name} is {number}; it must be a finite number above 0")
+    if not (is_finite(number) and number > 0):
+        raise ValueError(f"{name} is {number!r}; it must be a finite number above 0")
+
+
+def is_finite(number: Any) -> bool:
+    """Whether this is a finite number, of any type; a bool is none."""
+    try:
+        array = np.asarray(number)
+    except (TypeError, ValueError):
+        return False
+    return array.ndim == 0 and array.dtype.kind in "iuf" and bool(np.isfinite(array))

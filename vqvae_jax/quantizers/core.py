@@ -167,8 +167,28 @@ def code_sums(
 
 def _dropped(indices: Integer[Array, "*shape"], num_embeddings: int) -> Int[Array, "*shape"]:
     """The indices in int32, K where they are negative: out of range, so that nothing is added."""
-    indices = indices.astype(jnp.int32)
+    indices = as_int32("indices", indices)
     return jnp.where(indices < 0, num_embeddings, indices)
+
+
+def as_int32(
+    name: str, values: Integer[Array, "..."] | Integer[np.ndarray, "..."] | Sequence[Any]
+) -> Int[Array, "..."]:
+    """Integers of any type, in an array or in sequences, as int32.
+
+    Those beyond int32 become its largest or its least: they would wrap to others, and small types
+    would where they are compared with K.
+
+    Raises:
+        ValueError: the values are no integers.
+    """
+    array = values if isinstance(values, jax.Array) else np.asarray(values)
+    if not jnp.issubdtype(array.dtype, jnp.integer):
+        raise ValueError(f"{name} have type {array.dtype}; they must be integers")
+    widest, own = jnp.iinfo(jnp.int32), jnp.iinfo(array.dtype)
+    if own.max > widest.max:
+        array = array.clip(max(own.min, widest.min), widest.max)
+    return jnp.asarray(array, jnp.int32)
 
 
 def perplexity(counts: Int[Array, "*books k"]) -> Float[Array, "*books"]:

@@ -71,9 +71,7 @@ class ProductQuantizer(Quantizer):
             stage_losses=stage_losses(outputs),
         )
 
-    def _outputs(
-        self, z: Array, mask: Array | None, key: jax.Array | None
-    ) -> list[Quantized]:
+    def _outputs(self, z: Array, mask: Array | None, key: jax.Array | None) -> list[Quantized]:
         """What each quantizer makes of its part."""
         return [
             quantizer(part, mask, key=self._own(key, i))
@@ -170,9 +168,7 @@ class GroupedResidualVQ(ProductQuantizer):
                 "the same"
             )
 
-    def _outputs(
-        self, z: Array, mask: Array | None, key: jax.Array | None
-    ) -> list[Quantized]:
+    def _outputs(self, z: Array, mask: Array | None, key: jax.Array | None) -> list[Quantized]:
         own = self._own(key, len(self.quantizers))
         depth = None if own is None else self.quantizers[0].draw_depth(z.shape[:-1], own)
         return [

@@ -112,9 +112,7 @@ class ResidualVQ(Quantizer):
         """
         return jnp.stack(self._codes(indices), axis=-2)
 
-    def draw_depth(
-        self, shape: tuple[int, ...], key: jax.Array
-    ) -> Int[Array, "..."] | None:
+    def draw_depth(self, shape: tuple[int, ...], key: jax.Array) -> Int[Array, "..."] | None:
         """How many quantizers training applies to each vector of a shape; None: all."""
         if not self.drawn_depths:
             return None

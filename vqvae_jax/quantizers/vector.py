@@ -248,9 +248,7 @@ class VectorQuantizer(Quantizer):
         key: jax.Array,
         axis_name: AxisName | None,
     ) -> None:
-        usage = updated_usage(
-            self.usage[...], self.usage_updates[...], counts, self.usage_decay
-        )
+        usage = updated_usage(self.usage[...], self.usage_updates[...], counts, self.usage_decay)
         self.usage_updates[...] += (jnp.sum(counts) > 0).astype(jnp.int32)
         codebook = self.embeddings[...]
         dead = usage < self.revival_threshold

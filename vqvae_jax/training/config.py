@@ -1,7 +1,8 @@
 """The one description of a run, from its sections to JSON and flags and back."""
 
 import dataclasses
-from collections.abc import Mapping
+import difflib
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import ml_collections
@@ -15,7 +16,7 @@ from vqvae_jax.training.sections import (
     TrainingConfig,
     VQVAETrainingConfig,
 )
-from vqvae_jax.training.settings import Rule
+from vqvae_jax.training.settings import Rule, did_you_mean
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -80,22 +81,22 @@ class Config:
             ConfigError: a setting is unknown, missing or out of its range.
         """
         for section, values in settings.items():
+            if section not in SECTIONS:
+                raise _unknown(section, difflib.get_close_matches(section, SECTIONS))
             if not isinstance(values, Mapping):
                 raise ConfigError(f"{section!r} is {values!r}; it must be a group of settings")
             for name in values:
                 rule_of(f"{section}.{name}")
-        given = {
-            name: settings.get(name, {}) for name in _SECTIONS if name in {*settings, *_ALWAYS}
-        }
+        given = {name: settings.get(name, {}) for name in SECTIONS if name in {*settings, *_ALWAYS}}
         for section, values in given.items():
-            for field in dataclasses.fields(_SECTIONS[section]):
+            for field in dataclasses.fields(SECTIONS[section]):
                 if field.default is dataclasses.MISSING and field.name not in values:
                     allowed = field.metadata["rule"].allowed
                     raise ConfigError(f"{section}.{field.name} is missing; it must be {allowed}")
-        return cls(**{name: _SECTIONS[name](**values) for name, values in given.items()})
+        return cls(**{name: SECTIONS[name](**values) for name, values in given.items()})
 
 
-_SECTIONS: dict[str, Any] = {
+SECTIONS: dict[str, Any] = {
     kind.section: kind
     for kind in (DataConfig, ModelConfig, TrainingConfig, PriorConfig, VQVAETrainingConfig)
 }
@@ -106,7 +107,7 @@ def rules() -> dict[str, Rule]:
     """The rule of every setting, by its path, such as "training.seed"."""
     return {
         f"{section}.{field.name}": field.metadata["rule"]
-        for section, kind in _SECTIONS.items()
+        for section, kind in SECTIONS.items()
         for field in dataclasses.fields(kind)
     }
 
@@ -119,9 +120,23 @@ def rule_of(path: str) -> Rule:
     """
     known = rules()
     if path not in known:
-        shown = path if path.isprintable() else repr(path)
-        raise ConfigError(f"{shown} is unknown; the settings are {', '.join(known)}")
+        names = {given: given.rpartition(".")[2] for given in known}
+        near = difflib.get_close_matches(path.lower().rpartition(".")[2], set(names.values()))
+        paths = [given for given, name in names.items() if name in near]
+        raise _unknown(path, difflib.get_close_matches(path.lower(), paths, cutoff=0))
     return known[path]
+
+
+def _unknown(path: str, near: Sequence[str]) -> ConfigError:
+    """The error of a setting or a section that there is not; near: those that look like it."""
+    section = path.partition(".")[0]
+    if section in SECTIONS:
+        names = [field.name for field in dataclasses.fields(SECTIONS[section])]
+        known = f"the settings of {section} are {', '.join(names)}"
+    else:
+        known = f"the sections are {', '.join(SECTIONS)}"
+    shown = path if path.isprintable() else repr(path)
+    return ConfigError(f"{shown} is unknown; {did_you_mean(near) or known}")
 
 
 def changed_setting(old: Config, new: Config) -> str | None:

@@ -3,17 +3,22 @@
 import dataclasses
 import re
 import sys
+import textwrap
 from pathlib import Path
+from typing import Any
 
 from absl import flags
 from ml_collections import config_flags
 
 from vqvae_jax.errors import ConfigError
-from vqvae_jax.training.config import Config, rule_of, rules
+from vqvae_jax.training.config import SECTIONS, Config, rule_of
 
 USAGE = (
     "python train.py --config configs/mnist.py [--workdir DIR] [--config.SECTION.FIELD=VALUE ...]"
 )
+
+# What --help says of defaults that are none.
+_WORDS: dict[Any, str] = {dataclasses.MISSING: "no default", None: "default: not given"}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -26,13 +31,23 @@ class Processes:
 
 
 def help_text() -> str:
-    """The usage, and every setting with what it may be."""
-    settings = [f"  --config.{path}: {rule.allowed}" for path, rule in rules().items()]
+    """The usage, and every setting with what it may be, its default and what it means."""
     several = (
         "of several processes, each: --coordinator_address=HOST:PORT (of process 0) "
         "--num_processes=N --process_id=I"
     )
-    return "\n".join([f"usage: {USAGE}", several, "", "settings:", *settings])
+    lines, indent = [f"usage: {USAGE}", several], 6 * " "
+    for section, kind in SECTIONS.items():
+        summary, meanings = (kind.__doc__ or "").partition("\n")[0], kind.meanings()
+        lines += ["", f"{section}: {summary}"]
+        for field in dataclasses.fields(kind):
+            allowed, default = field.metadata["rule"].allowed, f"default: {field.default}"
+            default = _WORDS.get(field.default, default)
+            lines.append(f"  --config.{section}.{field.name}: {allowed}; {default}")
+            lines += textwrap.wrap(
+                meanings.get(field.name, ""), 96, initial_indent=indent, subsequent_indent=indent
+            )
+    return "\n".join(lines)
 
 
 def parse() -> tuple[Config, Path, Processes | None]:
@@ -91,9 +106,9 @@ def _explained(error: Exception) -> ConfigError:
     message = str(error)
     if override := re.search(r"config\.([\w.]+)=(.*?): ", message):
         name, value = override.groups()
-        return ConfigError(f"{name} is {value!r}; it must be {rule_of(name).allowed}")
+        return rule_of(name).refusal(name, value)
     section = message.strip().strip("'\"")  # of a setting that the file's config has not
-    if section in {path.partition(".")[0] for path in rules()}:
+    if section in SECTIONS:
         return ConfigError(f"this config has no section {section} (usage: {USAGE})")
     last_line = message.strip().rpartition("\n")[2]
     return ConfigError(f"{last_line} (usage: {USAGE})")

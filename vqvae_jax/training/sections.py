@@ -58,22 +58,23 @@ class ModelConfig(Section):
     """The VQ-VAE.
 
     Attributes:
-        quantizer: its name in `training.registry`. The settings after num_embeddings keep their
-            defaults with quantizers that do not take them.
+        quantizer: name of the quantizer. Of the settings after num_embeddings, those that it does
+            not take keep their defaults.
         embedding_dim: D, numbers in a latent vector.
         num_embeddings: K, codes in each codebook.
         commitment_cost: beta, the weight of the commitment loss.
-        estimator: of the gradient. With nsvq and diveq, vq has neither codebook nor commitment
-            loss.
+        estimator: estimator of the gradient. With nsvq and diveq, vq has neither codebook nor
+            commitment loss.
         revival_threshold: share of its fair share below which a code is replaced; 0: never.
         kmeans_init: whether the codes begin as k-means centres of the first batch.
-        levels: of each number, for fsq.
-        num_quantizers: how many in a row, for residual and grouped_residual.
+        levels: number of levels of each dimension, for fsq.
+        num_quantizers: number of quantizers in a row, for residual and grouped_residual.
         codebook_dim: numbers in a code after the projection, for the projected ones.
-        temperature: for sampled, entropy, gumbel, lfq and bsq.
+        temperature: temperature of the distribution over codes, for sampled, entropy, gumbel, lfq
+            and bsq.
         entropy_cost: weight of the entropy loss, for entropy, lfq and bsq.
-        head: the distribution of pixels, by its name in `training.networks`; none: the decoder
-            gives the image, and the loss is the squared error.
+        head: name of the distribution of pixels; none: the decoder gives the image, and the
+            loss is the squared error.
         head_dim: channels of the decoder's features, for a head; and of the autoregressive one.
         num_mixtures: logistic distributions in a mixture, for the head logistic_mixture.
     """
@@ -114,13 +115,13 @@ class TrainingConfig(Section):
     """The protocol.
 
     Attributes:
-        batch_size: images a step; the last batch of an epoch may be smaller.
+        batch_size: images per step; the last batch of an epoch may be smaller.
         learning_rate: Adam's step size.
-        schedule: of the step size: constant, or cosine, from learning_rate to 0 at the end of
-            num_epochs, which a resumed run may then not change.
+        schedule: how the step size changes: constant, or cosine, from learning_rate to 0 at the
+            end of num_epochs, which a resumed run may then not change.
         num_epochs: passes over the training images.
         max_steps: where to stop although epochs are left; None to go through all.
-        seed: of the initial values and of the order of the images.
+        seed: seed of the initial values and of the order of the images.
         devices: how many devices share a batch (GPUs, TPU cores, or CPU cores); None for all. Of
             them the largest number that divides the batch works on it.
         log_every: steps between two lines of training metrics (there is one at every epoch's end
@@ -157,12 +158,12 @@ class PriorConfig(Section):
 
     Attributes:
         vqvae: the folder of the VQ-VAE's run. Where it holds none, one is trained there first, as
-            the sections model and vqvae_training say; one that is not finished goes on.
-        kind: its name in `training.networks`.
+            the sections model and vqvae_training say; one that is not finished resumes.
+        kind: name of the network.
         channels: C, numbers in a vector of features.
-        dilations: of the gated layers, for pixelcnn.
-        num_layers: blocks, for transformer.
-        num_heads: heads of the attention, for transformer.
+        dilations: dilations of the gated layers, for pixelcnn.
+        num_layers: number of blocks, for transformer.
+        num_heads: number of heads of the attention, for transformer.
         dropout: share of the features that training leaves out, for transformer.
         conditional: whether the prior knows the images' labels.
         label_dropout: share of the labels that training leaves out, for guidance.

@@ -1,21 +1,42 @@
 """What a setting may be: rules, and the groups that check their settings against them."""
 
 import dataclasses
+import difflib
+import inspect
 import math
+import re
 from collections.abc import Callable, Collection, Iterable
 from typing import Any, ClassVar
+
+import numpy as np
 
 from vqvae_jax.errors import ConfigError
 
 
 @dataclasses.dataclass(frozen=True)
 class Rule:
-    """What a setting may be, in words and as a check; and whether a resumed run may change it."""
+    """What a setting may be, in words and as a check; and whether a resumed run may change it.
+
+    Attributes:
+        names: all that it may be, where these are names.
+    """
 
     type: type
     allowed: str
     check: Callable[[Any], bool]
     changeable: bool = False
+    names: tuple[str, ...] = ()
+
+    def refusal(self, path: str, value: Any) -> ConfigError:
+        """The error that says what the setting at `path` is, and what it must be."""
+        message = f"{path} is {value!r}; it must be {self.allowed}"
+        near = did_you_mean(difflib.get_close_matches(str(value).lower(), self.names))
+        return ConfigError(f"{message}; {near}" if near else message)
+
+
+def did_you_mean(names: Collection[str]) -> str:
+    """The question whether one of these was meant; empty where there are none."""
+    return f"did you mean {' or '.join(names)}?" if names else ""
 
 
 def setting(rule: Rule, default: Any = dataclasses.MISSING) -> Any:
@@ -54,7 +75,7 @@ def flag(*, changeable: bool = False) -> Rule:
 def choice(names: Iterable[str]) -> Rule:
     """One of some names."""
     names = tuple(names)
-    return Rule(str, f"one of {', '.join(names)}", lambda value: value in names)
+    return Rule(str, f"one of {', '.join(names)}", lambda value: value in names, names=names)
 
 
 def integers(low: int, example: tuple[int, ...]) -> Rule:
@@ -92,13 +113,24 @@ class Section:
     def __post_init__(self) -> None:
         for field in dataclasses.fields(self):
             rule, value = field.metadata["rule"], getattr(self, field.name)
-            if rule.type is tuple and isinstance(value, list):  # as JSON has it
-                value = tuple(value)
-                object.__setattr__(self, field.name, value)
+            if isinstance(value, np.generic | np.ndarray):
+                value = value.tolist()
+            if rule.type is tuple and isinstance(value, list | tuple):  # lists as JSON has them
+                value = tuple(x.item() if isinstance(x, np.generic) else x for x in value)
+            object.__setattr__(self, field.name, value)
             if not rule.check(value):
-                raise ConfigError(
-                    f"{self.section}.{field.name} is {value!r}; it must be {rule.allowed}"
-                )
+                raise rule.refusal(f"{self.section}.{field.name}", value)
+
+    @classmethod
+    def meanings(cls) -> dict[str, str]:
+        """What each setting means, by its name: as the docstrings have it."""
+        documented: dict[str, str] = {}
+        for kind in reversed(cls.__mro__):
+            text = inspect.cleandoc(kind.__doc__ or "")
+            for name, meaning in re.findall(r"^ {4}(\w+): (.+(?:\n {8}.+)*)", text, re.MULTILINE):
+                documented[name] = " ".join(meaning.split())
+        names = [field.name for field in dataclasses.fields(cls)]
+        return {name: documented[name] for name in names if name in documented}
 
     def refuse_others(self, who: str, takes: Collection[str], names: Collection[str]) -> None:
         """Refuses settings that have no effect.
