@@ -8,6 +8,7 @@ from flax import nnx
 from jaxtyping import Array, Float
 
 from vqvae_jax.layers.products import Windows, gather, scatter
+from vqvae_jax.meshes import split_by_batch
 
 
 @functools.partial(jax.jit, static_argnames=("stride", "padding"))
@@ -91,7 +92,8 @@ def _by_platform(
         cpu=functools.partial(products, windows),
         default=functools.partial(native, windows),
     )
-    return jax.checkpoint(by_platform, prevent_cse=False)(x, kernel)
+    recomputed = jax.checkpoint(by_platform, prevent_cse=False)
+    return split_by_batch(recomputed, x, kernel)
 
 
 def _lax_conv(windows: Windows, image: Array, kernel: Array) -> Array:

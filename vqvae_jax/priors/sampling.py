@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float, Int, Integer
 
+from vqvae_jax.meshes import split_by_batch
 from vqvae_jax.priors.base import Prior
 from vqvae_jax.quantizers.base import check_at_least_zero, check_integer
 
@@ -63,9 +64,12 @@ def sample_codes(
         labels = labels.astype(jnp.int32)
     graph, state = nnx.split(prior)
     scale = None if guidance == 1 else guidance
-    return _sample(
-        graph, state, key, labels, temperature, top_p, scale, number=number, shape=shape, k=top_k
-    )
+    static = {"number": number, "shape": shape, "k": top_k}
+
+    def draw(labels: Array | None, state: nnx.State, key: jax.Array) -> Array:
+        return _sample(graph, state, key, labels, temperature, top_p, scale, **static)
+
+    return draw(None, state, key) if labels is None else split_by_batch(draw, labels, state, key)
 
 
 def guided_logits(
