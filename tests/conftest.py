@@ -11,6 +11,7 @@ import hypothesis
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 from flax import nnx
 from jaxtyping import config as jaxtyping_config
@@ -26,6 +27,7 @@ jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
 # In this order: the devices before JAX starts, the hook before the package is imported.
 jax.config.update("jax_num_cpu_devices", 4)
 jax.config.update("jax_numpy_rank_promotion", "raise")
+jax.config.update("jax_numpy_dtype_promotion", "strict")
 # Most of the time of the tests is XLA's, which need not optimise what runs once: see `optimized`.
 jax.config.update("jax_disable_most_optimizations", True)
 install_import_hook("vqvae_jax", "beartype.beartype")
@@ -77,6 +79,16 @@ def drawn(build, seed=0):
     return nnx.merge(
         graphdef, jax.tree.map(lambda x: jnp.asarray(random.randn(*x.shape) / 4, x.dtype), state)
     )
+
+
+def promoting(optimizer):
+    """An optax optimizer, which counts on types being promoted, as the tests do not."""
+
+    def update(*arguments):
+        with jax.numpy_dtype_promotion("standard"):
+            return optimizer.update(*arguments)
+
+    return optax.GradientTransformation(optimizer.init, update)
 
 
 def run_compiled(function, module, *arrays, **static):

@@ -179,7 +179,8 @@ class VQVAE(nnx.Module):
         """
         pixels = None if mask is None else mask.repeat(4, axis=1).repeat(4, axis=2)
         if self.head is None:
-            return mean((reconstruction - x) ** 2, pixels) / self.data_variance
+            errors = (reconstruction - x.astype(reconstruction.dtype)) ** 2
+            return mean(errors, pixels) / self.data_variance
         integers = to_integers(x)
         if pixels is not None:
             integers = jnp.where(pixels[..., None], integers, jnp.zeros_like(integers))

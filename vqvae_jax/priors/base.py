@@ -100,7 +100,7 @@ class Prior(nnx.Module):
             axes = ", ".join(["B, h, w", *map(str, axis)])
             raise ValueError(f"codes have shape {codes.shape}; it must be [{axes}]")
         codes = codes.astype(jnp.int32)
-        self._check_shape(codes.shape[1:3])
+        self._check_shape((codes.shape[1], codes.shape[2]))
         columns = self._columns(codes)
         classes = self._classes(labels, columns[0][:, 0, 0])
         features = self._features(self.embed(codes), classes, keys)

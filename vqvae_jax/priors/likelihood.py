@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, Integer, Key
 
+from vqvae_jax.means import mean
 from vqvae_jax.priors.base import Prior
 
 
@@ -16,7 +17,7 @@ def nll(
 ) -> Float[Array, ""]:
     """The mean negative log-likelihood of code maps, in nats a code.
 
-        nll = -mean(log p(code | the earlier codes of its map, label))
+        nll = -mean(log p(code | the earlier codes of its map, label)),    0 of no maps
 
     Args:
         prior: the distribution.
@@ -30,7 +31,7 @@ def nll(
     log_p = jax.nn.log_softmax(prior(codes, labels, keys=keys))
     codes = codes.astype(jnp.int32)
     inside = jnp.where(codes < 0, prior.num_embeddings, codes)
-    return -jnp.mean(jnp.take_along_axis(log_p, inside[..., None], axis=-1, mode="fill"))
+    return -mean(jnp.take_along_axis(log_p, inside[..., None], axis=-1, mode="fill"))
 
 
 def drop_labels(labels: Integer[Array, " b"], rate: float, key: jax.Array) -> Int[Array, " b"]:

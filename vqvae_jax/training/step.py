@@ -81,7 +81,8 @@ def train_steps(
         draws, updates_draw = jax.random.fold_in(key, 0), jax.random.fold_in(key, 1)
         weights = (state.params, state.variables)
         gradients, totals, seen = task.gradients(mesh, weights, batch, draws)
-        updates, opt_state = optimizer.update(gradients, state.opt_state, state.params)
+        with jax.numpy_dtype_promotion("standard"):  # optax relies on it
+            updates, opt_state = optimizer.update(gradients, state.opt_state, state.params)
         after = TrainState(
             step=state.step + 1,
             params=optax.apply_updates(state.params, updates),
