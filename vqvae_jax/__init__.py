@@ -10,6 +10,7 @@ from vqvae_jax.likelihoods import (
     PixelHead,
 )
 from vqvae_jax.models import VQVAE, Decoder, Encoder, VQVAEOutput
+from vqvae_jax.moments import reset_moments
 from vqvae_jax.priors import (
     GatedPixelCNN,
     Prior,
@@ -93,6 +94,7 @@ __all__ = [
     "load_torch_state_dict",
     "nll",
     "nsvq",
+    "reset_moments",
     "rotation_trick",
     "sample_codes",
     "straight_through",

@@ -12,6 +12,7 @@ from tests.conftest import drawn
 from tests.priors.conftest import KINDS
 from vqvae_jax import VQVAE, AutoregressiveHead, CategoricalHead, ResidualVQ, VectorQuantizer
 from vqvae_jax.evaluation.bits import BitsPerDim, bits_per_dim
+from vqvae_jax.pixels import to_floats
 
 pytestmark = pytest.mark.usefixtures("optimized")
 
@@ -44,7 +45,7 @@ def in_numpy(vqvae, prior, images):
 
     @nnx.jit
     def outputs(vqvae, prior, images):
-        codes = vqvae.encode(images / 255.0 - 0.5)
+        codes = vqvae.encode(to_floats(images))
         features = vqvae.decoder(vqvae.quantizer.lookup(codes))
         return codes, vqvae.head.log_probs(features, images), prior(codes)
 

@@ -11,6 +11,7 @@ from cases import ADAM_STEPS, CASES, batch, state_dict
 from flax import nnx
 
 import vqvae_jax
+from tests.conftest import promoting
 from vqvae_jax import FSQ, VQVAE, CategoricalHead, VectorQuantizer
 
 pytestmark = pytest.mark.usefixtures("optimized")
@@ -39,7 +40,7 @@ def case(request):
 @pytest.fixture(scope="module")
 def steps(case):
     """The outputs and gradients of the first steps of Adam."""
-    optimizer = optax.adam(1e-3)
+    optimizer = promoting(optax.adam(1e-3))
     graphdef, params = nnx.split(make_model(case))
 
     @jax.jit

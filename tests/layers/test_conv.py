@@ -1,4 +1,4 @@
-"""The convolutions against XLA's own: values, gradients, second derivatives."""
+"""The convolutions against XLA's own: values, derivatives of both modes, second derivatives."""
 
 import functools
 
@@ -60,9 +60,9 @@ def cases(draw, transpose):
 
 @functools.partial(jax.jit, static_argnums=0)
 def gradients(function, x, kernel, weights):
-    """The value, and both gradients of its weighted sum."""
+    """The value, both gradients of its weighted sum, and the derivative in a direction."""
     y, pull = jax.vjp(function, x, kernel)
-    return y, *pull(weights)
+    return y, *pull(weights), jax.jvp(function, (x, kernel), (x[::-1], kernel[::-1]))[1]
 
 
 @functools.partial(jax.jit, static_argnums=0)
@@ -156,9 +156,97 @@ class TestPlatforms:
         assert "stablehlo.convolution" in program
         assert_close(gradients(function, x, kernel, weights), expected, 1e-5)
 
-    def test_forward_mode_is_refused_in_words(self, function):
-        with pytest.raises(TypeError, match="forward-mode"):
-            jax.jvp(lambda x: function(x, self.kernel), (self.x,), (self.x,))
+
+FORMS = {
+    "conv": (
+        functools.partial(conv, stride=2, padding=1),
+        functools.partial(xla_conv, stride=2, padding=1),
+    ),
+    "conv_transpose": (
+        functools.partial(conv_transpose, stride=2, padding=1, output_padding=1),
+        functools.partial(xla_conv_transpose, stride=2, padding=1, output_padding=1),
+    ),
+}
+
+
+def hessians(loss, x, kernel):
+    """Products of the Hessian and a vector, forward over reverse and the other way, and all."""
+    vector = jnp.cos(kernel)
+
+    def slope(kernel):
+        return jax.jvp(lambda kernel: loss(x, kernel), (kernel,), (vector,))[1]
+
+    return (
+        jax.jvp(jax.grad(loss, 1), (x, kernel), (x[::-1], vector))[1],
+        jax.grad(slope)(kernel),
+        jax.hessian(loss, 1)(x, kernel),
+    )
+
+
+def jacobians(loss, x, kernel):
+    return jax.jacfwd(loss, (0, 1))(x, kernel), jax.linearize(loss, x, kernel)[1](x, kernel)
+
+
+def mapped(loss, x, kernel):
+    kernels = jnp.stack([kernel, kernel**2])
+    each = jax.vmap(jax.value_and_grad(loss, (0, 1)), (None, 0))(x, kernels)
+    return each, jax.vmap(jax.grad(loss, (0, 1)), (0, None))(x[:, None], kernel)
+
+
+def scanned(loss, x, kernel):
+    def step(kernel, x):
+        value, gradient = jax.value_and_grad(loss, 1)(x, kernel)
+        return kernel - 0.1 * gradient, value
+
+    return jax.lax.scan(step, kernel, x[:, None])
+
+
+def rematerialized(loss, x, kernel):
+    again = jax.checkpoint(loss)
+    return jax.grad(again, (0, 1))(x, kernel), jax.jvp(again, (x, kernel), (x, kernel))
+
+
+def sharded(loss, x, kernel, *, check_vma):
+    mesh = jax.make_mesh((2,), ("batch",), axis_types=(jax.sharding.AxisType.Auto,))
+    whole, parts = jax.sharding.PartitionSpec(), jax.sharding.PartitionSpec("batch")
+
+    def on_one_device(x, kernel):
+        if check_vma:
+            kernel = jax.lax.pcast(kernel, "batch", to="varying")
+        of_kernel = jax.grad(loss, 1)(x, kernel)
+        along = jax.jvp(loss, (x, kernel), (x, kernel))[1]
+        return jax.lax.psum((of_kernel, along), "batch")
+
+    return jax.shard_map(
+        on_one_device, mesh=mesh, in_specs=(parts, whole), out_specs=whole, check_vma=check_vma
+    )(x, kernel)
+
+
+@pytest.mark.parametrize(
+    "transformed",
+    [
+        hessians,
+        jacobians,
+        mapped,
+        scanned,
+        rematerialized,
+        functools.partial(sharded, check_vma=True),
+        functools.partial(sharded, check_vma=False),
+    ],
+    ids=["hessians", "jacobians", "vmap", "scan", "checkpoint", "shard_map", "shard_map unchecked"],
+)
+@pytest.mark.parametrize("form", FORMS)
+def test_every_transformation_gives_what_xlas_form_gives(form, transformed):
+    random = np.random.RandomState(0)
+    x = jnp.asarray(random.randn(2, 3, 4, 2), jnp.float32)
+    kernel = jnp.asarray(random.randn(3, 3, 2, 2), jnp.float32)
+    results = [
+        jax.jit(functools.partial(transformed, lambda x, w, f=f: jnp.sum(jnp.sin(f(x, w)))))(
+            x, kernel
+        )
+        for f in FORMS[form]
+    ]
+    assert_close(*map(jax.tree.leaves, results), 1e-4)
 
 
 @pytest.mark.parametrize("channels", [1, 8])

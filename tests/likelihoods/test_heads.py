@@ -9,7 +9,7 @@ import optax
 import pytest
 from flax import nnx
 
-from tests.conftest import drawn, run_compiled
+from tests.conftest import drawn, promoting, run_compiled
 from vqvae_jax import AutoregressiveHead, CategoricalHead, LogisticMixtureHead
 from vqvae_jax.likelihoods import logistic_mixture
 
@@ -116,7 +116,7 @@ def test_training_goes_to_the_entropy():
     )
     for name, make in HEADS.items():
         graphdef, state = nnx.split(make(9, 1, rngs=nnx.Rngs(0)))
-        optimizer = optax.adam(0.01)
+        optimizer = promoting(optax.adam(0.01))
 
         def step(carry, _, graphdef=graphdef, optimizer=optimizer):
             def loss(state):

@@ -7,6 +7,7 @@ import optax
 import pytest
 from flax import nnx
 
+from tests.conftest import promoting
 from vqvae_jax.priors import drop_labels, nll
 
 
@@ -33,7 +34,7 @@ def test_training_comes_down_to_the_entropy(kind, num_codebooks):
     maps = jnp.asarray(np.random.RandomState(2).randint(0, 3, (2, *shape)), jnp.int32)
     codes, labels = jnp.concatenate([maps, maps]), jnp.array([0, 1, -1, -1])
     graph, state = nnx.split(prior)
-    optimizer = optax.adam(1e-2)
+    optimizer = promoting(optax.adam(1e-2))
 
     def loss(state, codes, labels):
         return nll(nnx.merge(graph, state), codes, labels)

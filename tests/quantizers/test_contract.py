@@ -111,8 +111,8 @@ RANDOM = {
 }  # fmt: skip
 # Whose parts others in the table have.
 SLOW = {
-    "vector_alive", "nsvq", "ema_sampled", "residual_shared", "residual_lfq", "residual_dropout", "residual_rotated",
-    "residual_gumbel", "residual_diveq", "grouped_residual",
+    "vector_alive", "nsvq", "ema_sampled", "residual_shared", "residual_lfq",
+    "residual_dropout", "residual_rotated", "residual_gumbel", "residual_diveq", "grouped_residual",
 }  # fmt: skip
 every = pytest.mark.parametrize(
     "name",

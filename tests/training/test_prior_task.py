@@ -83,6 +83,11 @@ def test_metrics_are_those_of_the_whole_split(batch_size):
     )
 
 
+def test_metrics_of_nothing_are_0():
+    task = task_of("pixelcnn")
+    assert set(task.metrics(task.zeros()).values()) == {0}
+
+
 def test_labels_matter_only_where_there_are_classes():
     for num_classes in (3, None):
         task = task_of("pixelcnn", num_classes=num_classes)

@@ -70,7 +70,7 @@ def bits_per_dim(
     Args:
         vqvae: with a head.
         prior: over its codes; one with classes is asked for the probabilities without a class.
-        images: uint8 [N, H, W, C], N at least 1.
+        images: uint8 [N, H, W, C]; 0 bits where N is 0.
         devices: that batches are split over.
         batch_size: images at a time.
 
@@ -96,5 +96,5 @@ def bits_per_dim(
 
     evaluator = Evaluator(totals, lambda: _Nats(jnp.zeros(()), jnp.zeros(())), devices)
     nats = evaluator(state, images, batch_size)
-    unit = math.log(2) * images.size
+    unit = math.log(2) * max(images.size, 1)
     return BitsPerDim(float(nats.pixels) / unit, float(nats.codes) / unit, len(images))

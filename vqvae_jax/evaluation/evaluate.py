@@ -40,7 +40,7 @@ class Evaluator:
 
         Args:
             weights: as `totals` takes them.
-            examples: a pytree of NumPy arrays [N, ...], N at least 1.
+            examples: a pytree of NumPy arrays [N, ...].
             batch_size: examples at a time; changes the result by rounding only, but for a loss that
                 is not a mean over images, such as the entropy over a batch.
             after_each: called after every batch; may raise.

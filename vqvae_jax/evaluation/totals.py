@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from vqvae_jax.means import mean
 from vqvae_jax.models import VQVAEOutput
 from vqvae_jax.quantizers import Leaf, Quantizer, perplexity
 
@@ -63,7 +64,7 @@ class Totals:
             codebook_loss=quantized.codebook_loss * images,
             commitment_loss=quantized.commitment_loss * images,
             entropy_loss=quantized.entropy_loss * images,
-            quantization_error=jnp.mean((output.latents - quantized.values) ** 2) * images,
+            quantization_error=mean((output.latents - quantized.values) ** 2) * images,
             code_counts=quantizer.code_counts(quantized.indices),
         )
 
@@ -99,22 +100,19 @@ class Metrics:
 
     @classmethod
     def from_totals(cls, totals: Totals) -> "Metrics":
-        """Averages sums; fetches them from the device, and so waits for them.
-
-        Args:
-            totals: of at least one image.
-        """
+        """Averages sums, 0 where they are of no image; fetches them from the device."""
         sums = jax.device_get(totals)
         images = int(sums.images)
+        divisor = max(images, 1)
         counts = np.atleast_2d(sums.code_counts)
         return cls(
             images=images,
-            loss=float(sums.loss) / images,
-            reconstruction_loss=float(sums.reconstruction_loss) / images,
-            codebook_loss=float(sums.codebook_loss) / images,
-            commitment_loss=float(sums.commitment_loss) / images,
-            entropy_loss=float(sums.entropy_loss) / images,
-            quantization_error=float(sums.quantization_error) / images,
+            loss=float(sums.loss) / divisor,
+            reconstruction_loss=float(sums.reconstruction_loss) / divisor,
+            codebook_loss=float(sums.codebook_loss) / divisor,
+            commitment_loss=float(sums.commitment_loss) / divisor,
+            entropy_loss=float(sums.entropy_loss) / divisor,
+            quantization_error=float(sums.quantization_error) / divisor,
             perplexity=float(np.mean(perplexity(jnp.asarray(counts)))),
             codes_used=int(np.count_nonzero(sums.code_counts)),
         )

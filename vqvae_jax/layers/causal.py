@@ -19,6 +19,8 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float
 
+from vqvae_jax.meshes import split_by_batch
+
 # With fewer channels than this, windows' pixels lie in memory as planes, else as rows: what is
 # moved together should be long.
 _FEW = 8
@@ -62,6 +64,12 @@ def correlate(
     Returns:
         [B, H - U + 1, W - V + 1, D].
     """
+    return split_by_batch(_correlate, x, kernel)
+
+
+def _correlate(
+    x: Float[Array, "b h w c"], kernel: Float[Array, "u v c d"]
+) -> Float[Array, "b h_out w_out d"]:
     (batch, *size, channels), (*window, _, features) = x.shape, kernel.shape
     height, width = (n - k + 1 for n, k in zip(size, window, strict=True))
     axis = 0 if channels < _FEW else 3

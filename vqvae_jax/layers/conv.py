@@ -8,6 +8,7 @@ from flax import nnx
 from jaxtyping import Array, Float
 
 from vqvae_jax.layers.products import Windows, gather, scatter
+from vqvae_jax.meshes import split_by_batch
 from vqvae_jax.quantizers.base import check_integer
 
 
@@ -20,8 +21,6 @@ def conv(
     padding: int = 0,
 ) -> Float[Array, "b h_out w_out c_out"]:
     """Cross-correlation, as `torch.nn.functional.conv2d` defines it.
-
-    Reverse-mode derivatives of any order; on CPUs no forward mode (`jax.jvp`), which JAX says.
 
     Args:
         x: input [B, H, W, C_in].
@@ -56,8 +55,6 @@ def conv_transpose(
 
     out[s i + u - p, s j + v - p] += x[i, j] kernel[u, v] for all i, j, u, v.
 
-    Reverse-mode derivatives of any order; on CPUs no forward mode (`jax.jvp`), which JAX says.
-
     Args:
         x: input [B, H, W, C_in].
         kernel: weights [k, k, C_in, C_out].
@@ -87,13 +84,17 @@ def _by_platform(
     x: Array,
     kernel: Array,
 ) -> Array:
-    """Products of matrices on CPUs, where XLA's convolutions are slow; XLA's own elsewhere."""
-    return jax.lax.platform_dependent(
-        x,
-        kernel,
+    """Products of matrices on CPUs, where XLA's convolutions are slow; XLA's own elsewhere.
+
+    Patches, k k times as large as an image, are computed again for the gradients, not kept.
+    """
+    by_platform = functools.partial(
+        jax.lax.platform_dependent,
         cpu=functools.partial(products, windows),
         default=functools.partial(native, windows),
     )
+    recomputed = jax.checkpoint(by_platform, prevent_cse=False)
+    return split_by_batch(recomputed, x, kernel)
 
 
 def _lax_conv(windows: Windows, image: Array, kernel: Array) -> Array:

@@ -15,6 +15,9 @@ transposed one `scatter`, and each is the other's gradient:
 
 So everything is one matrix product beside one pass over memory, and the two gradients of `scatter`
 share their patches. docs/performance.md says what XLA:CPU makes of the alternatives.
+
+JAX transposes each move by itself, so all kinds of derivatives exist; the moves are written such
+that its transpose of one has the form of the other.
 """
 
 import dataclasses
@@ -51,20 +54,24 @@ class Windows:
 
     def patches(self, image: Float[Array, "b height width c"]) -> Float[Array, "bhw kkc"]:
         """The windows' pixels [B h w, k k C] of images [B, H, W, C]; zeros beyond the edges."""
-        channels = image.shape[3]
-        reach = [self.stride * (count - 1) + 1 for count in self.grid]
-        framed = _place(image, (self.padding,) * 2, [size + self.size - 1 for size in reach])
+        s, (h, w), (rows, columns) = self.stride, self.grid, self._rows_and_columns
+        batch, *_, channels = image.shape
+        whole = _place(image, (0, 0), (rows * s, columns * s))
+        phases = [
+            [_place(phase, (self._before,) * 2, self._frame) for phase in row]
+            for row in _each(whole.reshape(batch, rows, s, columns, s, channels), 2, 4)
+        ]
         axis = 0 if channels < _FEW else 3
 
         def row(u: int) -> Array:
             taps = [
-                framed[:, u : u + reach[0] : self.stride, v : v + reach[1] : self.stride]
-                for v in range(self.size)
+                phases[u % s][v % s][:, u // s : u // s + h, v // s : v // s + w]
+                for v in self._window
             ]
             return jnp.stack(taps, axis)
 
         # Stacks of stacks: XLA:CPU does not fuse a concatenation of more than eight.
-        taps = jnp.stack([row(u) for u in range(self.size)], axis)
+        taps = jnp.stack([row(u) for u in self._window], axis)
         if channels < _FEW:
             planes = taps.transpose(0, 1, 5, 2, 3, 4)
             return planes.reshape(self.size**2 * channels, math.prod(planes.shape[3:])).T
@@ -72,107 +79,129 @@ class Windows:
 
     def overlap_add(self, pixels: Float[Array, "bhw kkc"]) -> Float[Array, "b height width c"]:
         """The images [B, H, W, C] that windows' pixels [B h w, k k C] add up to."""
-        s, channels = self.stride, pixels.shape[1] // self.size**2
-        batch = pixels.shape[0] // math.prod(self.grid)
+        s, k, (rows, columns) = self.stride, self.size, self._rows_and_columns
+        batch, channels = pixels.shape[0] // math.prod(self.grid), pixels.shape[1] // k**2
         if channels < _FEW:
-            planes = pixels.T.reshape(self.size, self.size, channels, batch, *self.grid)
-            taps = planes.transpose(0, 1, 3, 4, 5, 2)
+            planes = pixels.T.reshape(k, k, channels, batch, *self.grid)
+            taps = _each(planes.transpose(0, 1, 3, 4, 5, 2), 0, 1)
         else:
-            rows = pixels.reshape(batch, *self.grid, self.size, self.size, channels)
-            taps = rows.transpose(3, 4, 0, 1, 2, 5)
-        phases = [[self._phase(taps, a, b) for b in range(s)] for a in range(s)]
-        image = jnp.stack([jnp.stack(row, axis=3) for row in phases], axis=2)
-        height, width = image.shape[1], image.shape[3]
-        image = image.reshape(batch, height * s, width * s, channels)
-        return image[:, : self.image[0], : self.image[1]]
+            taps = _each(pixels.reshape(batch, *self.grid, k, k, channels), 3, 4)
 
-    def _phase(self, taps: Float[Array, "k k b h w c"], a: int, b: int) -> Array:
-        """The image's pixels (s q + a, s r + b), for all q and r.
+        def phase(a: int, b: int) -> Array:
+            total = jnp.zeros((batch, *self._frame, channels), pixels.dtype)
+            for u, row in zip(self._window, taps, strict=True):
+                for v, tap in zip(self._window, row, strict=True):
+                    if (u % s, v % s) == (a, b):
+                        total += _place(tap, (u // s, v // s), self._frame)
+            return _place(total, (-self._before,) * 2, (rows, columns))
 
-        Row s q + a gets row u of the windows (a + p - u) / s below q, where that is an integer;
-        columns likewise.
-        """
-        s, p = self.stride, self.padding
-        size = [-(-length // s) for length in self.image]
-        total = jnp.zeros((taps.shape[2], *size, taps.shape[5]), taps.dtype)
-        for u in range((a + p) % s, self.size, s):
-            for v in range((b + p) % s, self.size, s):
-                total += _place(taps[u, v], ((u - p - a) // s, (v - p - b) // s), size)
-        return total
+        phases = [jnp.stack([phase(a, b) for b in range(s)], axis=3) for a in range(s)]
+        whole = jnp.stack(phases, axis=2).reshape(batch, rows * s, columns * s, channels)
+        return _place(whole, (0, 0), self.image)
+
+    # Phase (a, b) of an image: its pixels (s q + a, s r + b) for all q and r. A frame of zeros
+    # around each phase makes room for what windows cover beyond the edges.
+
+    @property
+    def _rows_and_columns(self) -> tuple[int, int]:
+        """Of a phase."""
+        height, width = self.image
+        return -(-height // self.stride), -(-width // self.stride)
+
+    @property
+    def _before(self) -> int:
+        """Rows of the frame above a phase, and columns to its left."""
+        return -(-self.padding // self.stride)
+
+    @property
+    def _window(self) -> range:
+        """Rows, and columns, of the first window; row u is row u // s of the framed phase u % s."""
+        first = self.stride * self._before - self.padding
+        return range(first, first + self.size)
+
+    @property
+    def _frame(self) -> tuple[int, int]:
+        """Rows and columns of a framed phase."""
+        (h, w), more = self.grid, self._window[-1] // self.stride
+        return h + more, w + more
 
 
-@functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
+# The derivatives below are what JAX would find, but for the order of the products that they
+# transpose to: which order is the faster depends on how the windows' pixels lie in memory.
+
+
+@functools.partial(jax.custom_jvp, nondiff_argnums=(0,))
 def gather(
     windows: Windows,
     image: Float[Array, "b height width c"],
     kernel: Float[Array, "k k c d"],
 ) -> Float[Array, "b h w d"]:
-    """A grid [B, h, w, D] from an image [B, H, W, C] by a kernel [k, k, C, D]: a convolution.
-
-    Has reverse-mode derivatives of any order.
-    """
-    grid = jnp.dot(windows.patches(image), _matrix(kernel))
-    return grid.reshape(image.shape[0], *windows.grid, kernel.shape[3])
+    """A grid [B, h, w, D] from an image [B, H, W, C] by a kernel [k, k, C, D]: a convolution."""
+    return _grid(windows, jnp.dot(windows.patches(image), _matrix(kernel)))
 
 
-@functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
+@functools.partial(jax.custom_jvp, nondiff_argnums=(0,))
 def scatter(
     windows: Windows,
     grid: Float[Array, "b h w d"],
     kernel: Float[Array, "k k c d"],
 ) -> Float[Array, "b height width c"]:
-    """An image [B, H, W, C] from a grid [B, h, w, D] by a kernel [k, k, C, D]: the transpose.
-
-    Has reverse-mode derivatives of any order.
-    """
+    """An image [B, H, W, C] from a grid [B, h, w, D] by a kernel [k, k, C, D]: the transpose."""
     if kernel.shape[2] < _FEW:
         return windows.overlap_add(jnp.dot(_matrix(kernel), _rows(grid).T).T)
     return windows.overlap_add(jnp.dot(_rows(grid), _matrix(kernel).T))
 
 
-def _gather_forward(windows, image, kernel):
-    return gather(windows, image, kernel), (image, kernel)
+@gather.defjvp
+def _gather_jvp(windows, primals, tangents):
+    (image, kernel), (image_dot, kernel_dot) = primals, tangents
+    patches, patches_dot = windows.patches(image), windows.patches(image_dot)
+    if kernel.shape[2] < _FEW:
+        by_image = jnp.dot(_matrix(kernel).T, patches_dot.T).T
+        by_kernel = jnp.dot(patches, _matrix(kernel_dot))
+    else:
+        by_image = jnp.dot(patches_dot, _matrix(kernel))
+        by_kernel = jnp.dot(_transposed(kernel_dot), patches.T).T
+    return gather(windows, image, kernel), _grid(windows, by_image + by_kernel)
 
 
-def _gather_backward(windows, saved, gradient):
-    image, kernel = saved
-    return (
-        scatter(windows, gradient, kernel),
-        _kernel_gradient(kernel, windows.patches(image), _rows(gradient)),
-    )
+@scatter.defjvp
+def _scatter_jvp(windows, primals, tangents):
+    (grid, kernel), (grid_dot, kernel_dot) = primals, tangents
+    by_grid = jnp.dot(_rows(grid_dot), _matrix(kernel).T)
+    if kernel.shape[2] < _FEW:
+        by_kernel = jnp.dot(_matrix(kernel_dot), _rows(grid).T).T
+    else:
+        by_kernel = jnp.dot(_rows(grid), _transposed(kernel_dot))
+    return scatter(windows, grid, kernel), windows.overlap_add(by_grid + by_kernel)
 
 
-def _scatter_forward(windows, grid, kernel):
-    return scatter(windows, grid, kernel), (grid, kernel)
+def _each(x: Array, outer: int, inner: int) -> list[list[Array]]:
+    """The parts of x at each index of two axes.
 
-
-def _scatter_backward(windows, saved, gradient):
-    grid, kernel = saved
-    patches = windows.patches(gradient)
-    return (
-        jnp.dot(patches, _matrix(kernel)).reshape(grid.shape),
-        _kernel_gradient(kernel, patches, _rows(grid)),
-    )
-
-
-gather.defvjp(_gather_forward, _gather_backward)
-scatter.defvjp(_scatter_forward, _scatter_backward)
-
-
-def _kernel_gradient(kernel: Array, patches: Array, rows: Array) -> Float[Array, "k k c d"]:
-    """The product patches' rows, by the faster of the two ways to write it."""
-    k, _, c, d = kernel.shape
-    if c < _FEW:
-        return jnp.dot(patches.T, rows).reshape(kernel.shape)
-    return jnp.dot(rows.T, patches).reshape(d, k, k, c).transpose(1, 2, 3, 0)
+    A split is transposed to one concatenation, which slices are not.
+    """
+    return [
+        [part.squeeze((outer, inner)) for part in jax.lax.split(row, (1,) * x.shape[inner], inner)]
+        for row in jax.lax.split(x, (1,) * x.shape[outer], outer)
+    ]
 
 
 def _matrix(kernel: Float[Array, "k k c d"]) -> Float[Array, "kkc d"]:
     return kernel.reshape(math.prod(kernel.shape[:3]), kernel.shape[3])
 
 
+def _transposed(kernel: Float[Array, "k k c d"]) -> Float[Array, "d kkc"]:
+    """`_matrix(kernel).T`, in a form that XLA does not turn around again."""
+    return kernel.transpose(3, 0, 1, 2).reshape(kernel.shape[3], math.prod(kernel.shape[:3]))
+
+
 def _rows(grid: Float[Array, "b h w d"]) -> Float[Array, "bhw d"]:
     return grid.reshape(math.prod(grid.shape[:3]), grid.shape[3])
+
+
+def _grid(windows: Windows, rows: Float[Array, "bhw d"]) -> Float[Array, "b h w d"]:
+    return rows.reshape(rows.shape[0] // math.prod(windows.grid), *windows.grid, rows.shape[1])
 
 
 def _place(x: Array, at: tuple[int, int], size: Sequence[int]) -> Array:

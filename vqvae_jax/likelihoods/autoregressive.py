@@ -17,6 +17,7 @@ from vqvae_jax.layers.causal import (
 )
 from vqvae_jax.likelihoods.distributions import CATEGORICAL, PixelDistribution, sample_values
 from vqvae_jax.likelihoods.heads import PixelHead, split_channels
+from vqvae_jax.meshes import split_by_batch
 from vqvae_jax.quantizers.base import check_integer
 
 
@@ -175,7 +176,8 @@ class AutoregressiveHead(PixelHead):
             ValueError: features have the wrong shape or type.
         """
         self._check_features(features)
-        return _sample(*nnx.split(self), features, key)
+        graphdef, state = nnx.split(self)
+        return split_by_batch(functools.partial(_sample, graphdef), features, state, key)
 
     def _parameters(
         self, features: Float[Array, "b h w f"], x: UInt8[Array, "b h w c"] | None
@@ -222,7 +224,7 @@ class AutoregressiveHead(PixelHead):
 
 @functools.partial(jax.jit, static_argnums=0)
 def _sample(
-    graphdef: nnx.GraphDef, state: nnx.State, features: Float[Array, "b h w f"], key: jax.Array
+    graphdef: nnx.GraphDef, features: Float[Array, "b h w f"], state: nnx.State, key: jax.Array
 ) -> UInt8[Array, "b h w c"]:
     """`AutoregressiveHead.sample`."""
     head = nnx.merge(graphdef, state)

@@ -10,6 +10,7 @@ from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float, Integer, UInt8
 
 from vqvae_jax.quantizers.base import check_integer
@@ -152,4 +153,4 @@ def _values(ndim: int) -> Integer[Array, "*ones 256"]:
 
 
 def _wide(parameters: Float[Array, "*shape p"]) -> Float[Array, "*shape p"]:
-    return parameters.astype(jnp.promote_types(parameters.dtype, jnp.float32))
+    return parameters.astype(np.promote_types(parameters.dtype, np.float32))

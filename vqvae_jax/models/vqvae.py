@@ -6,9 +6,10 @@ import math
 import jax
 import jax.numpy as jnp
 from flax import nnx
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Bool, Float, Int
 
 from vqvae_jax.likelihoods import PixelHead
+from vqvae_jax.means import mean
 from vqvae_jax.models.autoencoder import Decoder, Encoder
 from vqvae_jax.pixels import to_floats, to_integers
 from vqvae_jax.quantizers import Leaf, Quantized, Quantizer, VectorQuantizer
@@ -24,7 +25,7 @@ class VQVAEOutput:
         reconstruction: [B, H, W, C], on the scale of the images, not clipped; of a model with a
             head, the features [B, H, W, F] that the head turns into distributions.
         reconstruction_loss: scalar, the mean squared error divided by the data variance; of a model
-            with a head, -log p(x | z) in nats, divided by H W C.
+            with a head, the mean of -log p(x | z) in nats. Means over the pixels that count.
         latents: z_e(x) [B, h, w, D], what the quantizer was given.
         quantized: the quantizer's output: values, indices and losses.
     """
@@ -95,24 +96,34 @@ class VQVAE(nnx.Module):
         self.encoder = Encoder(in_dim, embedding_dim, rngs=rngs)
         self.decoder = Decoder(in_dim if head is None else head.in_dim, embedding_dim, rngs=rngs)
 
-    def __call__(self, x: Float[Array, "b h w c"], *, key: jax.Array | None = None) -> VQVAEOutput:
+    def __call__(
+        self,
+        x: Float[Array, "b h w c"],
+        mask: Bool[Array, "b h_latent w_latent"] | None = None,
+        *,
+        key: jax.Array | None = None,
+    ) -> VQVAEOutput:
         """Encodes, quantizes and reconstructs images, with the loss.
 
         Args:
             x: images [B, H, W, C], floats in [-0.5, 0.5], H and W multiples of 4.
+            mask: True [B, H / 4, W / 4] for the latent positions that count, as where images are
+                padded to one size; with each goes its patch of 4 x 4 pixels. The others get the
+                code -1 and the value 0, and take part in no loss; the encoder sees their pixels
+                where its windows reach them. None: all count.
             key: draws the random numbers of a quantizer that has some in training. None:
                 evaluation.
 
         Returns:
-            A `VQVAEOutput`.
+            A `VQVAEOutput`. Where nothing counts, the losses are 0.
 
         Raises:
-            ValueError: x has the wrong shape or type.
+            ValueError: x or the mask has the wrong shape or type.
         """
         z = self.latents(x)
-        quantized = self.quantizer(z, key=key)
+        quantized = self.quantizer(z, mask, key=key)
         reconstruction = self.decoder(quantized.values)
-        reconstruction_loss = self.reconstruction_loss(reconstruction, x)
+        reconstruction_loss = self.reconstruction_loss(reconstruction, x, mask)
         return VQVAEOutput(
             loss=reconstruction_loss + quantized.loss,
             reconstruction=reconstruction,
@@ -121,13 +132,17 @@ class VQVAE(nnx.Module):
             quantized=quantized,
         )
 
-    def encode(self, x: Float[Array, "b h w c"]) -> Int[Array, "b h_latent w_latent *n"]:
-        """The codes of images [B, H, W, C] (floats in [-0.5, 0.5]).
+    def encode(
+        self,
+        x: Float[Array, "b h w c"],
+        mask: Bool[Array, "b h_latent w_latent"] | None = None,
+    ) -> Int[Array, "b h_latent w_latent *n"]:
+        """The codes of images [B, H, W, C] (floats in [-0.5, 0.5]), -1 where a mask drops them.
 
         int32 [B, H / 4, W / 4], from quantizers of several codebooks [B, H / 4, W / 4,
         num_codebooks].
         """
-        return self.quantizer.encode(self.latents(x))
+        return self.quantizer.encode(self.latents(x), mask)
 
     def decode(
         self, codes: Int[Array, "b h_latent w_latent *n"], *, key: jax.Array | None = None
@@ -135,7 +150,8 @@ class VQVAE(nnx.Module):
         """The images [B, 4 h, 4 w, C] of integer codes, as `encode` gives them.
 
         Args:
-            codes: integers. NaN around those of K or more, without a head.
+            codes: integers. -1 stands for the value 0, as where a mask drops a position. NaN around
+                those of K or more, without a head.
             key: with a head, draws the images from p(x | codes), in [-0.5, 0.5].
 
         Raises:
@@ -149,12 +165,26 @@ class VQVAE(nnx.Module):
         return to_floats(self.head.sample(decoded, key))
 
     def reconstruction_loss(
-        self, reconstruction: Float[Array, "b h w f"], x: Float[Array, "b h w c"]
+        self,
+        reconstruction: Float[Array, "b h w f"],
+        x: Float[Array, "b h w c"],
+        mask: Bool[Array, "b h_latent w_latent"] | None = None,
     ) -> Float[Array, ""]:
-        """The reconstruction_loss of a `VQVAEOutput`, of its reconstruction and images x."""
-        if self.head is not None:
-            return -jnp.mean(self.head(reconstruction, to_integers(x)))
-        return jnp.mean((reconstruction - x) ** 2) / self.data_variance
+        """The reconstruction_loss of a `VQVAEOutput`.
+
+        Args:
+            reconstruction: of the `VQVAEOutput`.
+            x: images, as for a call.
+            mask: likewise. A head sees black where pixels do not count.
+        """
+        pixels = None if mask is None else mask.repeat(4, axis=1).repeat(4, axis=2)
+        if self.head is None:
+            errors = (reconstruction - x.astype(reconstruction.dtype)) ** 2
+            return mean(errors, pixels) / self.data_variance
+        integers = to_integers(x)
+        if pixels is not None:
+            integers = jnp.where(pixels[..., None], integers, jnp.zeros_like(integers))
+        return -mean(self.head(reconstruction, integers), pixels)
 
     def latents(self, x: Float[Array, "b h w c"]) -> Float[Array, "b h_latent w_latent d"]:
         """The encoder's output z_e(x) [B, H / 4, W / 4, D] for images [B, H, W, C].

@@ -102,10 +102,10 @@ class Prior(nnx.Module):
         if codes.ndim < 3 or codes.shape[3:] != axis:
             axes = ", ".join(["B, h, w", *map(str, axis)])
             raise ValueError(f"codes have shape {codes.shape}; it must be [{axes}]")
-        batch_size, height, width = codes.shape[:3]
-        self._check_shape((height, width))
-        features = self._features(self.embed(codes), self._classes(labels, batch_size), keys)
+        self._check_shape((codes.shape[1], codes.shape[2]))
         columns = self._columns(codes)
+        classes = self._classes(labels, columns[0][:, 0, 0])
+        features = self._features(self.embed(codes), classes, keys)
         logits = [self.logits(features, *columns[:j]) for j in range(len(columns))]
         return logits[0] if self.num_codebooks is None else jnp.stack(logits, axis=-2)
 
@@ -130,7 +130,8 @@ class Prior(nnx.Module):
         """
         batch_size = check_integer("batch_size", batch_size)
         sizes = self._check_shape(shape)
-        return self._start(batch_size, sizes, self._classes(labels, batch_size))
+        like = jnp.zeros(batch_size, jnp.int32)
+        return self._start(batch_size, sizes, self._classes(labels, like))
 
     @abc.abstractmethod
     def step(
@@ -202,16 +203,16 @@ class Prior(nnx.Module):
         """Rows of a table of the classes; the last is that of no class."""
         return (self.num_classes or 0) + 1
 
-    def _classes(self, labels: Labels | None, batch_size: int) -> Int[Array, " b"]:
+    def _classes(self, labels: Labels | None, like: Int[Array, " b"]) -> Int[Array, " b"]:
         """The rows that belong to labels; one beyond the table where a label is out of range."""
         none = self._class_rows - 1
         if labels is None:
-            return jnp.full((batch_size,), none, jnp.int32)
+            return jnp.full_like(like, none)
         if self.num_classes is None:
             raise ValueError("labels are given; there must be none where num_classes is None")
         labels = as_int32("labels", labels)
-        if labels.shape != (batch_size,):
-            raise ValueError(f"labels have shape {labels.shape}; it must be [B], ({batch_size},)")
+        if labels.shape != like.shape:
+            raise ValueError(f"labels have shape {labels.shape}; it must be [B], {like.shape}")
         classes = jnp.where(labels == -1, none, none + 1)
         return jnp.where((labels >= 0) & (labels < none), labels, classes)
 

@@ -62,7 +62,7 @@ class GatedLayer(nnx.Module):
     def _bias(self, classes: Int[Array, " b"], ndim: int) -> list[Array]:
         """b_v and b_h [B, 1, ..., 2 C] with `ndim` axes."""
         biases = lookup(self.biases[...], classes)
-        return jnp.split(biases.reshape(len(classes), *(1,) * (ndim - 2), -1), 2, axis=-1)
+        return jnp.split(jnp.expand_dims(biases, range(1, ndim - 1)), 2, axis=-1)
 
 
 def gated(s: Float[Array, "*shape c2"]) -> Float[Array, "*shape c"]:

@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, Integer, Key
 
+from vqvae_jax.means import mean
 from vqvae_jax.priors.base import Labels, Prior
 from vqvae_jax.quantizers.base import is_finite
 from vqvae_jax.quantizers.core import as_int32
@@ -19,7 +20,7 @@ def nll(
 ) -> Float[Array, ""]:
     """The mean negative log-likelihood of code maps, in nats a code.
 
-        nll = -mean(log p(code | the earlier codes of its map, label))
+        nll = -mean(log p(code | the earlier codes of its map, label)),    0 of no maps
 
     Args:
         prior: the distribution.
@@ -33,7 +34,7 @@ def nll(
     codes = as_int32("codes", codes)
     log_p = jax.nn.log_softmax(prior(codes, labels, keys=keys))
     inside = jnp.where(codes < 0, prior.num_embeddings, codes)
-    return -jnp.mean(jnp.take_along_axis(log_p, inside[..., None], axis=-1, mode="fill"))
+    return -mean(jnp.take_along_axis(log_p, inside[..., None], axis=-1, mode="fill"))
 
 
 def drop_labels(labels: Labels, rate: float, key: jax.Array) -> Int[Array, " b"]:

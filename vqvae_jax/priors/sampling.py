@@ -11,6 +11,7 @@ import numpy as np
 from flax import nnx
 from jaxtyping import Array, Float, Int
 
+from vqvae_jax.meshes import split_by_batch
 from vqvae_jax.priors.base import Labels, Prior, check_shape
 from vqvae_jax.quantizers.base import check_at_least_zero, check_integer, is_finite
 from vqvae_jax.quantizers.core import as_int32
@@ -71,18 +72,17 @@ def sample_codes(
         labels = as_int32("labels", labels)
         _check_labels(labels, prior.num_classes)
     graph, state = nnx.split(prior)
-    return _sample(
-        graph,
-        state,
-        key,
-        labels,
+    limits = (
         _in_float32(temperature),
         None if top_p is None else _in_float32(top_p),
         None if guidance == 1 else _in_float32(guidance),
-        number=number,
-        shape=sizes,
-        k=k,
     )
+    static = {"number": number, "shape": sizes, "k": k}
+
+    def draw(labels: Array | None, state: nnx.State, key: jax.Array) -> Array:
+        return _sample(graph, state, key, labels, *limits, **static)
+
+    return draw(None, state, key) if labels is None else split_by_batch(draw, labels, state, key)
 
 
 def guided_logits(

@@ -12,7 +12,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float, Int, Integer, Shaped
+from jaxtyping import Array, Bool, Float, Int, Integer
 
 # A member of an output: an array, or whatever a transformation of pytrees puts in its place.
 Leaf = Any
@@ -219,7 +219,7 @@ def summed(x: Array, axis_name: AxisName | None) -> Array:
     return x if axis_name is None else jax.lax.psum(x, axis_name)
 
 
-def gathered(x: Shaped[Array, "n *rest"], axis_name: AxisName | None) -> Shaped[Array, "m *rest"]:
+def gathered(x: Array, axis_name: AxisName | None) -> Array:
     """The rows of all devices of a mapped axis, the same on each; x itself where that is None."""
     if axis_name is None:
         return x

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from itertools import accumulate
+from typing import cast
 
 import jax
 import jax.numpy as jnp
@@ -169,11 +170,12 @@ class GroupedResidualVQ(ProductQuantizer):
             )
 
     def _outputs(self, z: Array, mask: Array | None, key: jax.Array | None) -> list[Quantized]:
-        own = self._own(key, len(self.quantizers))
-        depth = None if own is None else self.quantizers[0].draw_depth(z.shape[:-1], own)
+        groups = cast(list[ResidualVQ], list(self.quantizers))
+        own = self._own(key, len(groups))
+        depth = None if own is None else groups[0].draw_depth(z.shape[:-1], own)
         return [
             group.quantize_to(depth, part, mask, self._own(key, i))
-            for i, (group, part) in enumerate(self._with_parts(z))
+            for i, (group, (_, part)) in enumerate(zip(groups, self._with_parts(z), strict=True))
         ]
 
     def _lookup(self, indices: Int[Array, "*shape m"]) -> Float[Array, "*shape d"]:

@@ -1,6 +1,7 @@
 """Quantizers in a row: each quantizes what the ones before it left over."""
 
 from collections.abc import Sequence
+from typing import cast
 
 import jax
 import jax.numpy as jnp
@@ -76,9 +77,10 @@ class ResidualVQ(Quantizer):
         self.shared = num_quantizers is not None
         self.num_codebooks = num_quantizers or len(quantizers)
         self.has_grids = isinstance(quantizers[0], GridQuantizer)
-        if self.has_grids:
-            quantizers = [quantizer.unbounded() for quantizer in quantizers]
-        self.quantizers = nnx.List(quantizers)
+        self.quantizers = nnx.List(
+            quantizer.unbounded() if isinstance(quantizer, GridQuantizer) else quantizer
+            for quantizer in quantizers
+        )
         self.embedding_dim = quantizers[0].embedding_dim
         self.num_embeddings = max(quantizer.num_embeddings for quantizer in quantizers)
         self.estimator = estimator
@@ -218,7 +220,8 @@ class ResidualVQ(Quantizer):
 
     def _scale(self, i: int, like: Array) -> Array:
         """s_i, for numbers [..., D]."""
-        remainders = [np.broadcast_to(q.remainder, self.embedding_dim) for q in self._stages()[:i]]
+        grids = cast(list[GridQuantizer], self._stages()[:i])
+        remainders = [np.broadcast_to(grid.remainder, self.embedding_dim) for grid in grids]
         scale = np.prod([np.ones(self.embedding_dim), *remainders], axis=0)
         return jnp.asarray(scale, like.dtype).reshape((1,) * (like.ndim - 1) + (-1,))
 
@@ -228,7 +231,8 @@ class ResidualVQ(Quantizer):
 
     def _bounded(self, z: Array) -> Array:
         """What the first stage quantizes."""
-        return self.quantizers[0].bounded(z) if self.has_grids else z
+        first = self.quantizers[0]
+        return first.bounded(z) if isinstance(first, GridQuantizer) else z
 
     def _code(self, i: int, indices: Array) -> Array:
         """The codes of stage i, on the scale of z."""

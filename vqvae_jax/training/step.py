@@ -10,6 +10,7 @@ from flax import nnx
 from jax.sharding import Mesh
 from jaxtyping import Array, Float
 
+from vqvae_jax.moments import reset_moments
 from vqvae_jax.parallel import replicated
 from vqvae_jax.quantizers import Leaf
 from vqvae_jax.training.tasks import Task, split_model
@@ -80,7 +81,8 @@ def train_steps(
         draws, updates_draw = jax.random.fold_in(key, 0), jax.random.fold_in(key, 1)
         weights = (state.params, state.variables)
         gradients, totals, seen = task.gradients(mesh, weights, batch, draws)
-        updates, opt_state = optimizer.update(gradients, state.opt_state, state.params)
+        with jax.numpy_dtype_promotion("standard"):  # optax relies on it
+            updates, opt_state = optimizer.update(gradients, state.opt_state, state.params)
         after = TrainState(
             step=state.step + 1,
             params=optax.apply_updates(state.params, updates),
@@ -108,34 +110,6 @@ def _updated(
     _, params, variables = split_model(model)
     opt_state = reset_moments(optimizer, state.opt_state, state.params, params)
     return dataclasses.replace(state, params=params, variables=variables, opt_state=opt_state)
-
-
-def reset_moments(
-    optimizer: optax.GradientTransformation,
-    opt_state: optax.OptState,
-    before: Any,
-    after: Any,
-) -> optax.OptState:
-    """Forgets what the optimiser knows of codes that were replaced, not moved.
-
-    Args:
-        optimizer: an optax transformation.
-        opt_state: its state.
-        before: parameters before the replacement, as a pytree.
-        after: and after it. Wherever any number of a row (of what lies at one index of a
-            parameter's first axis) differs, the row's moments become 0.
-
-    Returns:
-        The optimiser's state.
-    """
-
-    def reset(moment: Array, before: Array, after: Array) -> Array:
-        differs = before != after
-        if moment.ndim > 1:
-            differs = jnp.any(differs, axis=tuple(range(1, moment.ndim)), keepdims=True)
-        return jnp.where(differs, jnp.zeros((), moment.dtype), moment)
-
-    return optax.tree_utils.tree_map_params(optimizer, reset, opt_state, before, after)
 
 
 def initialized(task: Task, seed: int, state: TrainState, batch: Examples) -> TrainState:

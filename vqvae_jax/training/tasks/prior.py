@@ -112,7 +112,7 @@ class PriorTask(Task):
         """See `Task.metrics`: nll, nats a token; bits_per_image, those of all its tokens."""
         sums = jax.device_get(totals)
         images = int(sums.images)
-        nats = float(sums.loss) / images
+        nats = float(sums.loss) / max(images, 1)
         bits = nats * self.tokens / math.log(2)
         return {"images": images, "loss": nats, "nll": nats, "bits_per_image": bits}
 

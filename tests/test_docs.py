@@ -1,0 +1,210 @@
+"""Every block of code in the README and the docs: run as it stands, or with less to do."""
+
+import argparse
+import os
+import re
+import runpy
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import jax
+import pytest
+from absl.flags import FLAGS
+
+from tests.conftest import write_small_set
+from vqvae_jax.__main__ import _parser
+from vqvae_jax.training import flags
+
+ROOT = Path(__file__).parents[1]
+PAGES = ["README.md", *(f"docs/{page.name}" for page in sorted((ROOT / "docs").glob("*.md")))]
+
+# What is not run, by what its commands begin with; all that is train.py's, a benchmark's or the
+# package's is parsed all the same.
+NOT_RUN = {
+    "python3 -m venv": ".ci/run takes the two of the README as they stand; PyTorch is 1 GB",
+    ".venv": "of such an environment; what needs PyTorch is compared by hand",
+    "pip install": "an environment of its own, made by .ci/run",
+    "pre-commit": "changes the repository",
+    "ruff": ".ci/run",
+    "mypy": ".ci/run",
+    "python benchmarks/quantizers.py": "twenty-seven runs of ten epochs",
+    "python train.py --config configs/mnist.py --workdir /shared/run": "takes two machines",
+}
+
+# What makes the others short: patterns in a block, and what takes their place.
+SHORTER = [
+    (r"(train\.py --config configs/\S*)", r"\1 --config.training.max_steps=2"),
+    (r"(train\.py --config configs/\S*prior\S*)", r"\1 --config.vqvae_training.max_steps=2"),
+    (
+        r"(--config\.data\.archives=FOLDER)",
+        r"\1 --config.data.name=my_digits --workdir runs/digits",
+    ),
+    (r"(benchmarks/samples\.py)", r"\1 --number 10 --epochs 1"),
+    (r"(benchmarks/sampling\.py)", r"\1 --number 2"),
+    (r"(benchmarks/lossless\.py)", r"\1 --number 4"),
+    (r"--rounds 5", "--rounds 1"),
+    (r"runs/study/\{run\}", "runs/mnist"),
+    (r"1_000_000, 65_536", "1_000, 64"),
+]
+
+# What a page has said in words before its code.
+GIVEN = {
+    "docs/quantizers.md": """
+import jax
+from flax import nnx
+from vqvae_jax import VectorQuantizer
+quantizer, mask, key = VectorQuantizer(8, 16, rngs=nnx.Rngs(0)), None, jax.random.key(0)
+z = jax.random.normal(key, (4, 8))
+""",
+}
+
+
+def blocks(page, language=None):
+    """The code of a page: pairs of its language and its text."""
+    found = re.findall(r"^```(\w*)\n(.*?)^```$", (ROOT / page).read_text(), re.M | re.S)
+    return [(kind, text) for kind, text in found if language in (None, kind)]
+
+
+def shorter(text):
+    for pattern, replacement in SHORTER:
+        text = re.sub(pattern, replacement, text)
+    return text
+
+
+def commands(page):
+    """The commands of a page's shell blocks, each in one line."""
+    for _, text in blocks(page, "sh"):
+        for line in text.replace("\\\n", " ").splitlines():
+            yield from line.partition(" #")[0].strip().split(" && ")
+
+
+def is_run(command):
+    return not command.startswith(tuple(NOT_RUN))
+
+
+class ParsedError(Exception):
+    """The arguments were right."""
+
+
+@pytest.fixture
+def parse(monkeypatch):
+    """Looks at the arguments of one of our programs, and does no more."""
+
+    def stop(parser, given=None, namespace=None):
+        _, unknown = parse_known(parser, given, namespace)
+        assert not unknown
+        raise ParsedError
+
+    def parse(program, arguments):
+        monkeypatch.setattr(sys, "argv", [program, *arguments])
+        if program == "train.py":
+            before = {*FLAGS}
+            try:
+                flags.parse()
+            finally:
+                FLAGS.remove_flag_values({*FLAGS} - before)
+        elif program == "vqvae_jax":
+            _parser().parse_args(arguments)
+        else:
+            monkeypatch.syspath_prepend(ROOT / "benchmarks")
+            with monkeypatch.context() as patched:
+                patched.setattr(argparse.ArgumentParser, "parse_known_args", stop)
+                with pytest.raises(ParsedError):
+                    runpy.run_path(str(ROOT / program), run_name="__main__")
+
+    parse_known = argparse.ArgumentParser.parse_known_args
+    monkeypatch.chdir(ROOT)
+    return parse
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_every_block_is_run_or_has_a_reason(page):
+    for language, text in blocks(page):
+        assert language in ("python", "sh"), text
+    for command in commands(page):
+        known = command.startswith(("python train.py ", "python -m vqvae_jax ", "python benchmark"))
+        assert known or not is_run(command), command
+
+
+def test_every_reason_is_needed():
+    given = [command for page in PAGES for command in commands(page)]
+    for prefix in NOT_RUN:
+        assert any(command.startswith(prefix) for command in given), prefix
+    text = "".join(text for page in PAGES for _, text in blocks(page))
+    for pattern, _ in SHORTER:
+        assert re.search(pattern, text), pattern
+
+
+@pytest.mark.filterwarnings("ignore:the load_module:DeprecationWarning")  # ml_collections'
+@pytest.mark.parametrize("page", PAGES)
+def test_every_command_has_arguments_that_its_program_knows(page, parse):
+    for command in commands(page):
+        program, *arguments = shlex.split(command)
+        if not program.endswith("python"):
+            continue
+        if arguments[:2] == ["-m", "vqvae_jax"]:
+            parse("vqvae_jax", arguments[2:])
+        elif arguments[0].endswith(".py"):
+            parse(arguments[0], arguments[1:])
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if blocks(page, "python")])
+def test_python_that_needs_no_run_runs(page, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    namespace: dict = {}
+    exec(GIVEN.get(page, ""), namespace)
+    with jax.numpy_dtype_promotion("standard"), jax.numpy_rank_promotion("allow"):
+        for _, text in blocks(page, "python"):
+            code = compile(shorter(text), page, "exec")
+            if "runs/" not in text:
+                exec(code, namespace)
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    """A folder that looks like the repository's, with data, and the README's runs/mnist in it."""
+    folder = tmp_path_factory.mktemp("docs")
+    for name in ("train.py", "configs", "benchmarks"):
+        (folder / name).symlink_to(ROOT / name)
+    archives = write_small_set(folder / "FOLDER", size=28, train=200)
+    (folder / "t10k-images-idx3-ubyte.gz").symlink_to(archives / "t10k-images-idx3-ubyte.gz")
+    python = folder / "bin" / "python"
+    python.parent.mkdir()
+    python.write_text(f'#!/bin/sh\nexec {shlex.quote(sys.executable)} "$@"\n')
+    python.chmod(0o755)
+    run(folder, next(c for c in commands("README.md") if "--workdir runs/mnist " in c))
+    return folder
+
+
+def run(folder, script):
+    """Runs a shell's script, without network: MNIST is the sample then."""
+    result = subprocess.run(
+        ["bash", "-ec", shorter(script)],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        timeout=900,
+        env={
+            **os.environ,
+            "PATH": f"{folder / 'bin'}:{os.environ['PATH']}",
+            "PYTHONPATH": str(ROOT),
+            "TFDS_DATA_DIR": str(folder / "data"),
+            "https_proxy": "http://127.0.0.1:9",
+            "JAX_PLATFORMS": "cpu",
+            "JAX_COMPILATION_CACHE_DIR": os.environ["TESTS_COMPILED"],
+        },
+    )
+    assert result.returncode == 0, f"{script}\n{result.stdout}\n{result.stderr}"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("page", PAGES)
+def test_a_page_runs(page, place):
+    """Its commands, and then its Python in one process."""
+    for command in filter(is_run, commands(page)):
+        run(place, command)
+    code = [shorter(text) for _, text in blocks(page, "python")]
+    (place / "page.py").write_text("\n".join([GIVEN.get(page, ""), *code]))
+    run(place, "python page.py")
