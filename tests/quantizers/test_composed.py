@@ -12,6 +12,7 @@ from flax import nnx
 from tests.quantizers.compiled import run
 from vqvae_jax.quantizers import (
     FSQ,
+    LFQ,
     CosineVectorQuantizer,
     EMAVectorQuantizer,
     GroupedResidualVQ,
@@ -503,8 +504,7 @@ def test_product_updates_and_initializes_each_with_its_part():
         mean = np.mean(piece, axis=0)
         shares = np.bincount(nearest(piece, part.embeddings[...]), minlength=CODES) / 9
         np.testing.assert_allclose(shares @ part.embeddings[...], mean, rtol=1e-3, atol=1e-4)
-        other.embeddings[...] = part.embeddings[...]
-        other.initialized[...] = part.initialized[...]
+        nnx.update(other, nnx.state(part))
         other.update(piece, other.encode(piece))
     quantizer.update(z, quantizer.encode(z))
     for part, other in zip(quantizer.quantizers, apart, strict=True):
@@ -632,9 +632,21 @@ REFUSED = {
         lambda: ResidualVQ([vector(), vector(dim=2)]),
         "the quantizers' embedding_dim are [3, 2]; they must be the same",
     ),
-    "residual_codes": (
-        lambda: ResidualVQ([vector(), vector(codes=4)]),
-        "the quantizers' num_embeddings are [5, 4]; they must be the same",
+    "residual_depth": (
+        lambda: ResidualVQ([vector(), vector()], quantize_dropout=True, least_depth=3),
+        "least_depth is 3; it must be 1 to 2",
+    ),
+    "residual_multiple": (
+        lambda: ResidualVQ([vector()], num_quantizers=5, quantize_dropout=True, depth_multiple=2),
+        "depth_multiple is 2; it must divide 5, the number of codebooks",
+    ),
+    "residual_no_dropout": (
+        lambda: ResidualVQ([vector(), vector()], least_depth=2),
+        "least_depth is 2; it must be 1 without quantize_dropout",
+    ),
+    "residual_mixed": (
+        lambda: ResidualVQ([FSQ([3, 3, 3]), LFQ(3)]),
+        "the quantizers are FSQ, LFQ; where one is a grid, all must be of its class",
     ),
     "residual_number": (
         lambda: ResidualVQ([vector()], num_quantizers=0),
@@ -649,17 +661,15 @@ REFUSED = {
         "a quantizer has several codebooks; each must have one",
     ),
     "product_empty": (lambda: ProductQuantizer([]), "quantizers is empty; there must be at least"),
-    "product_codes": (
-        lambda: ProductQuantizer([vector(), FSQ([2, 3])]),
-        "the quantizers' num_embeddings are [5, 6]; they must be the same",
-    ),
     "grouped_depths": (
         lambda: GroupedResidualVQ([residual(2), residual(3)]),
         "the groups' num_codebooks are [2, 3]; they must be the same",
     ),
-    "grouped_codes": (
-        lambda: GroupedResidualVQ([residual(2), residual(2, codes=4)]),
-        "the quantizers' num_embeddings are [5, 4]; they must be the same",
+    "grouped_dropout": (
+        lambda: GroupedResidualVQ(
+            [residual(2), ResidualVQ([vector()], num_quantizers=2, quantize_dropout=True)]
+        ),
+        "the depths that quantize_dropout draws for the groups are [(), (1, 2)]; they must be",
     ),
 }
 

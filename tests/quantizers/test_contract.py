@@ -220,7 +220,7 @@ def test_counts_and_bits(name):
     np.testing.assert_array_equal(counts, expected[0] if books is None else expected)
     assert its.quantizer.num_codes == sum(its.quantizer.codebook_sizes)
     np.testing.assert_allclose(its.quantizer.bits, np.sum(np.log2(its.quantizer.codebook_sizes)))
-    used = its.quantizer.perplexity(counts)
+    used = np.asarray(its.quantizer.perplexity(counts))
     assert used.shape == (() if books is None else (books,))
     assert np.all((used >= 1) & (used <= np.array(its.quantizer.codebook_sizes)))
 

@@ -7,7 +7,15 @@ import pytest
 from flax import nnx
 
 from vqvae_jax.quantizers import CosineVectorQuantizer, EMAVectorQuantizer, VectorQuantizer
-from vqvae_jax.quantizers.kmeans import kmeans, kmeans_plus_plus
+from vqvae_jax.quantizers.kmeans import kmeans as kmeans_with_counts
+from vqvae_jax.quantizers.kmeans import kmeans_plus_plus
+
+# Some tests update what was never initialized.
+pytestmark = pytest.mark.filterwarnings("ignore:a quantizer with kmeans_init")
+
+
+def kmeans(*arguments):
+    return kmeans_with_counts(*arguments)[0]
 
 
 def clusters(each=12, seed=0):
@@ -38,6 +46,15 @@ def test_centres_are_the_means_of_the_clusters():
     found = np.asarray(kmeans(jax.random.key(0), jnp.asarray(vectors), counted, 16))
     means = np.stack([vectors[labels == k].mean(0) for k in range(16)])
     np.testing.assert_allclose(found[np.argsort(nearest(found, centres))], means, atol=1e-4)
+
+
+def test_counts_are_of_the_vectors_nearest_to_each_centre():
+    vectors, labels, _ = clusters()
+    counted = labels % 4 != 0
+    arguments = (jax.random.key(0), jnp.asarray(vectors), jnp.asarray(counted), 5)
+    centres, counts = kmeans_with_counts(*arguments)
+    chosen = nearest(vectors[counted], np.asarray(centres))
+    np.testing.assert_array_equal(counts, np.bincount(chosen, minlength=5))
 
 
 def test_centres_are_those_of_lloyd_from_the_seeds():

@@ -20,15 +20,19 @@ def rows(array):
 
 @given(
     counts=st.lists(st.integers(0, 50), min_size=1, max_size=6),
+    updates=st.integers(0, 3000),
     seed=st.integers(0, 2**16),
 )
-def test_usage_is_the_formula(counts, seed):
+def test_usage_is_the_formula(counts, updates, seed):
     usage = np.random.RandomState(seed).rand(len(counts)).astype(np.float32) * 2
     total = sum(counts)
     expected = usage
     if total:
-        expected = 0.99 * usage + 0.01 * len(counts) * np.array(counts) / total
-    found = updated_usage(jnp.asarray(usage), jnp.asarray(counts, jnp.int32))
+        kept = min(0.99, (1 + updates) / (20 + updates))
+        expected = kept * usage + (1 - kept) * len(counts) * np.array(counts) / total
+    found = updated_usage(
+        jnp.asarray(usage), jnp.asarray(updates, jnp.int32), jnp.asarray(counts, jnp.int32), 0.99
+    )
     np.testing.assert_allclose(found, expected, rtol=1e-5)
 
 
@@ -131,8 +135,10 @@ def batch(t):
 
 
 def alive(make, threshold):
+    """A quantizer that has been trained for long."""
     quantizer = make(2, 4, revival_threshold=threshold, rngs=nnx.Rngs(0))
     quantizer.embeddings[...] = jnp.array([[0.0, 0.0], [10.0, 10.0], [900.0, 0.0], [0.0, 900.0]])
+    quantizer.usage_updates[...] = jnp.asarray(10_000, jnp.int32)
     return quantizer
 
 
@@ -189,10 +195,40 @@ def test_codes_in_use_are_left_alone():
 
 
 @pytest.mark.parametrize("make", MAKERS)
+def test_the_first_update_revives_what_nothing_chose(make):
+    quantizer = make(2, 4, revival_threshold=0.1, rngs=nnx.Rngs(0))
+    quantizer.embeddings[...] = alive(make, 0.1).embeddings[...]
+    step(quantizer, batch(0), jax.random.key(0))
+    assert rows(quantizer.embeddings[...][2:]) <= rows(batch(0))
+    np.testing.assert_array_equal(quantizer.usage[...][2:], [1.0, 1.0])
+
+
+@pytest.mark.parametrize(("tokens", "replaced"), [(0.9, 0), (1.1, 1), (2.6, 2)])
+def test_threshold_in_tokens(tokens, replaced):
+    quantizer = VectorQuantizer(2, 4, revival_tokens=tokens, rngs=nnx.Rngs(0))
+    codes = np.array([[0.0, 0.0], [10.0, 10.0], [900.0, 0.0], [0.0, 900.0]])
+    # Of 10 tokens an update, a fair share is 2.5: the codes were used by 4, 4, 1 and 1 of them.
+    quantizer.set_codebook(codes, counts=np.array([4, 4, 1, 1]))
+    quantizer.usage[...] = jnp.array([1.6, 1.6, 0.404 / 0.99, 1.0 / 0.99])
+    step(quantizer, batch(0), jax.random.key(0))
+    new = np.any(np.asarray(quantizer.embeddings[...]) != codes, axis=1)
+    np.testing.assert_array_equal(new[2:], np.arange(2) < replaced)
+
+
+def test_a_lower_decay_revives_sooner():
+    quantizer = VectorQuantizer(2, 4, revival_threshold=0.4, usage_decay=0.5, rngs=nnx.Rngs(0))
+    quantizer.set_codebook(alive(VectorQuantizer, 0.4).embeddings[...])
+    step(quantizer, batch(0), jax.random.key(0))
+    np.testing.assert_allclose(quantizer.usage[...][2:], 0.5)
+    step(quantizer, batch(1), jax.random.key(1))
+    assert rows(quantizer.embeddings[...][2:]) <= rows(batch(1))
+
+
+@pytest.mark.parametrize("make", MAKERS)
 def test_revival_needs_a_key(make):
     z, quantizer = batch(0), alive(make, 0.5)
     before = jax.tree.map(jnp.copy, nnx.state(quantizer))
-    with pytest.raises(ValueError, match="key is None; with a revival_threshold, update needs one"):
+    with pytest.raises(ValueError, match="key is None; with revival, update needs one"):
         quantizer.update(z, jnp.zeros(10, jnp.int32))
     jax.tree.map(np.testing.assert_array_equal, nnx.state(quantizer), before)
     make(2, 4, rngs=nnx.Rngs(0)).update(z, jnp.zeros(10, jnp.int32))
@@ -218,6 +254,7 @@ def test_cosine_does_not_draw_what_is_a_code_already():
     quantizer = CosineVectorQuantizer(2, 3, revival_threshold=0.9, rngs=nnx.Rngs(0))
     quantizer.embeddings[...] = jnp.array([[5.0, 0.0], [0.0, 1.0], [-1.0, 0.0]])
     quantizer.usage[...] = jnp.array([1.0, 1.0, 0.5])
+    quantizer.usage_updates[...] = jnp.asarray(10_000, jnp.int32)
     # Three vectors on the first code, and one with an error of its own.
     z = jnp.array([[1.0, 0.0], [2.0, 0.0], [0.5, 0.0], [0.6, 0.8]])
     quantizer.update(z, quantizer.encode(z), key=jax.random.key(0))

@@ -103,7 +103,7 @@ class EMAVectorQuantizer(VectorQuantizer):
     ) -> None:
         super()._start_from(codes, counts, due)
         overwrite(self.counts, counts, due)
-        overwrite(self.sums, counts[:, None] * codes, due)
+        overwrite(self.sums, counts.astype(codes.dtype)[:, None] * codes, due)
         overwrite(self.weight, jnp.ones(()), due)
         self.unscaled[...] = self.unscaled[...] | due
 

@@ -58,7 +58,8 @@ def codebook_entropies(
     def add(sums: tuple[Array, Array], chunk: tuple[Array, Array]) -> tuple[tuple, None]:
         return jax.tree.map(jnp.add, sums, part(*chunk)), None
 
-    zeros = (jnp.zeros((), dtype), jnp.zeros(len(codebook), dtype))
+    # Like the vectors, also in what shard_map knows of them.
+    zeros = (jnp.zeros_like(vectors, shape=()), jnp.zeros_like(vectors, shape=(len(codebook),)))
     (of_vectors, mean_p), _ = jax.lax.scan(add, zeros, (vectors, weights))
     return of_vectors, entropy(mean_p)
 

@@ -206,7 +206,7 @@ class VectorQuantizer(Quantizer):
             lambda: kmeans(key, vectors, counted, self.num_embeddings),
             lambda: (
                 jnp.zeros_like(vectors, shape=(self.num_embeddings, self.embedding_dim)),
-                jnp.zeros_like(counted, jnp.int32, shape=(self.num_embeddings,)),
+                jnp.zeros_like(vectors, jnp.int32, shape=(self.num_embeddings,)),
             ),
         )
         self._start_from(codes, counts.astype(jnp.float32), due)
