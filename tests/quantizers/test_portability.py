@@ -19,6 +19,13 @@ from tests.quantizers.test_contract import (
 )
 from vqvae_jax.quantizers import perplexity
 
+# One of each way to search and to learn: to compile all of them takes minutes.
+QUICK = {"vector", "ema_alive", "fsq", "lfq", "residual"}
+each_way = pytest.mark.parametrize(
+    "name",
+    [pytest.param(name, marks=[pytest.mark.slow] * (name not in QUICK)) for name in QUANTIZERS],
+)
+
 
 @every
 @pytest.mark.parametrize("wide_parameters", [False, True])
@@ -85,7 +92,7 @@ def indices_struct(quantizer, shape):
     return jax.ShapeDtypeStruct((*shape, *books), jnp.int32)
 
 
-@every
+@each_way
 def test_exported_for_any_batch_gives_the_same(name):
     its = pieces(name)
     *shape, _ = export.symbolic_shape(f"b, 7, {DIM}")
@@ -113,7 +120,7 @@ def test_exported_for_any_batch_gives_the_same(name):
             assert_same(ours(inputs), theirs(inputs), rtol=1e-5, atol=1e-6)
 
 
-@every
+@each_way
 @pytest.mark.parametrize("axis_type", [AxisType.Auto, AxisType.Explicit])
 def test_over_a_mesh_nothing_changes(name, axis_type):
     its, z = pieces(name), vectors(8, 3)
