@@ -66,6 +66,18 @@ def test_bits_in_groups_are_a_sum_over_groups_and_an_upper_bound(bits_together):
         assert of_mean > exact[1] + 0.1
 
 
+@pytest.mark.parametrize("make", [LFQ, BSQ])
+def test_entropy_of_many_bits_is_exact_if_asked_for(make):
+    z = sample(40, 12)
+    expected = z if make is LFQ else z / np.linalg.norm(z, axis=1, keepdims=True)
+    options = {"temperature": 0.05}
+    exact = make(12, bits_together=None, **options)
+    each, mean = brute_force(expected, all_codes(12, exact.magnitude), 0.05, np.full(40, 1 / 40))
+    np.testing.assert_allclose(run(exact, jnp.asarray(z)).entropy_loss, each - mean, rtol=1e-4)
+    bound = run(make(12, **options), jnp.asarray(z)).entropy_loss
+    assert bound < each - mean - 0.5
+
+
 @pytest.mark.parametrize("masked", [False, True])
 @pytest.mark.parametrize("temperature", [0.3, 2.0])
 def test_losses_of_lfq(temperature, masked):
@@ -235,6 +247,8 @@ def test_gradient_of_bsq_is_finite_at_zero():
         (4, {"entropy_cost": float("nan")}, "entropy_cost is nan"),
         (4, {"diversity": -0.5}, "diversity is -0.5"),
         (4, {"temperature": 0.0}, "temperature is 0.0; it must be a finite number above 0"),
+        (25, {"bits_together": None}, "bits_together is None; of 25 bits it must be at most 24"),
+        (30, {"bits_together": 25}, "bits_together is 25; of 30 bits it must be at most 24"),
         (4, {"bits_together": 0}, "bits_together is 0; it must be an integer of at least 1"),
     ],
 )

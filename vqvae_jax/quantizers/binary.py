@@ -14,6 +14,9 @@ from vqvae_jax.quantizers.estimators import straight_through
 from vqvae_jax.quantizers.grid import GridQuantizer
 from vqvae_jax.quantizers.regularized import entropy
 
+# So many bits together have 2^24 probabilities in their mean, and 2^12 a vector in each half.
+_MAX_TOGETHER = 24
+
 
 def binary_entropies(
     logits: Float[Array, "n d"], weights: Float[Array, " n"], bits_together: int
@@ -61,7 +64,9 @@ class LFQ(GridQuantizer):
         entropy loss = E[H(p(c | z))] - gamma H(E[p(c | z)]),   p(c | z) ~ exp(-|z - c|^2 / tau)
         loss = lambda entropy loss + beta mean((z - sg(code))^2)
 
-    The second mean of the entropy loss runs over the batch. 0 counts as negative.
+    The second mean of the entropy loss runs over the batch. Its entropy is exact only up to D =
+    bits_together: above, by default above 9 bits, it is an upper bound, and the entropy loss
+    returned lies below the equation's. bits_together=None has it exact. 0 counts as negative.
 
     Args:
         embedding_dim: D, the bits of a code, 1 to 30.
@@ -69,7 +74,9 @@ class LFQ(GridQuantizer):
         entropy_cost: lambda, finite and at least 0.
         diversity: gamma, finite and at least 0.
         temperature: tau, finite and above 0.
-        bits_together: see `binary_entropies`; memory grows with 2^(bits_together / 2) a vector.
+        bits_together: see `binary_entropies`; at least 1, and at most 24 where D is more. None: all
+            D, the exact entropy, for D up to 24. Memory grows with 2^(bits_together / 2) a vector,
+            and 2^bits_together a batch.
 
     Raises:
         ValueError: an argument out of its range.
@@ -83,7 +90,7 @@ class LFQ(GridQuantizer):
         entropy_cost: float = 0.1,
         diversity: float = 1.0,
         temperature: float = 1.0,
-        bits_together: int = 9,
+        bits_together: int | None = 9,
     ):
         check_integer("embedding_dim", embedding_dim)
         if embedding_dim > 30:
@@ -92,14 +99,21 @@ class LFQ(GridQuantizer):
         check_at_least_zero("entropy_cost", entropy_cost)
         check_at_least_zero("diversity", diversity)
         check_above_zero("temperature", temperature)
-        check_integer("bits_together", bits_together)
+        if bits_together is not None:
+            check_integer("bits_together", bits_together)
+        together = min(bits_together or embedding_dim, embedding_dim)
+        if together > _MAX_TOGETHER:
+            raise ValueError(
+                f"bits_together is {bits_together}; of {embedding_dim} bits it must be at most "
+                f"{_MAX_TOGETHER} (an upper bound of the entropy)"
+            )
         self.embedding_dim = embedding_dim
         self.num_embeddings = 2**embedding_dim
         self.commitment_cost = commitment_cost
         self.entropy_cost = entropy_cost
         self.diversity = diversity
         self.temperature = temperature
-        self.bits_together = bits_together
+        self.bits_together = together
         self.magnitude = 1.0
         self.remainder = 0.5
         self.per_token = False
@@ -161,7 +175,8 @@ class BSQ(LFQ):
         loss = lambda entropy loss + beta mean((u - sg(code))^2)
 
     On the sphere the error is bounded, so that beta may be 0, as it is in the paper; and the
-    entropy of the mean is taken bit by bit (the paper's approximation).
+    entropy of the mean is taken bit by bit (the paper's approximation, an upper bound; the entropy
+    loss that is returned lies below the equation's; bits_together=None has it exact).
 
     Args: as of `LFQ`.
     """
@@ -174,7 +189,7 @@ class BSQ(LFQ):
         entropy_cost: float = 0.1,
         diversity: float = 1.0,
         temperature: float = 1.0,
-        bits_together: int = 1,
+        bits_together: int | None = 1,
     ):
         super().__init__(
             embedding_dim,
