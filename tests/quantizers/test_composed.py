@@ -142,8 +142,9 @@ def test_sampled_draws_by_distance(temperature):
     np.testing.assert_array_equal(quantizer.encode(z), nearest(z, codes))
 
 
-def test_sampled_becomes_the_nearest_as_the_temperature_falls():
-    quantizer = SampledVectorQuantizer(DIM, CODES, temperature=1e-4, rngs=nnx.Rngs(0))
+@pytest.mark.parametrize("temperature", [1e-4, 1e-30])
+def test_sampled_becomes_the_nearest_as_the_temperature_falls(temperature):
+    quantizer = SampledVectorQuantizer(DIM, CODES, temperature=temperature, rngs=nnx.Rngs(0))
     z = sample(20)
     np.testing.assert_array_equal(quantizer(z, key=jax.random.key(0)).indices, quantizer.encode(z))
 
@@ -605,6 +606,10 @@ REFUSED = {
     "sampled_temperature": (
         lambda: SampledVectorQuantizer(DIM, CODES, temperature=0.0, rngs=nnx.Rngs(0)),
         "temperature is 0.0; it must be a finite number above 0",
+    ),
+    "sampled_temperature_of_hardly_any": (
+        lambda: SampledVectorQuantizer(DIM, CODES, temperature=1e-38, rngs=nnx.Rngs(0)),
+        "temperature is 1e-38; it must be a finite number above 0, from 1e-30 to 1e+30",
     ),
     "simvq_commitment": (
         lambda: SimVQ(DIM, CODES, float("nan"), rngs=nnx.Rngs(0)),

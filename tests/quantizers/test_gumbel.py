@@ -181,6 +181,10 @@ def test_memory_is_bounded():
     [
         ({"temperature": 0.0}, "temperature is 0.0; it must be a finite number above 0"),
         ({"temperature": float("inf")}, "temperature is inf; it must be a finite number above 0"),
+        (
+            {"temperature": 1e39},
+            "temperature is 1e.39; it must be a finite number above 0, from 1e",
+        ),
         ({"kl_cost": -1.0}, "kl_cost is -1.0; it must be a finite number of at least 0"),
     ],
 )

@@ -330,9 +330,15 @@ def check_share(name: str, number: float) -> None:
 
 
 def check_above_zero(name: str, number: float) -> None:
-    """Raises ValueError where `number` is not a finite number above 0."""
-    if not (is_finite(number) and number > 0):
-        raise ValueError(f"{name} is {number!r}; it must be a finite number above 0")
+    """Raises ValueError where `number` is not a finite number above 0.
+
+    Nor may it be so small or large that float32 has no room for what is divided by it.
+    """
+    low, high = 1e-30, 1e30
+    if not (is_finite(number) and low <= number <= high):
+        raise ValueError(
+            f"{name} is {number!r}; it must be a finite number above 0, from {low} to {high}"
+        )
 
 
 def is_finite(number: Any) -> bool:
