@@ -10,6 +10,7 @@ model does not have: it stays behind, and loaded codes are taken as new and as i
 """
 
 from collections.abc import Mapping
+from typing import cast
 
 import jax.numpy as jnp
 import numpy as np
@@ -17,14 +18,16 @@ from flax import nnx
 
 from vqvae_jax.layers import ConvTranspose
 from vqvae_jax.models import VQVAE
-from vqvae_jax.quantizers import Quantizer, VectorQuantizer
+from vqvae_jax.quantizers import VectorQuantizer
 
 # PyTorch's axes: [out, in, k, k] for a convolution, [in, out, k, k] for a transposed one. Ours: [k,
 # k, in, out].
 _FROM_CONV, _TO_CONV = (2, 3, 1, 0), (3, 2, 0, 1)
 _FROM_TRANSPOSE, _TO_TRANSPOSE = (2, 3, 0, 1), (2, 3, 0, 1)
 
-_TRAINING_STATE = ("initialized", "usage")
+_CODES = "vq_layer.embeddings.weight"
+# What a quantizer keeps beside its codes, and `set_codebook` sets.
+_TRAINING_STATE = ("initialized", "usage", "usage_updates")
 
 
 def load_torch_state_dict(model: VQVAE, state_dict: Mapping[str, np.ndarray]) -> None:
@@ -52,11 +55,12 @@ def load_torch_state_dict(model: VQVAE, state_dict: Mapping[str, np.ndarray]) ->
             raise ValueError(f"{name} has shape {array.shape}; it must be {expected[name].shape}")
         if not jnp.issubdtype(array.dtype, jnp.floating):
             raise ValueError(f"{name} has type {array.dtype}; it must be floating")
-    for name, (param, axes) in _params(model).items():
+    params = _params(model)
+    codes = params.pop(_CODES)[0]
+    cast(VectorQuantizer, model.quantizer).set_codebook(arrays[_CODES].astype(codes[...].dtype))
+    for name, (param, axes) in params.items():
         array = arrays[name] if axes is None else arrays[name].transpose(axes[0])
         param[...] = jnp.array(array, param[...].dtype)
-    for state in _training_state(model.quantizer):
-        state[...] = jnp.ones_like(state[...])  # initialized, and used as much as any code
 
 
 def to_torch_state_dict(model: VQVAE) -> dict[str, np.ndarray]:
@@ -92,8 +96,9 @@ def _params(model: VQVAE) -> dict[str, tuple[nnx.Variable, tuple[tuple[int, ...]
             prefix = f"{part}.convs.{2 * index}"  # every other entry of the Sequential is a ReLU
             params[f"{prefix}.weight"] = (layer.kernel, axes)
             params[f"{prefix}.bias"] = (layer.bias, None)
-    params["vq_layer.embeddings.weight"] = (model.quantizer.embeddings, None)
-    covered = [param for param, _ in params.values()] + _training_state(model.quantizer)
+    params[_CODES] = (model.quantizer.embeddings, None)
+    kept = [getattr(model.quantizer, name, None) for name in _TRAINING_STATE]
+    covered = [*(param for param, _ in params.values()), *kept]
     for path, node in nnx.iter_graph(model):
         if isinstance(node, nnx.Variable) and not any(node is variable for variable in covered):
             raise ValueError(
@@ -101,8 +106,3 @@ def _params(model: VQVAE) -> dict[str, tuple[nnx.Variable, tuple[tuple[int, ...]
                 "without"
             )
     return params
-
-
-def _training_state(quantizer: Quantizer) -> list[nnx.Variable]:
-    """What a quantizer keeps beside its codes, all of it 1 where these are new."""
-    return [getattr(quantizer, name) for name in _TRAINING_STATE if hasattr(quantizer, name)]
