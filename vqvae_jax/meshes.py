@@ -20,7 +20,7 @@ def split_by_batch(function: Callable[..., Array], x: Array, *others: Any) -> Ar
         [B, ...], over explicit axes split along B as x is, and in no other way.
     """
     sharding = jax.typeof(x).sharding
-    if not sharding.mesh.explicit_axes:
+    if not sharding.mesh.explicit_axes or x.ndim == 0:
         return function(x, *others)
     split = NamedSharding(sharding.mesh, PartitionSpec(sharding.spec[0]))
     automatic = jax.sharding.auto_axes(

@@ -144,7 +144,7 @@ def sample_values(log_probs: Float[Array, "*shape 256"], key: jax.Array) -> UInt
 
 def mean_value(log_probs: Float[Array, "*shape 256"]) -> Float[Array, "*shape"]:
     """The mean of each table of log-probabilities [..., 256]: [...], in [0, 255]."""
-    return jnp.sum(jnp.exp(log_probs) * _values(log_probs.ndim), axis=-1)
+    return jnp.sum(jnp.exp(log_probs) * _values(log_probs.ndim).astype(log_probs.dtype), axis=-1)
 
 
 def _values(ndim: int) -> Integer[Array, "*ones 256"]:

@@ -14,6 +14,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int, Integer
 
+from vqvae_jax.meshes import split_by_batch
+
 # A member of an output: an array, or whatever a transformation of pytrees puts in its place.
 Leaf = Any
 
@@ -75,6 +77,10 @@ def lookup(
         ValueError: the codebook has not two axes.
     """
     check_codebook(codebook)
+    return split_by_batch(_rows, indices, codebook)
+
+
+def _rows(indices: Array, codebook: Array) -> Array:
     codes = codebook.at[indices].get(mode="fill", fill_value=jnp.nan)
     return jnp.where(indices[..., None] >= 0, codes, jnp.zeros((), codes.dtype))
 
