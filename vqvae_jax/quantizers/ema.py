@@ -6,7 +6,8 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Bool, Float, Int
 
-from vqvae_jax.quantizers.base import QuantizerState, check_above_zero, check_share
+from vqvae_jax.checks import check_above_zero, check_share
+from vqvae_jax.quantizers.base import QuantizerState
 from vqvae_jax.quantizers.core import AxisName, code_sums, summed
 from vqvae_jax.quantizers.initialization import overwrite
 from vqvae_jax.quantizers.vector import (
@@ -72,8 +73,9 @@ class EMAVectorQuantizer(VectorQuantizer):
         self.counts = QuantizerState(jnp.zeros(num_embeddings))
         self.sums = QuantizerState(jnp.zeros((num_embeddings, embedding_dim)))
         self.weight = QuantizerState(jnp.zeros(()))  # 1 - gamma^t
-        # Whether the counts are still those of a start, to be scaled to the tokens of an update.
-        self.unscaled = QuantizerState(jnp.zeros((), jnp.bool_))
+        # 1 while the counts are those of a start, to be scaled to the tokens of an update; then 0.
+        # (A float, so that the whole state may be differentiated.)
+        self.unscaled = QuantizerState(jnp.zeros(()))
 
     def _learn(
         self,
@@ -86,9 +88,9 @@ class EMAVectorQuantizer(VectorQuantizer):
         used = counts.astype(dtype)
         sums = summed(code_sums(z, indices, self.num_embeddings), axis_name).astype(dtype)
         tokens, before = jnp.sum(used), jnp.sum(self.counts[...])
-        scaled = self.unscaled[...] & (tokens > 0)
+        scaled = (self.unscaled[...] > 0) & (tokens > 0)
         kept = self.decay * jnp.where(scaled, tokens / jnp.where(before > 0, before, 1), 1)
-        self.unscaled[...] = self.unscaled[...] & ~scaled
+        overwrite(self.unscaled, jnp.zeros(()), scaled)
         self.counts[...] = kept * self.counts[...] + (1 - self.decay) * used
         self.sums[...] = kept * self.sums[...] + (1 - self.decay) * sums
         self.weight[...] = self.decay * self.weight[...] + (1 - self.decay)
@@ -105,7 +107,7 @@ class EMAVectorQuantizer(VectorQuantizer):
         overwrite(self.counts, counts, due)
         overwrite(self.sums, counts.astype(codes.dtype)[:, None] * codes, due)
         overwrite(self.weight, jnp.ones(()), due)
-        self.unscaled[...] = self.unscaled[...] | due
+        overwrite(self.unscaled, jnp.ones(()), due)
 
     def _forget(self, replaced: Bool[Array, " k"]) -> None:
         self.counts[...] = jnp.where(replaced, 0, self.counts[...])

@@ -7,14 +7,10 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Bool, Float, Int
 
-from vqvae_jax.quantizers.base import (
-    Quantizer,
-    QuantizerState,
-    check_above_zero,
-    check_at_least_zero,
-    check_integer,
-)
-from vqvae_jax.quantizers.core import AxisName, Quantized, lookup, mean_over_tokens
+from vqvae_jax.checks import check_above_zero, check_at_least_zero, check_integer
+from vqvae_jax.means import mean
+from vqvae_jax.quantizers.base import Quantizer, QuantizerState
+from vqvae_jax.quantizers.core import AxisName, Quantized, lookup
 from vqvae_jax.quantizers.estimators import sg
 from vqvae_jax.quantizers.search import in_chunks
 
@@ -108,7 +104,7 @@ class GumbelQuantizer(Quantizer):
 
         keys = None if key is None else jax.random.split(key, vectors.shape[0])
         values, indices, divergences = in_chunks(quantize, (vectors, keys), self.num_embeddings)
-        divergence = mean_over_tokens(divergences.reshape(*z.shape[:-1], 1), mask)
+        divergence = mean(divergences.reshape(*z.shape[:-1], 1), mask)
         zero = jnp.zeros((), z.dtype)
         return Quantized(
             values=values.reshape(z.shape),
@@ -141,7 +137,8 @@ class GumbelQuantizer(Quantizer):
 
     def _temperature(self, dtype: jnp.dtype) -> Array | float:
         if callable(self.temperature):
-            return jnp.asarray(self.temperature(self.updates[...]), dtype)
+            with jax.numpy_dtype_promotion("standard"):  # schedules count on it
+                return jnp.asarray(self.temperature(self.updates[...]), dtype)
         return self.temperature
 
     def _logits(self, vector: Float[Array, " d"]) -> Float[Array, " k"]:
