@@ -215,7 +215,7 @@ def test_another_config_does_not_stand_in_for_tfrecords(tmp_path):
 
 
 def test_a_damaged_newest_version_is_named_and_left_where_it_is(tmp_path, write_archives):
-    """What would be prepared in its stead would be older."""
+    """A set prepared in its place would be older."""
     for version in ("1.0.0", "2.0.0"):
         prepare(tmp_path, "tiny", version=version)
     for path in (tmp_path / "tiny" / "2.0.0").glob("*train*"):

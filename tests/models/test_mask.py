@@ -46,7 +46,7 @@ def images(integers):
 
 @pytest.fixture(scope="module")
 def mask():
-    """Of images of 16 x 12 and 8 x 24 in one batch."""
+    """A mask for images of 16 x 12 and 8 x 24 in one batch."""
     mask = np.zeros((2, 4, 6), bool)
     mask[0, :, :3] = mask[1, :2] = True
     return jnp.asarray(mask)
@@ -123,7 +123,7 @@ def reconstruction_loss(model, *arrays):
 
 @pytest.mark.parametrize("head", ["none", "categorical"])
 def test_the_loss_of_padded_images_is_that_of_the_images(head, images):
-    """Of the same reconstructions, where pixels are independent; and so is its gradient."""
+    """With the same reconstructions, where pixels are independent; so are its gradients."""
     model = build(head=head)
     features = jnp.asarray(
         np.random.RandomState(1).randn(2, 16, 24, model.decoder.out_dim) / 4, jnp.float32

@@ -40,7 +40,7 @@ def load_dataset(
 
     Raises:
         DataError: it cannot be found, or something found is broken, not supported, or another data
-            set. What was prepared from archives that are still there is prepared anew where it is
+            set. What was prepared from archives that are still there is rebuilt where it is
             damaged.
         OSError: data_dir cannot be written.
     """

@@ -96,7 +96,7 @@ def from_archives(
 
 
 def _known_file(digests: set[str]) -> str | None:
-    """Of which known set one of these is a digest, packed or unpacked, in words."""
+    """The known set that one of these is a digest of, packed or unpacked, in words."""
     from vqvae_jax.data.tfds_store import STOCK_BUILDERS
 
     for name in STOCK_BUILDERS:

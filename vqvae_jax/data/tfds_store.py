@@ -134,7 +134,7 @@ def _named(folder: Path) -> Iterator[None]:
 
 
 def _features(info: tfds.core.DatasetInfo) -> tfds.features.FeaturesDict:
-    """Of the features of a set the two that are read, after a look at what they are."""
+    """The two features of a set that are read, after a look at what they are."""
     splits, features = dict(info.splits), dict(info.features)
     for split in ("train", "test"):
         if split not in splits:

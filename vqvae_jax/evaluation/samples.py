@@ -8,10 +8,10 @@ import numpy as np
 from flax import nnx
 from jaxtyping import Array
 
+from vqvae_jax.checks import check_integer
 from vqvae_jax.models import VQVAE
 from vqvae_jax.priors import Prior, sample_codes
 from vqvae_jax.priors.base import Labels
-from vqvae_jax.quantizers.base import check_integer
 
 
 def draw_images(

@@ -7,9 +7,9 @@ import jax
 from flax import nnx
 from jaxtyping import Array, Float
 
+from vqvae_jax.checks import check_integer
 from vqvae_jax.layers.products import Windows, gather, scatter
 from vqvae_jax.meshes import split_by_batch
-from vqvae_jax.quantizers.base import check_integer
 
 
 @functools.partial(jax.jit, static_argnames=("stride", "padding"))

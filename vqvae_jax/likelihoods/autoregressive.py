@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float, Int, UInt8
 
+from vqvae_jax.checks import check_integer
 from vqvae_jax.layers.causal import (
     GatedLayer,
     HorizontalConv,
@@ -18,7 +19,6 @@ from vqvae_jax.layers.causal import (
 from vqvae_jax.likelihoods.distributions import CATEGORICAL, PixelDistribution, sample_values
 from vqvae_jax.likelihoods.heads import PixelHead, split_channels
 from vqvae_jax.meshes import split_by_batch
-from vqvae_jax.quantizers.base import check_integer
 
 
 @jax.tree_util.register_dataclass

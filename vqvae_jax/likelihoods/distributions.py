@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Integer, UInt8
 
-from vqvae_jax.quantizers.base import check_integer
+from vqvae_jax.checks import check_integer
 
 NUM_VALUES = 256
 

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float, UInt8
 
+from vqvae_jax.checks import check_integer
 from vqvae_jax.likelihoods.distributions import (
     CATEGORICAL,
     PixelDistribution,
@@ -14,7 +15,6 @@ from vqvae_jax.likelihoods.distributions import (
     mean_value,
     sample_values,
 )
-from vqvae_jax.quantizers.base import check_integer
 
 
 class PixelHead(nnx.Module):

@@ -10,8 +10,8 @@ import numpy as np
 from flax import nnx
 from jaxtyping import Array, Float, Int, Integer, Key
 
+from vqvae_jax.checks import check_integer
 from vqvae_jax.priors.linear import Linear, normal
-from vqvae_jax.quantizers.base import check_integer
 from vqvae_jax.quantizers.core import as_int32, lookup
 
 Labels = Integer[Array, " b"] | Integer[np.ndarray, " b"] | Sequence[int]

@@ -5,9 +5,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, Integer, Key
 
+from vqvae_jax.checks import is_finite
 from vqvae_jax.means import mean
 from vqvae_jax.priors.base import Labels, Prior
-from vqvae_jax.quantizers.base import is_finite
 from vqvae_jax.quantizers.core import as_int32
 
 

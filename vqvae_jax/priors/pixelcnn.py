@@ -8,10 +8,10 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float, Int, Key
 
+from vqvae_jax.checks import check_integer
 from vqvae_jax.priors.base import Prior
 from vqvae_jax.priors.gated import GatedLayer, gated, shift
 from vqvae_jax.priors.linear import Linear
-from vqvae_jax.quantizers.base import check_integer
 from vqvae_jax.quantizers.core import Leaf
 
 

@@ -11,9 +11,9 @@ import numpy as np
 from flax import nnx
 from jaxtyping import Array, Float, Int
 
+from vqvae_jax.checks import check_at_least_zero, check_integer, is_finite
 from vqvae_jax.meshes import split_by_batch
 from vqvae_jax.priors.base import Labels, Prior, check_shape
-from vqvae_jax.quantizers.base import check_at_least_zero, check_integer, is_finite
 from vqvae_jax.quantizers.core import as_int32
 
 # Where s (conditional - free) has this size, the other term of guidance is below its rounding.

@@ -9,10 +9,10 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float, Int, Key
 
+from vqvae_jax.checks import check_integer
 from vqvae_jax.priors.base import Prior, check_shape
 from vqvae_jax.priors.dropout import dropout
 from vqvae_jax.priors.linear import Linear, normal
-from vqvae_jax.quantizers.base import check_integer
 from vqvae_jax.quantizers.core import Leaf, lookup
 
 

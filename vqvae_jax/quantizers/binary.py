@@ -4,12 +4,9 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
-from vqvae_jax.quantizers.base import (
-    check_above_zero,
-    check_at_least_zero,
-    check_integer,
-)
-from vqvae_jax.quantizers.core import Quantized, computed_codes, mean_over_tokens, unit
+from vqvae_jax.checks import check_above_zero, check_at_least_zero, check_integer
+from vqvae_jax.means import mean
+from vqvae_jax.quantizers.core import Quantized, computed_codes, unit
 from vqvae_jax.quantizers.estimators import straight_through
 from vqvae_jax.quantizers.grid import GridQuantizer
 from vqvae_jax.quantizers.regularized import entropy
@@ -126,7 +123,7 @@ class LFQ(GridQuantizer):
     ) -> Quantized:
         z = self.bounded(z) if self.bounds else z
         codes = self._signs(z)
-        commitment_loss = mean_over_tokens((z - codes) ** 2, mask)
+        commitment_loss = mean((z - codes) ** 2, mask)
         weights = jnp.ones(z.shape[:-1], z.dtype) if mask is None else mask.astype(z.dtype)
         weights = weights / jnp.maximum(jnp.sum(weights), 1)
         # -|z - c|^2 differs by 4 m z_i between the two signs of c_i = +-m.

@@ -12,7 +12,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float, Int, Integer
+from jaxtyping import Array, Float, Int, Integer
 
 from vqvae_jax.meshes import split_by_batch
 
@@ -51,7 +51,7 @@ class Quantized:
 
 
 def stage_losses(outputs: Sequence[Quantized]) -> dict[str, Float[Array, " n"]]:
-    """What a composed quantizer says of the losses of those that it is composed of."""
+    """The losses of each quantizer that another is composed of, by their names."""
     names = ("codebook_loss", "commitment_loss", "entropy_loss", "loss")
     return {name: jnp.stack([getattr(output, name) for output in outputs]) for name in names}
 
@@ -118,24 +118,6 @@ def unit(vectors: Float[Array, "*shape d"]) -> Float[Array, "*shape d"]:
     """Vectors [..., D] divided by their length; 0, with gradient 0, where that is 0."""
     length = norm(vectors)
     return jnp.where(length > 0, vectors / jnp.where(length > 0, length, 1), 0)
-
-
-def mean_over_tokens(
-    values: Float[Array, "*shape d"], mask: Bool[Array, "*shape"] | None
-) -> Float[Array, ""]:
-    """The mean of [..., D] over every element, or over those of the tokens that `mask` keeps.
-
-    Args:
-        values: numbers [..., D].
-        mask: True [...] for the tokens that count, or None for all.
-
-    Returns:
-        A scalar; 0 where no token counts, or there is none.
-    """
-    if mask is None:
-        return jnp.zeros((), values.dtype) if values.size == 0 else jnp.mean(values)
-    kept = jnp.where(mask[..., None], values, 0)
-    return jnp.sum(kept) / jnp.maximum(jnp.sum(mask, dtype=values.dtype), 1) / values.shape[-1]
 
 
 def code_counts(indices: Integer[Array, "..."], num_embeddings: int) -> Int[Array, " k"]:

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
-from vqvae_jax.quantizers.base import check_integer
+from vqvae_jax.checks import check_integer
 from vqvae_jax.quantizers.core import Quantized, computed_codes
 from vqvae_jax.quantizers.estimators import straight_through
 from vqvae_jax.quantizers.grid import GridQuantizer

@@ -7,7 +7,8 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Bool, Float, Int
 
-from vqvae_jax.quantizers.base import Quantizer, check_integer
+from vqvae_jax.checks import check_integer
+from vqvae_jax.quantizers.base import Quantizer
 from vqvae_jax.quantizers.core import AxisName, Quantized
 
 

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Bool, Float
 
-from vqvae_jax.quantizers.base import check_above_zero, check_at_least_zero
+from vqvae_jax.checks import check_above_zero, check_at_least_zero
 from vqvae_jax.quantizers.core import Quantized, unit, wide
 from vqvae_jax.quantizers.search import MAX_NUMBERS, centred
 from vqvae_jax.quantizers.vector import VectorQuantizer

@@ -9,7 +9,8 @@ import numpy as np
 from flax import nnx
 from jaxtyping import Array, Bool, Float, Int, Integer
 
-from vqvae_jax.quantizers.base import Quantizer, check_integer
+from vqvae_jax.checks import check_integer
+from vqvae_jax.quantizers.base import Quantizer
 from vqvae_jax.quantizers.core import AxisName, Quantized, stage_losses
 from vqvae_jax.quantizers.estimators import DETERMINISTIC, Estimator, sg, straight_through
 from vqvae_jax.quantizers.grid import GridQuantizer

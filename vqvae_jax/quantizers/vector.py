@@ -8,20 +8,14 @@ import numpy as np
 from flax import nnx
 from jaxtyping import Array, ArrayLike, Bool, Float, Int, Num
 
-from vqvae_jax.quantizers.base import (
-    Quantizer,
-    QuantizerState,
-    check_above_zero,
-    check_at_least_zero,
-    check_integer,
-    check_share,
-)
+from vqvae_jax.checks import check_above_zero, check_at_least_zero, check_integer, check_share
+from vqvae_jax.means import mean
+from vqvae_jax.quantizers.base import Quantizer, QuantizerState
 from vqvae_jax.quantizers.core import (
     AxisName,
     Quantized,
     gathered,
     lookup,
-    mean_over_tokens,
     summed,
     unit,
 )
@@ -156,8 +150,8 @@ class VectorQuantizer(Quantizer):
         # `lookup` would cost one more pass over the vectors, to look for indices that are no codes.
         codes = codebook.at[indices].get(mode="promise_in_bounds")
         # The same differences in both, so that XLA computes them once.
-        codebook_loss = mean_over_tokens((jax.lax.stop_gradient(z) - codes) ** 2, mask)
-        commitment_loss = mean_over_tokens((z - jax.lax.stop_gradient(codes)) ** 2, mask)
+        codebook_loss = mean((jax.lax.stop_gradient(z) - codes) ** 2, mask)
+        commitment_loss = mean((z - jax.lax.stop_gradient(codes)) ** 2, mask)
         return Quantized(
             values=self.estimator(z, codes, value_key),
             indices=indices,
