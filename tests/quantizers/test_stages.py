@@ -149,17 +149,17 @@ def test_the_error_falls_with_every_trained_stage(name):
         graph, params, rest = nnx.split(quantizer, nnx.Param, ...)
 
         @jax.jit
-        def step(params, opt_state):
+        def step(params, opt_state, key):
             def loss(params):
-                quantized = nnx.merge(graph, params, rest)(z)
+                quantized = nnx.merge(graph, params, rest)(z, key=key)
                 return quantized.loss + jnp.mean((quantized.values - z) ** 2)
 
             updates, opt_state = optimizer.update(jax.grad(loss)(params), opt_state, params)
             return optax.apply_updates(params, updates), opt_state
 
         opt_state = optimizer.init(params)
-        for _ in range(400):
-            params, opt_state = step(params, opt_state)
+        for t in range(1000):
+            params, opt_state = step(params, opt_state, jax.random.key(t))
         return float(jnp.mean((nnx.merge(graph, params, rest)(z).values - z) ** 2))
 
     assert_falls([trained_error(n) for n in range(1, 5)])
