@@ -122,5 +122,6 @@ def test_signals_at_random_change_nothing(tmp_path, whole):
                 asked += 1
             result = finish(process)
             status = result.returncode
-            assert status in (0, 128 + number), result.stderr
+            # Python itself dies of a signal that comes before train.py catches them, or after.
+            assert status in (0, 128 + number, -number), result.stderr
         assert_same_run(workdir, expected, 40)
