@@ -23,6 +23,9 @@ MAKERS = {
     "residual": lambda: ResidualVQ(
         [EMAVectorQuantizer(3, 8, **ALIVE, rngs=nnx.Rngs(seed)) for seed in range(2)]
     ),
+    "residual_shared": lambda: ResidualVQ(
+        [EMAVectorQuantizer(3, 8, **ALIVE, rngs=nnx.Rngs(0))], num_quantizers=2
+    ),
     "projected": lambda: ProjectedQuantizer(
         EMAVectorQuantizer(2, 8, **ALIVE, rngs=nnx.Rngs(0)), 3, rngs=nnx.Rngs(1)
     ),

@@ -1,4 +1,4 @@
-"""Every quantizer under strict types, of no vectors, exported, and over meshes."""
+"""Every quantizer under strict types, of no vectors, in forward mode, exported, over meshes."""
 
 import jax
 import jax.numpy as jnp
@@ -79,6 +79,32 @@ def test_of_no_vectors_nothing_is_learnt(name, shape):
         assert perplexity(counts) == 1
     assert_same(its.update(its.state, z, quantized.indices, key=KEY), its.state, rtol=0)
     assert_same(its.initialize(its.state, z, key=KEY), its.state, rtol=0)
+
+
+@each_way
+@pytest.mark.parametrize("key", [None, KEY], ids=["evaluation", "training"])
+def test_forward_mode_is_reverse_mode(name, key):
+    """Of the objective, and of its gradient: products of the Hessian."""
+    its, z = pieces(name), vectors(6)
+    at = (its.params, z)
+    direction = jax.tree.map(jnp.cos, at)
+
+    def objective(at):
+        quantized = its.call((at[0], its.rest), at[1], None, key)
+        return quantized.loss + jnp.sum(quantized.values**3)
+
+    def slope(at):
+        return jax.jvp(objective, (at,), (direction,))[1]
+
+    @jax.jit
+    def both_ways(at):
+        gradient, forward_over_reverse = jax.jvp(jax.grad(objective), (at,), (direction,))
+        along = sum(map(jnp.vdot, jax.tree.leaves(gradient), jax.tree.leaves(direction)))
+        return (slope(at), forward_over_reverse), (along, jax.grad(slope)(at))
+
+    forward, reverse = both_ways(at)
+    for ours, theirs in zip(jax.tree.leaves(forward), jax.tree.leaves(reverse), strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-4)
 
 
 def exported(function, *structs):

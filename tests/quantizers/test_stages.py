@@ -138,6 +138,24 @@ def test_the_error_falls_with_every_codebook_from_data(name):
     )
 
 
+@pytest.mark.parametrize("size", [16, 64])
+def test_the_error_falls_with_every_use_of_a_shared_codebook_from_data(size):
+    z = jax.random.normal(jax.random.key(0), (1024, DIM))
+    codebook = EMAVectorQuantizer(DIM, size, kmeans_init=True, rngs=nnx.Rngs(0))
+    quantizer = ResidualVQ([codebook], num_quantizers=4)
+    quantizer.initialize(z, key=jax.random.key(1))
+    indices = quantizer.encode(z)
+    errors = [float(jnp.mean((z - quantizer.lookup(indices[:, :n])) ** 2)) for n in range(1, 5)]
+    assert_falls(errors)
+    assert errors[-1] < 0.25 * errors[0]  # 0.5 with the codes of z alone
+    state = jax.tree.map(np.array, nnx.state(quantizer))
+    quantizer.initialize(2 * z, key=jax.random.key(2))  # it is done once
+    for after, before in zip(
+        jax.tree.leaves(nnx.state(quantizer)), jax.tree.leaves(state), strict=True
+    ):
+        np.testing.assert_array_equal(after, before)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("name", BY_GRADIENT)
 def test_the_error_falls_with_every_trained_stage(name):

@@ -1,4 +1,4 @@
-"""What JAX cannot split over explicit mesh axes (`jax.make_mesh`'s default), left to XLA."""
+"""Methods of quantizers over explicit mesh axes (`jax.make_mesh`'s default)."""
 
 import functools
 import inspect
@@ -58,7 +58,7 @@ def _automatic(
     axes = x.ndim if is_token else x.ndim - 1
     split = NamedSharding(sharding.mesh, PartitionSpec(*sharding.spec[:axes]))
     graphdef, state = nnx.split(module)
-    static = {name: value for name, value in arguments.items() if isinstance(value, str)}
+    static = {name: value for name, value in arguments.items() if name == "axis_name"}
     arrays = {name: value for name, value in arguments.items() if name not in static}
 
     def own(leaf: Array) -> NamedSharding:

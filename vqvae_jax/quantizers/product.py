@@ -10,8 +10,9 @@ from flax import nnx
 from jaxtyping import Array, Bool, Float, Int
 
 from vqvae_jax.quantizers.base import Quantizer
+from vqvae_jax.quantizers.composition import check_composable
 from vqvae_jax.quantizers.core import AxisName, Quantized, stage_losses
-from vqvae_jax.quantizers.residual import ResidualVQ, check_composable
+from vqvae_jax.quantizers.residual import ResidualVQ
 
 
 class ProductQuantizer(Quantizer):

@@ -11,9 +11,14 @@ from jaxtyping import Array, Bool, Float, Int, Integer
 
 from vqvae_jax.checks import check_integer
 from vqvae_jax.quantizers.base import Quantizer
+from vqvae_jax.quantizers.composition import check_composable, check_stages
 from vqvae_jax.quantizers.core import AxisName, Quantized, stage_losses
 from vqvae_jax.quantizers.estimators import DETERMINISTIC, Estimator, sg, straight_through
 from vqvae_jax.quantizers.grid import GridQuantizer
+
+# Runs of k-means for a codebook that all stages share, before the last one: each has the residuals
+# that the codes of the one before leave. More change little.
+_SHARED_ROUNDS = 2
 
 
 class ResidualVQ(Quantizer):
@@ -74,7 +79,7 @@ class ResidualVQ(Quantizer):
                     f"num_quantizers is {num_quantizers} and there are {len(quantizers)} "
                     "quantizers; there must be one, for all to share"
                 )
-        _check_stages(quantizers)
+        check_stages(quantizers)
         self.shared = num_quantizers is not None
         self.num_codebooks = num_quantizers or len(quantizers)
         self.has_grids = isinstance(quantizers[0], GridQuantizer)
@@ -208,11 +213,41 @@ class ResidualVQ(Quantizer):
         key: jax.Array,
         axis_name: AxisName | None,
     ) -> None:
+        if self.shared:
+            self._initialize_shared(z, mask, key, axis_name)
+            return
         residual = z
         for i, quantizer in enumerate(self.quantizers):
             own = jax.random.fold_in(key, i)
             quantizer.initialize(residual, mask, key=own, axis_name=axis_name)
             residual = residual - quantizer.lookup(quantizer.encode(residual)).astype(z.dtype)
+
+    def _initialize_shared(
+        self,
+        z: Float[Array, "*shape d"],
+        mask: Bool[Array, "*shape"] | None,
+        key: jax.Array,
+        axis_name: AxisName | None,
+    ) -> None:
+        """Initial codes for all stages from one codebook, on whose codes the residuals depend."""
+        residuals = [z]
+
+        def initialize(quantizer: Quantizer, i: int) -> None:
+            stacked = jnp.stack(residuals, axis=-2)
+            counted = None
+            if mask is not None:
+                counted = jnp.broadcast_to(mask[..., None], stacked.shape[:-1])
+            own = jax.random.fold_in(key, i)
+            quantizer.initialize(stacked, counted, key=own, axis_name=axis_name)
+
+        for i in range(_SHARED_ROUNDS):
+            draft = nnx.clone(self.quantizers[0])
+            initialize(draft, i)
+            residuals = [z]
+            while len(residuals) < self.num_codebooks:
+                chosen = draft.lookup(draft.encode(residuals[-1]))
+                residuals.append(residuals[-1] - chosen.astype(z.dtype))
+        initialize(self.quantizers[0], _SHARED_ROUNDS)
 
     def _stages(self) -> list[Quantizer]:
         """The quantizer of each codebook."""
@@ -256,40 +291,6 @@ class ResidualVQ(Quantizer):
             residuals.append(z - codes)
             codes += self._code(i, indices[..., i]).astype(z.dtype)
         return residuals
-
-
-def check_composable(quantizers: Sequence[Quantizer]) -> None:
-    """Raises ValueError for no quantizers, or one twice."""
-    if not quantizers:
-        raise ValueError("quantizers is empty; there must be at least one")
-    if len(set(map(id, quantizers))) < len(quantizers):
-        raise ValueError(
-            "a quantizer is given more than once; make one for each codebook, or let a ResidualVQ "
-            "share a single one with num_quantizers"
-        )
-
-
-def _check_stages(quantizers: Sequence[Quantizer]) -> None:
-    """Raises ValueError where the quantizers cannot be the stages of one `ResidualVQ`."""
-    if any(quantizer.num_codebooks is not None for quantizer in quantizers):
-        raise ValueError("a quantizer has several codebooks; each must have one")
-    names = [type(quantizer).__name__ for quantizer in quantizers]
-    for name, quantizer in zip(names, quantizers, strict=True):
-        if not quantizer.follows_scale:
-            raise ValueError(
-                f"a quantizer is a {name} whose codes cannot become small: it must be one that can "
-                "follow the residual, which becomes smaller from stage to stage"
-            )
-        own = getattr(quantizer, "estimator", straight_through)
-        if own in DETERMINISTIC and own is not straight_through:
-            raise ValueError(
-                f"a quantizer's estimator is {own.__name__}, which would have no effect; "
-                "give it to the ResidualVQ"
-            )
-    if any(isinstance(q, GridQuantizer) for q in quantizers) and len(set(names)) > 1:
-        raise ValueError(
-            f"the quantizers are {', '.join(names)}; where one is a grid, all must be of its class"
-        )
 
 
 def _drawn_depths(

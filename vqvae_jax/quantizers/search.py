@@ -48,7 +48,9 @@ def nearest_code(
         for all vectors, so that the values show it.
     """
     vectors, codes = _detached(z, codebook)
-    found = jax.lax.platform_dependent(vectors, codes, cpu=_on_cpu, default=_elsewhere)
+    middle = middle_of(codes)
+    codes = codes - middle[None]
+    found = jax.lax.platform_dependent(vectors, codes, middle, cpu=_on_cpu, default=_elsewhere)
     broken = ~jnp.all(jnp.isfinite(codebook), axis=1)
     indices = jnp.where(jnp.any(broken), jnp.argmax(broken).astype(jnp.int32), found)
     return indices.reshape(z.shape[:-1])
@@ -57,55 +59,60 @@ def nearest_code(
 def _detached(
     z: Float[Array, "*shape d"], codebook: Float[Array, "k d"]
 ) -> tuple[Float[Array, "n d"], Float[Array, "k d"]]:
-    """The vectors [N, D] and the codes, centred, without gradients, in float32 or wider."""
+    """The vectors [N, D] and the codes, without gradients, in float32 or wider."""
     vectors, codes = (jax.lax.stop_gradient(x) for x in (wide(z), codebook))
-    return centred(vectors.reshape(-1, z.shape[-1]), codes.astype(vectors.dtype))
+    return vectors.reshape(-1, z.shape[-1]), codes.astype(vectors.dtype)
 
 
-def centred(
-    vectors: Float[Array, "n d"], codes: Float[Array, "k d"]
-) -> tuple[Float[Array, "n d"], Float[Array, "k d"]]:
-    """Both minus a point amid the codes: from there |e|^2 and z.e are small, and round little.
+def middle_of(codes: Float[Array, "k d"]) -> Float[Array, " d"]:
+    """A point amid the codes: seen from there, |e|^2 and z.e are small, and round little.
 
-    The point is the median of 32 to 63 of the codes, or of all, number by number: unlike a mean, it
-    stays with most of them where some are far away. No gradient passes through it.
+    It is the median of 32 to 63 of the codes, or of all, number by number: unlike a mean, it stays
+    with most of them where some are far away. No gradient passes through it.
     """
     sample = jax.lax.stop_gradient(codes[:: max(1, len(codes) // _SAMPLE)])
-    centre = jnp.sort(sample, axis=0)[None, len(sample) // 2]
-    return vectors - centre, codes - centre
+    return jnp.sort(sample, axis=0)[len(sample) // 2]
 
 
-def _on_cpu(vectors: Float[Array, "n d"], codes: Float[Array, "k d"]) -> Int[Array, " n"]:
+def _on_cpu(
+    vectors: Float[Array, "n d"], codes: Float[Array, "k d"], middle: Float[Array, " d"]
+) -> Int[Array, " n"]:
     if vectors.shape[1] == 1:
         # XLA makes a product by one number of it, computes that for the minimum and again for the
         # comparison with it, and need not round both times alike.
-        return _elsewhere(vectors, codes)
+        return _elsewhere(vectors, codes, middle)
     k, norms = len(codes), jnp.sum(codes**2, axis=1)
     if k <= _MAX_FUSED:
-        return _search(vectors, codes, norms, _first_argmin, MAX_NUMBERS // k)
+        return _search(vectors, codes, middle, norms, _first_argmin, MAX_NUMBERS // k)
     padding = (0, -k % _BLOCK)  # with codes that are infinitely far away
     codes = jnp.pad(codes, (padding, (0, 0)))
     norms = jnp.pad(norms, padding, constant_values=jnp.inf)
-    indices = _search(vectors, codes, norms, _first_argmin_by_blocks, MAX_NUMBERS // (4 * k))
+    at_a_time = MAX_NUMBERS // (4 * k)
+    indices = _search(vectors, codes, middle, norms, _first_argmin_by_blocks, at_a_time)
     return jnp.minimum(indices, k - 1)
 
 
-def _elsewhere(vectors: Float[Array, "n d"], codes: Float[Array, "k d"]) -> Int[Array, " n"]:
+def _elsewhere(
+    vectors: Float[Array, "n d"], codes: Float[Array, "k d"], middle: Float[Array, " d"]
+) -> Int[Array, " n"]:
+    norms = jnp.sum(codes**2, axis=1)
     argmin = functools.partial(jax.lax.argmin, axis=0, index_dtype=jnp.int32)
-    return _search(vectors, codes, jnp.sum(codes**2, axis=1), argmin, MAX_NUMBERS // len(codes))
+    return _search(vectors, codes, middle, norms, argmin, MAX_NUMBERS // len(codes))
 
 
 def _search(
     vectors: Float[Array, "n d"],
     codes: Float[Array, "k d"],
+    middle: Float[Array, " d"],
     norms: Float[Array, " k"],
     argmin: Callable[[Array], Array],
     at_a_time: int,
 ) -> Int[Array, " n"]:
-    """argmin(|e|^2 - 2 z.e) of so many vectors at a time; norms: |e|^2."""
+    """argmin(|e|^2 - 2 (z - middle).e) of so many vectors at a time; norms: |e|^2."""
     doubled = 2.0 * codes
 
     def of_one(vector: Float[Array, " d"]) -> Int[Array, ""]:
+        vector = vector - middle  # here, where XLA:CPU keeps the difference near the core
         products = jnp.matmul(vector, doubled.T, precision=jax.lax.Precision.HIGHEST)
         # Without |z|^2, which would round where z is far from all codes. Where XLA:CPU writes the
         # distances, it writes them once only if something of the vector is added first.
@@ -155,11 +162,13 @@ def sample_code(
         int32 [...], in [0, K). Carries no gradient.
     """
     vectors, codes = _detached(z, codebook)
+    middle = middle_of(codes)
+    codes = codes - middle[None]
     norms = jnp.sum(codes**2, axis=1)
 
     def draw(vector_and_key: tuple[Array, Array]) -> Int[Array, ""]:
         vector, key = vector_and_key
-        products = jnp.matmul(codes, vector, precision=jax.lax.Precision.HIGHEST)
+        products = jnp.matmul(codes, vector - middle, precision=jax.lax.Precision.HIGHEST)
         logits = (2.0 * products - norms) / temperature
         return jax.random.categorical(key, logits).astype(jnp.int32)
 

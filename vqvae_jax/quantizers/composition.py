@@ -1,0 +1,41 @@
+"""Which quantizers can be composed into one."""
+
+from collections.abc import Sequence
+
+from vqvae_jax.quantizers.base import Quantizer
+from vqvae_jax.quantizers.estimators import DETERMINISTIC, straight_through
+from vqvae_jax.quantizers.grid import GridQuantizer
+
+
+def check_composable(quantizers: Sequence[Quantizer]) -> None:
+    """Raises ValueError for no quantizers, or one twice."""
+    if not quantizers:
+        raise ValueError("quantizers is empty; there must be at least one")
+    if len(set(map(id, quantizers))) < len(quantizers):
+        raise ValueError(
+            "a quantizer is given more than once; make one for each codebook, or let a ResidualVQ "
+            "share a single one with num_quantizers"
+        )
+
+
+def check_stages(quantizers: Sequence[Quantizer]) -> None:
+    """Raises ValueError where the quantizers cannot be the stages of one residual quantizer."""
+    if any(quantizer.num_codebooks is not None for quantizer in quantizers):
+        raise ValueError("a quantizer has several codebooks; each must have one")
+    names = [type(quantizer).__name__ for quantizer in quantizers]
+    for name, quantizer in zip(names, quantizers, strict=True):
+        if not quantizer.follows_scale:
+            raise ValueError(
+                f"a quantizer is a {name} whose codes cannot become small: it must be one that can "
+                "follow the residual, which becomes smaller from stage to stage"
+            )
+        own = getattr(quantizer, "estimator", straight_through)
+        if own in DETERMINISTIC and own is not straight_through:
+            raise ValueError(
+                f"a quantizer's estimator is {own.__name__}, which would have no effect; "
+                "give it to the ResidualVQ"
+            )
+    if any(isinstance(q, GridQuantizer) for q in quantizers) and len(set(names)) > 1:
+        raise ValueError(
+            f"the quantizers are {', '.join(names)}; where one is a grid, all must be of its class"
+        )
