@@ -81,6 +81,12 @@ def drawn(build, seed=0):
     )
 
 
+def some_by_default(names, default):
+    """Parameters of a test, of which only some run unless slow tests are asked for."""
+    assert set(default) <= set(names)
+    return [pytest.param(name, marks=[pytest.mark.slow] * (name not in default)) for name in names]
+
+
 def promoting(optimizer):
     """An optax optimizer, which counts on types being promoted, as the tests do not."""
 

@@ -13,7 +13,7 @@ from flax import nnx
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.conftest import drawn
+from tests.conftest import drawn, some_by_default
 from tests.priors.conftest import KINDS
 from vqvae_jax import (
     VQVAE,
@@ -104,7 +104,7 @@ class Coded:
 
 @pytest.fixture(
     scope="module",
-    params=[pytest.param(name, marks=[pytest.mark.slow] * (name == "product")) for name in CASES],
+    params=some_by_default(CASES, ["categorical"]),
 )
 def coded(request):
     """40 images in blocks of 16, so that the last is half full."""

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 import vqvae_jax
-from tests.conftest import promoting
+from tests.conftest import promoting, some_by_default
 from vqvae_jax import (
     BSQ,
     FSQ,
@@ -109,15 +109,15 @@ RANDOM = {
 } - {
     "entropy", "lfq", "bsq", "residual_lfq"
 }  # fmt: skip
-# Whose parts others in the table have.
-SLOW = {
-    "vector_alive", "nsvq", "ema_sampled", "residual_shared", "residual_lfq",
-    "residual_dropout", "residual_rotated", "residual_gumbel", "residual_diveq", "grouped_residual",
+# To compile all of them takes many minutes. By default those run whose parts make up the others;
+# of some tests, only one for each way to search and to learn.
+PARTS = {
+    "vector", "diveq", "ema_alive", "cosine", "sampled", "entropy", "orthogonal", "simvq", "fsq",
+    "lfq", "bsq", "gumbel", "projected", "residual", "product", "random_projections",
 }  # fmt: skip
-every = pytest.mark.parametrize(
-    "name",
-    [pytest.param(name, marks=[pytest.mark.slow] * (name in SLOW)) for name in QUANTIZERS],
-)
+WAYS = {"vector", "ema_alive", "fsq", "lfq", "residual"}
+every = pytest.mark.parametrize("name", some_by_default(QUANTIZERS, PARTS))
+each_way = pytest.mark.parametrize("name", some_by_default(QUANTIZERS, WAYS))
 seeds = st.integers(0, 2**16)
 few = hypothesis.settings(max_examples=3)
 
@@ -209,7 +209,7 @@ def test_values_are_the_codes(name, shape):
     assert quantized.commitment_loss >= 0
 
 
-@every
+@each_way
 def test_counts_and_bits(name):
     its = pieces(name)
     indices = its.call(its.state, vectors(3, 5), None, None).indices
@@ -267,7 +267,7 @@ def test_a_key_decides_all_that_is_random(name):
         assert np.any(other.values != once.values)
 
 
-@every
+@each_way
 def test_jit_changes_nothing(name):
     its, z = pieces(name), vectors(3, 5)
     key = KEY if name in RANDOM else None
@@ -276,7 +276,7 @@ def test_jit_changes_nothing(name):
     assert_same(jitted, eager, rtol=1e-5, atol=1e-6)
 
 
-@every
+@each_way
 def test_vmap_changes_nothing(name):
     its, z = pieces(name), vectors(3, 5)
     call = jax.jit(jax.vmap(lambda z: its.call(its.state, z, None, None)))
@@ -288,7 +288,7 @@ def test_vmap_changes_nothing(name):
         np.testing.assert_allclose(jnp.mean(mapped.loss), whole.loss, rtol=1e-5)
 
 
-@every
+@each_way
 def test_four_devices_change_nothing(name):
     """Neither values, losses and gradients in training, nor what the update makes of them."""
     its, z = pieces(name), vectors(8, 3)
@@ -337,7 +337,7 @@ def test_gradient_accumulation_gives_the_same_statistics(name):
     assert_same(two, one, rtol=0)
 
 
-@every
+@each_way
 def test_saved_and_restored_takes_the_same_next_step(name, tmp_path):
     its = pieces(name)
     state = its.trained()
@@ -402,7 +402,7 @@ def test_all_masked_gives_zeros(name):
         assert masked.loss == 0
 
 
-@every
+@each_way
 def test_bfloat16_is_computed_in_float32(name):
     its, z = pieces(name), vectors(3, 5).astype(jnp.bfloat16)
     quantized, wide = (
@@ -509,7 +509,7 @@ def test_float64_is_allowed(name):
             assert quantized.indices.dtype == jnp.int32
 
 
-@every
+@each_way
 def test_indices_of_any_integer_type_are_looked_up(name):
     quantizer = QUANTIZERS[name]()
     axes = () if quantizer.num_codebooks is None else (quantizer.num_codebooks,)

@@ -7,6 +7,7 @@ import pytest
 from flax import nnx
 from jax.sharding import Mesh, PartitionSpec
 
+from tests.conftest import some_by_default
 from vqvae_jax import (
     EMAVectorQuantizer,
     EntropyVectorQuantizer,
@@ -53,7 +54,9 @@ def mesh():
     return Mesh(np.array(jax.devices()[:4]), ("data",))
 
 
-@pytest.mark.parametrize("name", MAKERS)
+@pytest.mark.parametrize(
+    "name", some_by_default(MAKERS, ["ema_alive", "vector_alive", "residual_shared"])
+)
 def test_devices_learn_what_one_learns(name):
     """With shard_map's own check that the result is the same on all of them."""
     graph, state = nnx.split(MAKERS[name]())

@@ -8,27 +8,21 @@ from flax import nnx
 from jax import export
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
+from tests.conftest import some_by_default
 from tests.quantizers.test_contract import (
     DIM,
     KEY,
     QUANTIZERS,
     assert_same,
-    every,
+    each_way,
     pieces,
     vectors,
 )
 from vqvae_jax.quantizers import perplexity
 
-# One of each way to search and to learn: to compile all of them takes minutes.
-QUICK = {"vector", "ema_alive", "fsq", "lfq", "residual"}
-each_way = pytest.mark.parametrize(
-    "name",
-    [pytest.param(name, marks=[pytest.mark.slow] * (name not in QUICK)) for name in QUANTIZERS],
-)
 
-
-@every
-@pytest.mark.parametrize("wide_parameters", [False, True])
+@each_way
+@pytest.mark.parametrize("wide_parameters", some_by_default([False, True], [True]))
 def test_types_are_never_promoted(name, wide_parameters):
     """Under strict promotion, which the tests run with, no types are mixed."""
 
@@ -59,8 +53,8 @@ def test_types_are_never_promoted(name, wide_parameters):
             assert old.dtype == new.dtype
 
 
-@every
-@pytest.mark.parametrize("shape", [(0,), (2, 0)])
+@each_way
+@pytest.mark.parametrize("shape", some_by_default([(0,), (2, 0)], [(2, 0)]))
 def test_of_no_vectors_nothing_is_learnt(name, shape):
     its, z = pieces(name), vectors(*shape)
     for key in (None, KEY):
@@ -82,10 +76,10 @@ def test_of_no_vectors_nothing_is_learnt(name, shape):
 
 
 @each_way
-@pytest.mark.parametrize("key", [None, KEY], ids=["evaluation", "training"])
-def test_forward_mode_is_reverse_mode(name, key):
+@pytest.mark.parametrize("mode", some_by_default(["evaluation", "training"], ["training"]))
+def test_forward_mode_is_reverse_mode(name, mode):
     """Of the objective, and of its gradient: products of the Hessian."""
-    its, z = pieces(name), vectors(6)
+    its, z, key = pieces(name), vectors(6), KEY if mode == "training" else None
     at = (its.params, z)
     direction = jax.tree.map(jnp.cos, at)
 
@@ -147,7 +141,9 @@ def test_exported_for_any_batch_gives_the_same(name):
 
 
 @each_way
-@pytest.mark.parametrize("axis_type", [AxisType.Auto, AxisType.Explicit])
+@pytest.mark.parametrize(
+    "axis_type", some_by_default([AxisType.Auto, AxisType.Explicit], [AxisType.Explicit])
+)
 def test_over_a_mesh_nothing_changes(name, axis_type):
     its, z = pieces(name), vectors(8, 3)
     mesh = jax.make_mesh((4,), ("data",), (axis_type,), devices=jax.devices()[:4])
