@@ -21,18 +21,20 @@ def rows(array):
 @given(
     counts=st.lists(st.integers(0, 50), min_size=1, max_size=6),
     updates=st.integers(0, 3000),
+    vectors=st.floats(0, 20, width=32),
     seed=st.integers(0, 2**16),
 )
-def test_usage_is_the_formula(counts, updates, seed):
+def test_usage_is_the_formula(counts, updates, vectors, seed):
     usage = np.random.RandomState(seed).rand(len(counts)).astype(np.float32) * 2
     total = sum(counts)
     expected = usage
     if total:
-        kept = min(0.99, (1 + updates) / (20 + updates))
+        each = total / len(counts)
+        spanned = min(vectors / (vectors + each), 1 - each / 20)
+        kept = min(0.99, max((1 + updates) / (20 + updates), spanned))
         expected = kept * usage + (1 - kept) * len(counts) * np.array(counts) / total
-    found = updated_usage(
-        jnp.asarray(usage), jnp.asarray(updates, jnp.int32), jnp.asarray(counts, jnp.int32), 0.99
-    )
+    before = jnp.asarray(usage), jnp.asarray(updates, jnp.int32), jnp.asarray(vectors, jnp.float32)
+    found = updated_usage(*before, jnp.asarray(counts, jnp.int32), 0.99)
     np.testing.assert_allclose(found, expected, rtol=1e-5)
 
 
@@ -232,6 +234,21 @@ def test_revival_needs_a_key(make):
         quantizer.update(z, jnp.zeros(10, jnp.int32))
     jax.tree.map(np.testing.assert_array_equal, nnx.state(quantizer), before)
     make(2, 4, rngs=nnx.Rngs(0)).update(z, jnp.zeros(10, jnp.int32))
+
+
+def test_codes_from_data_survive_batches_that_are_too_small_to_use_them():
+    """8 vectors per update for 64 codes: most are unused in it, and none of them is dead."""
+    random = np.random.RandomState(0)
+    z = jnp.asarray(random.randn(2048, 4), jnp.float32)
+    quantizer = EMAVectorQuantizer(4, 64, revival_threshold=0.1, kmeans_init=True, rngs=nnx.Rngs(0))
+    quantizer.initialize(z, key=jax.random.key(0))
+    before = quantizer.codebook
+    update = nnx.jit(lambda quantizer, z, key: quantizer.update(z, quantizer.encode(z), key=key))
+    for i in range(30):
+        part = z[random.randint(0, len(z), 8)]
+        update(quantizer, part, jax.random.fold_in(jax.random.key(1), i))
+    moved = jnp.linalg.norm(quantizer.codebook - before, axis=1)
+    assert jnp.sum(moved > 0.5) <= 3  # those that hardly anything chose from the start
 
 
 def test_without_a_threshold_there_is_no_usage():

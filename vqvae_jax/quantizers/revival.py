@@ -6,30 +6,43 @@ from jaxtyping import Array, Bool, Float, Int, Num
 
 from vqvae_jax.quantizers.core import AxisName, gathered, lookup
 
+# So many vectors for each code tell which codes are hardly used.
+ENOUGH = 20.0
+
 
 def updated_usage(
-    usage: Float[Array, " k"], updates: Int[Array, ""], counts: Int[Array, " k"], decay: float
+    usage: Float[Array, " k"],
+    updates: Int[Array, ""],
+    vectors: Float[Array, ""],
+    counts: Int[Array, " k"],
+    decay: float,
 ) -> Float[Array, " k"]:
     """The moving average of each code's uses, in units of its fair share.
 
-        usage' = d usage + (1 - d) K n_k / N,    d = min(decay, (1 + t) / (20 + t))
+        usage' = d usage + (1 - d) K n_k / N
+        d = min(decay, max((1 + t) / (20 + t), min(v / (v + N / K), 1 - N / 20K)))
 
     At the start of training vectors move fast, and what they used long ago says little: the average
-    looks back about a twentieth of the updates so far, until that is 1 / (1 - decay).
+    looks back about a twentieth of the updates so far, until that is 1 / (1 - decay). But it spans
+    20 vectors for each code, or all there were, since fewer do not tell which codes are used.
 
     Args:
         usage: before the step; 1 for a code that is new.
         updates: t, how many there were before.
+        vectors: v, how many for each code there were before.
         counts: n_k, uses of each code in the step; N is their sum. Where it is 0 nothing changes.
         decay: in [0, 1).
 
     Returns:
         float [K], at least 0.
     """
-    t = updates.astype(usage.dtype)
-    kept = jnp.minimum(decay, (1 + t) / (20 + t))
+    t, v = (x.astype(usage.dtype) for x in (updates, vectors))
+    total = jnp.sum(counts)
+    each = jnp.maximum(total, 1).astype(usage.dtype) / len(counts)
+    spanned = jnp.minimum(v / (v + each), 1 - each / ENOUGH)
+    kept = jnp.minimum(decay, jnp.maximum((1 + t) / (20 + t), spanned))
     share = shares(counts).astype(usage.dtype)
-    return jnp.where(jnp.sum(counts) > 0, kept * usage + (1 - kept) * share, usage)
+    return jnp.where(total > 0, kept * usage + (1 - kept) * share, usage)
 
 
 def shares(counts: Num[Array, " k"]) -> Float[Array, " k"]:

@@ -22,7 +22,7 @@ from vqvae_jax.quantizers.core import (
 from vqvae_jax.quantizers.estimators import DETERMINISTIC, Estimator, straight_through
 from vqvae_jax.quantizers.initialization import overwrite, warn_unless_initialized
 from vqvae_jax.quantizers.kmeans import kmeans
-from vqvae_jax.quantizers.revival import draw_replacements, shares, updated_usage
+from vqvae_jax.quantizers.revival import ENOUGH, draw_replacements, shares, updated_usage
 from vqvae_jax.quantizers.search import nearest_code, sample_code
 
 
@@ -96,6 +96,7 @@ class VectorQuantizer(Quantizer):
         if self.revives:
             self.usage = QuantizerState(jnp.ones(num_embeddings))
             self.usage_updates = QuantizerState(jnp.zeros((), jnp.int32))
+            self.usage_vectors = QuantizerState(jnp.zeros(()))  # for each code, up to ENOUGH
         self.has_initialization = kmeans_init
         if kmeans_init:
             self.initialized = QuantizerState(jnp.zeros((), jnp.bool_))
@@ -136,6 +137,7 @@ class VectorQuantizer(Quantizer):
         self._start_from(jnp.asarray(codes), jnp.asarray(counts, jnp.float32), jnp.asarray(True))
         if self.revives:  # codes that are trained already are not in a hurry
             self.usage_updates[...] = jnp.asarray(10**6, jnp.int32)
+            self.usage_vectors[...] = jnp.asarray(ENOUGH, self.usage_vectors[...].dtype)
 
     def _quantize(
         self,
@@ -212,6 +214,7 @@ class VectorQuantizer(Quantizer):
         overwrite(self.embeddings, codes, due)
         if self.revives:
             overwrite(self.usage, shares(counts), due)
+            overwrite(self.usage_vectors, self._vectors_with(0.0, counts), due)
         if hasattr(self, "initialized"):
             self.initialized[...] = self.initialized[...] | due
 
@@ -242,8 +245,10 @@ class VectorQuantizer(Quantizer):
         key: jax.Array,
         axis_name: AxisName | None,
     ) -> None:
-        usage = updated_usage(self.usage[...], self.usage_updates[...], counts, self.usage_decay)
+        updates, before = self.usage_updates[...], self.usage_vectors[...]
+        usage = updated_usage(self.usage[...], updates, before, counts, self.usage_decay)
         self.usage_updates[...] += (jnp.sum(counts) > 0).astype(jnp.int32)
+        self.usage_vectors[...] = self._vectors_with(before, counts)
         codebook = self.embeddings[...]
         dead = usage < self.revival_threshold
         if self.revival_tokens > 0:
@@ -255,6 +260,11 @@ class VectorQuantizer(Quantizer):
         )
         self.usage[...] = jnp.where(replaced, 1.0, usage)
         self._forget(replaced)
+
+    def _vectors_with(self, before: ArrayLike, counts: Num[Array, " k"]) -> Float[Array, ""]:
+        """The vectors for each code that usage is known from, with those of a step."""
+        dtype = self.usage_vectors[...].dtype
+        return jnp.minimum(before + jnp.sum(counts).astype(dtype) / len(counts), ENOUGH)
 
     def _forget(self, replaced: Bool[Array, " k"]) -> None:
         """Drops what is kept of the replaced codes beside their usage: nothing is."""
