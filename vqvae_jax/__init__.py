@@ -1,4 +1,4 @@
-"""Vector quantisers for JAX, and the VQ-VAE they belong to."""
+"""Vector quantizers for JAX, and the VQ-VAE they belong to."""
 
 from importlib import metadata
 

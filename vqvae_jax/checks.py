@@ -1,9 +1,15 @@
-"""Checks of arguments: each raises a ValueError that names the argument and what is allowed."""
+"""Checks of arguments: each raises a ValueError that names the argument and what is allowed.
+
+Each returns the argument as a number of Python's own: one of NumPy would wrap where it is small,
+and would have arrays promoted to its type.
+"""
 
 import operator
 from typing import Any, SupportsIndex
 
 import numpy as np
+
+_SMALL, _LARGE = 1e-30, 1e30
 
 
 def check_integer(name: str, number: SupportsIndex, low: int = 1) -> int:
@@ -21,28 +27,40 @@ def check_integer(name: str, number: SupportsIndex, low: int = 1) -> int:
     return integer
 
 
-def check_at_least_zero(name: str, number: float) -> None:
-    """Raises ValueError where `number` is not a finite number of at least 0."""
+def check_at_least_zero(name: str, number: float) -> float:
+    """The number as a float, whatever its type.
+
+    Raises:
+        ValueError: it is not a finite number of at least 0.
+    """
     if not (is_finite(number) and number >= 0):
         raise ValueError(f"{name} is {number!r}; it must be a finite number of at least 0")
+    return float(number)
 
 
-def check_share(name: str, number: float) -> None:
-    """Raises ValueError where `number` is not in [0, 1)."""
+def check_share(name: str, number: float) -> float:
+    """The number as a float, whatever its type.
+
+    Raises:
+        ValueError: it is not in [0, 1).
+    """
     if not (is_finite(number) and 0 <= number < 1):
         raise ValueError(f"{name} is {number!r}; it must be at least 0 and below 1")
+    return float(number)
 
 
-def check_above_zero(name: str, number: float) -> None:
-    """Raises ValueError where `number` is not a finite number above 0.
+def check_above_zero(name: str, number: float) -> float:
+    """The number as a float, whatever its type.
 
-    Nor may it be so small or large that float32 has no room for what is divided by it.
+    Raises:
+        ValueError: it is not a finite number above 0, or so small or large that float32 has no room
+            for what is divided by it.
     """
-    low, high = 1e-30, 1e30
-    if not (is_finite(number) and low <= number <= high):
+    if not (is_finite(number) and _SMALL <= number <= _LARGE):
         raise ValueError(
-            f"{name} is {number!r}; it must be a finite number above 0, from {low} to {high}"
+            f"{name} is {number!r}; it must be a finite number above 0, from {_SMALL} to {_LARGE}"
         )
+    return float(number)
 
 
 def is_finite(number: Any) -> bool:

@@ -26,12 +26,10 @@ def by_hand(z, indices, state, decay, epsilon, t):
             added[index] += vector
     counts = decay * counts + (1 - decay) * used
     sums = decay * sums + (1 - decay) * added
-    total = counts.sum()
     codes = codes.copy()
     for k in range(CODES):
         if used[k] > 0:
-            smoothed = total * (counts[k] + epsilon) / (total + CODES * epsilon)
-            codes[k] = sums[k] / smoothed
+            codes[k] = (sums[k] + epsilon * codes[k]) / (counts[k] + epsilon)
     return codes, counts, sums
 
 
@@ -99,7 +97,7 @@ def test_first_code_is_the_mean_of_its_vectors():
 def test_many_codes_and_few_vectors_leave_codes_within_the_data():
     quantizer = EMAVectorQuantizer(1, 65_536, decay=0.999, rngs=nnx.Rngs(0))
     quantizer.update(jnp.ones((64, 1)), jnp.arange(64))
-    np.testing.assert_allclose(quantizer.embeddings[...][:64], 1.0, rtol=0.02)
+    np.testing.assert_allclose(quantizer.embeddings[...][:64], 1.0, rtol=1e-4)
     quantizer = EMAVectorQuantizer(1, 16, decay=0.9999, rngs=nnx.Rngs(0))
     quantizer.update(jnp.ones((4096, 1)), jnp.zeros(4096, jnp.int32).at[0].set(1))
     np.testing.assert_allclose(quantizer.embeddings[...][:2], 1.0, rtol=1e-4)
@@ -127,13 +125,14 @@ def test_masked_in_the_call_and_in_the_update():
     np.testing.assert_allclose(jnp.sum(quantizer.counts[...]), 0.01 * 3, rtol=1e-5)
 
 
-def test_update_with_nothing_but_masked_vectors_changes_no_code():
-    quantizer = make()
-    z = jax.random.normal(jax.random.key(0), (5, DIM))
-    before = quantizer.embeddings[...]
-    quantizer.update(z, jnp.full(5, -1))
-    np.testing.assert_array_equal(quantizer.embeddings[...], before)
-    assert not np.any(quantizer.counts[...])
+def test_hardly_used_codes_stay_within_data_far_from_the_origin():
+    quantizer = EMAVectorQuantizer(1, 4, decay=0.9999, revival_threshold=0.1, rngs=nnx.Rngs(0))
+    codes = np.array([[99.9], [100.0], [100.1], [500.0]])
+    quantizer.set_codebook(codes, np.array([1, 1, 1, 0]))
+    z = jnp.array([[99.9], [100.0], [100.1], [100.05]] * 4)
+    for seed in range(3):  # the last code is revived, and then hardly known
+        quantizer.update(z, quantizer.encode(z), key=jax.random.key(seed))
+    np.testing.assert_allclose(quantizer.embeddings[...], 100.0, atol=0.11)
 
 
 def test_two_halves_at_once_are_the_whole_batch():

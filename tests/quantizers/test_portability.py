@@ -18,6 +18,17 @@ from tests.quantizers.test_contract import (
     pieces,
     vectors,
 )
+from vqvae_jax import (
+    BSQ,
+    LFQ,
+    CosineVectorQuantizer,
+    EMAVectorQuantizer,
+    EntropyVectorQuantizer,
+    GumbelQuantizer,
+    ProductQuantizer,
+    RandomProjectionQuantizer,
+    VectorQuantizer,
+)
 from vqvae_jax.quantizers import perplexity
 
 
@@ -60,9 +71,8 @@ def test_of_no_vectors_nothing_is_learnt(name, shape):
     for key in (None, KEY):
         (_, quantized), gradients = its.step(its.params, z, its.rest, None, key)
         assert quantized.values.shape == z.shape
-        if name != "orthogonal":  # a loss of the codes alone
-            assert quantized.loss == 0
-            assert all(np.all(leaf == 0) for leaf in jax.tree.leaves(gradients))
+        assert quantized.loss == 0
+        assert all(np.all(leaf == 0) for leaf in jax.tree.leaves(gradients))
         for loss in (quantized.codebook_loss, quantized.commitment_loss, quantized.entropy_loss):
             assert loss == 0
     assert its.encode(its.state, z, None).shape == quantized.indices.shape
@@ -99,6 +109,54 @@ def test_forward_mode_is_reverse_mode(name, mode):
     forward, reverse = both_ways(at)
     for ours, theirs in zip(jax.tree.leaves(forward), jax.tree.leaves(reverse), strict=True):
         np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: LFQ(9, temperature=0.01),
+        lambda: BSQ(9, temperature=0.01, bits_together=None),
+        lambda: EntropyVectorQuantizer(9, 64, temperature=0.1, rngs=nnx.Rngs(0)),
+    ],
+    ids=["lfq", "bsq", "entropy"],
+)
+def test_entropies_of_sharp_assignments_have_second_derivatives(make):
+    quantizer, z = make(), jnp.asarray(np.random.RandomState(0).randn(64, 9), jnp.float32)
+    gradient = jax.grad(lambda z: quantizer(z).loss)
+    product = jax.jit(lambda z: jax.jvp(gradient, (z,), (jnp.ones_like(z),))[1])(z)
+    assert np.all(np.isfinite(product))
+
+
+@pytest.mark.usefixtures("unchecked")
+def test_arguments_of_numpys_types_are_pythons():
+    eight = np.int8(8)
+    assert LFQ(eight).num_embeddings == 256
+    long = np.int8(100)
+    both = ProductQuantizer([VectorQuantizer(long, eight, rngs=nnx.Rngs(0)) for _ in range(2)])
+    assert both.embedding_dim == 200
+    labels = RandomProjectionQuantizer(long, eight, long, rngs=nnx.Rngs(0))
+    assert np.all(np.isfinite(labels.projection[...]))
+    half = np.float64(0.5)
+    quantizers = [
+        EntropyVectorQuantizer(4, 8, temperature=half, entropy_cost=half, rngs=nnx.Rngs(0)),
+        LFQ(4, half, temperature=half, entropy_cost=half, diversity=half),
+        GumbelQuantizer(4, 8, temperature=half, kl_cost=half, rngs=nnx.Rngs(0)),
+        EMAVectorQuantizer(4, 8, half, decay=half, epsilon=half, rngs=nnx.Rngs(0)),
+    ]
+    with jax.enable_x64(True):
+        z = jax.ShapeDtypeStruct((6, 4), jnp.float32)
+        for quantizer in quantizers:
+            quantized = nnx.eval_shape(lambda q, z: q(z, key=KEY), quantizer, z)
+            assert quantized.loss.dtype == jnp.float32
+
+
+@pytest.mark.parametrize("size", [1e-30, 1e30])
+def test_directions_of_vectors_of_any_length(size):
+    z = vectors(50)
+    for make in (lambda: BSQ(DIM), lambda: CosineVectorQuantizer(DIM, 8, rngs=nnx.Rngs(0))):
+        quantizer = make()
+        np.testing.assert_array_equal(quantizer.encode(size * z), quantizer.encode(z))
+        np.testing.assert_array_equal(quantizer(size * z).indices, quantizer.encode(z))
 
 
 def exported(function, *structs):

@@ -241,3 +241,38 @@ def test_depths_of_dropout(options, depths):
     first, second = taken[:, :4].sum(1), taken[:, 4:].sum(1)
     np.testing.assert_array_equal(first, second)  # one draw for all groups
     assert set(first) == depths
+
+
+def test_a_call_and_encode_see_the_same_residuals_far_from_the_origin():
+    z = 1000 + jax.random.normal(jax.random.key(0), (4096, DIM))
+    quantizer = ResidualVQ(
+        [EMAVectorQuantizer(DIM, 16, kmeans_init=True, rngs=nnx.Rngs(seed)) for seed in range(6)]
+    )
+    quantizer.initialize(z, key=jax.random.key(0))
+    np.testing.assert_array_equal(quantizer(z).indices, quantizer.encode(z))
+
+
+def test_a_quantizer_inside_of_two_others_is_refused():
+    shared = LFQ(2)
+    twice = [ProjectedQuantizer(shared, DIM, rngs=nnx.Rngs(seed)) for seed in range(2)]
+    for compose in (ProductQuantizer, ResidualVQ):
+        with pytest.raises(ValueError, match="a quantizer is given more than once"):
+            compose(twice)
+
+
+@pytest.mark.usefixtures("unchecked")
+def test_what_does_not_fit_is_refused():
+    with pytest.raises(ValueError, match="groups are LFQ; each must be a ResidualVQ"):
+        GroupedResidualVQ([LFQ(DIM)])
+    with pytest.raises(ValueError, match="the quantizers' bound differ"):
+        ResidualVQ([SymmetricFSQ((3, 4)), SymmetricFSQ((3, 4), bound=vqvae_jax.clamp)])
+
+
+def test_values_of_another_length_are_projected():
+    labels = RandomProjectionQuantizer(4, 16, codebook_dim=3, num_codebooks=2, rngs=nnx.Rngs(0))
+    both = ProductQuantizer([labels, LFQ(2)])
+    quantizer = ProjectedQuantizer(both, 8, rngs=nnx.Rngs(1))
+    assert (labels.values_dim, both.values_dim, quantizer.values_dim) == (6, 8, 8)
+    quantized = quantizer(jnp.ones((5, 8)))
+    assert quantized.values.shape == (5, 8)
+    np.testing.assert_allclose(quantizer.lookup(quantized.indices), quantized.values, rtol=1e-6)

@@ -94,6 +94,22 @@ def test_given_codes_are_the_codebook(make):
     assert quantizer.embeddings[...].dtype == jnp.float32
 
 
+@pytest.mark.parametrize("size", [1e-42, 1e-50, 1.0, 1e38, 1e300])
+def test_only_the_proportions_of_given_counts_matter(size):
+    quantizer = EMAVectorQuantizer(2, 8, decay=0.99, rngs=nnx.Rngs(0))
+    codes = np.arange(16.0).reshape(8, 2)
+    quantizer.set_codebook(codes, np.full(8, size))
+    quantizer.update(jnp.asarray(codes + 1, jnp.float32), jnp.arange(8))
+    np.testing.assert_allclose(quantizer.codebook, codes + 0.01, atol=1e-5)
+
+
+@pytest.mark.parametrize("length", [0.01, 1.0, 100.0])
+def test_given_codes_of_any_length_are_directions(length):
+    quantizer = EMACosineVectorQuantizer(3, 4, decay=0.99, rngs=nnx.Rngs(0))
+    quantizer.set_codebook(length * vectors(4))
+    np.testing.assert_allclose(jnp.linalg.norm(quantizer.embeddings[...], axis=1), 1, rtol=1e-5)
+
+
 def test_given_codes_are_not_initialized_again():
     quantizer = VectorQuantizer(3, 4, kmeans_init=True, rngs=nnx.Rngs(0))
     quantizer.set_codebook(vectors(4))

@@ -27,7 +27,7 @@ _FROM_TRANSPOSE, _TO_TRANSPOSE = (2, 3, 0, 1), (2, 3, 0, 1)
 
 _CODES = "vq_layer.embeddings.weight"
 # What a quantizer keeps beside its codes, and `set_codebook` sets.
-_TRAINING_STATE = ("initialized", "usage", "usage_updates")
+_TRAINING_STATE = ("initialized", "usage", "usage_updates", "usage_vectors")
 
 
 def load_torch_state_dict(model: VQVAE, state_dict: Mapping[str, np.ndarray]) -> None:

@@ -131,7 +131,7 @@ def logistic_mixture(num_mixtures: int) -> PixelDistribution:
     Raises:
         ValueError: num_mixtures is not an integer of at least 1.
     """
-    check_integer("num_mixtures", num_mixtures)
+    num_mixtures = check_integer("num_mixtures", num_mixtures)
     return PixelDistribution(
         3 * num_mixtures, logistic_mixture_log_prob, logistic_mixture_log_probs
     )

@@ -159,8 +159,7 @@ class IndependentHead(PixelHead):
     def __init__(
         self, in_dim: int, out_dim: int, distribution: PixelDistribution, *, rngs: nnx.Rngs
     ):
-        check_integer("in_dim", in_dim)
-        check_integer("out_dim", out_dim)
+        in_dim, out_dim = check_integer("in_dim", in_dim), check_integer("out_dim", out_dim)
         self.in_dim, self.out_dim, self.distribution = in_dim, out_dim, distribution
         self.out = nnx.Linear(in_dim, out_dim * distribution.num_parameters, rngs=rngs)
 

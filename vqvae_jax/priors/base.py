@@ -63,12 +63,12 @@ class Prior(nnx.Module):
         num_classes: int | None = None,
         rngs: nnx.Rngs,
     ):
-        check_integer("num_embeddings", num_embeddings)
-        check_integer("channels", channels)
+        num_embeddings = check_integer("num_embeddings", num_embeddings)
+        channels = check_integer("channels", channels)
         if num_codebooks is not None:
-            check_integer("num_codebooks", num_codebooks)
+            num_codebooks = check_integer("num_codebooks", num_codebooks)
         if num_classes is not None:
-            check_integer("num_classes", num_classes)
+            num_classes = check_integer("num_classes", num_classes)
         self.num_embeddings, self.channels = num_embeddings, channels
         self.num_codebooks, self.num_classes = num_codebooks, num_classes
         n, table = num_codebooks or 1, (num_embeddings, channels)

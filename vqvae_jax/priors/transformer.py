@@ -140,8 +140,8 @@ class TransformerPrior(Prior):
             rngs=rngs,
         )
         max_shape = check_shape("max_shape", max_shape)
-        check_integer("num_layers", num_layers)
-        check_integer("num_heads", num_heads)
+        num_layers = check_integer("num_layers", num_layers)
+        num_heads = check_integer("num_heads", num_heads)
         if channels % num_heads:
             raise ValueError(
                 f"channels is {channels}; it must be a multiple of num_heads = {num_heads}"

@@ -1,4 +1,4 @@
-"""Vector quantisers. Every one takes float [..., D] and returns a `Quantized`."""
+"""Vector quantizers. Every one takes float [..., D] and returns a `Quantized`."""
 
 from vqvae_jax.quantizers.base import Quantizer, QuantizerState
 from vqvae_jax.quantizers.binary import BSQ, LFQ

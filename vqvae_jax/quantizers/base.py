@@ -120,7 +120,10 @@ class Quantizer(nnx.Module):
         Raises:
             ValueError: the indices are no integers, or their last axis has the wrong length.
         """
-        return self._lookup(as_int32("indices", indices))
+        indices = as_int32("indices", indices)
+        if self.num_codebooks is not None and indices.ndim == 0:
+            raise ValueError("indices have no axis; the last one must be that of the codebooks")
+        return self._lookup(indices)
 
     @left_to_xla(lambda split, whole: None, writes=True)
     def update(
@@ -222,8 +225,13 @@ class Quantizer(nnx.Module):
         return (self.num_embeddings,) * (self.num_codebooks or 1)
 
     @property
+    def values_dim(self) -> int:
+        """Numbers in a value: D, but for quantizers that are made for their indices."""
+        return self.embedding_dim
+
+    @property
     def num_codes(self) -> int:
-        """The codes of all codebooks together."""
+        """The codes of all codebooks together; a shared one counts as often as it is used."""
         return sum(self.codebook_sizes)
 
     @property
@@ -239,9 +247,18 @@ class Quantizer(nnx.Module):
 
         Args:
             indices: as a call returns them; -1 is not counted.
+
+        Raises:
+            ValueError: the indices are no integers, or their last axis has the wrong length.
         """
+        indices = as_int32("indices", indices)
         if self.num_codebooks is None:
             return code_counts(indices, self.num_embeddings)
+        if indices.ndim == 0 or indices.shape[-1] != self.num_codebooks:
+            raise ValueError(
+                f"indices have shape {indices.shape}; their last axis must be "
+                f"{self.num_codebooks}, the number of codebooks"
+            )
         return jax.vmap(lambda column: code_counts(column, self.num_embeddings), in_axes=-1)(
             indices
         )
@@ -251,7 +268,16 @@ class Quantizer(nnx.Module):
 
         Args:
             counts: as `code_counts` gives them.
+
+        Raises:
+            ValueError: the counts have another shape or type.
         """
+        books = () if self.num_codebooks is None else (self.num_codebooks,)
+        if counts.shape != (*books, self.num_embeddings):
+            raise ValueError(
+                f"counts have shape {counts.shape}; of code_counts it is "
+                f"{(*books, self.num_embeddings)}"
+            )
         return perplexity(counts)
 
     def skip_initialization(self) -> None:

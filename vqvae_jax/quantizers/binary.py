@@ -61,7 +61,8 @@ class LFQ(GridQuantizer):
         entropy loss = E[H(p(c | z))] - gamma H(E[p(c | z)]),   p(c | z) ~ exp(-|z - c|^2 / tau)
         loss = lambda entropy loss + beta mean((z - sg(code))^2)
 
-    The second mean of the entropy loss runs over the batch. Its entropy is exact only up to D =
+    The second mean of the entropy loss runs over the batch (inside `jax.shard_map`, over a device's
+    part). Its entropy is exact only up to D =
     bits_together: above, by default above 9 bits, it is an upper bound, and the entropy loss
     returned lies below the equation's. bits_together=None has it exact. 0 counts as negative.
 
@@ -89,15 +90,15 @@ class LFQ(GridQuantizer):
         temperature: float = 1.0,
         bits_together: int | None = 9,
     ):
-        check_integer("embedding_dim", embedding_dim)
+        embedding_dim = check_integer("embedding_dim", embedding_dim)
         if embedding_dim > 30:
             raise ValueError(f"embedding_dim is {embedding_dim}; it must be at most 30")
-        check_at_least_zero("commitment_cost", commitment_cost)
-        check_at_least_zero("entropy_cost", entropy_cost)
-        check_at_least_zero("diversity", diversity)
-        check_above_zero("temperature", temperature)
+        self.commitment_cost = check_at_least_zero("commitment_cost", commitment_cost)
+        self.entropy_cost = check_at_least_zero("entropy_cost", entropy_cost)
+        self.diversity = check_at_least_zero("diversity", diversity)
+        self.temperature = check_above_zero("temperature", temperature)
         if bits_together is not None:
-            check_integer("bits_together", bits_together)
+            bits_together = check_integer("bits_together", bits_together)
         together = min(bits_together or embedding_dim, embedding_dim)
         if together > _MAX_TOGETHER:
             raise ValueError(
@@ -106,10 +107,6 @@ class LFQ(GridQuantizer):
             )
         self.embedding_dim = embedding_dim
         self.num_embeddings = 2**embedding_dim
-        self.commitment_cost = commitment_cost
-        self.entropy_cost = entropy_cost
-        self.diversity = diversity
-        self.temperature = temperature
         self.bits_together = together
         self.magnitude = 1.0
         self.remainder = 0.5
@@ -196,7 +193,7 @@ class BSQ(LFQ):
             temperature=temperature,
             bits_together=bits_together,
         )
-        self.magnitude = embedding_dim**-0.5
+        self.magnitude = self.embedding_dim**-0.5
 
     def bounded(self, z: Float[Array, "*shape d"]) -> Float[Array, "*shape d"]:
         """See `GridQuantizer.bounded`: on the unit sphere."""

@@ -2,16 +2,24 @@
 
 from collections.abc import Sequence
 
+from flax import nnx
+
 from vqvae_jax.quantizers.base import Quantizer
 from vqvae_jax.quantizers.estimators import DETERMINISTIC, straight_through
 from vqvae_jax.quantizers.grid import GridQuantizer
 
 
 def check_composable(quantizers: Sequence[Quantizer]) -> None:
-    """Raises ValueError for no quantizers, or one twice."""
+    """Raises ValueError for no quantizers, or one twice, also inside of others."""
     if not quantizers:
         raise ValueError("quantizers is empty; there must be at least one")
-    if len(set(map(id, quantizers))) < len(quantizers):
+    nested = [
+        id(node)
+        for quantizer in quantizers
+        for _, node in nnx.iter_graph(quantizer)
+        if isinstance(node, Quantizer)
+    ]
+    if len(set(nested)) < len(nested):
         raise ValueError(
             "a quantizer is given more than once; make one for each codebook, or let a ResidualVQ "
             "share a single one with num_quantizers"
@@ -39,3 +47,5 @@ def check_stages(quantizers: Sequence[Quantizer]) -> None:
         raise ValueError(
             f"the quantizers are {', '.join(names)}; where one is a grid, all must be of its class"
         )
+    if len({getattr(quantizer, "bound", None) for quantizer in quantizers}) > 1:
+        raise ValueError("the quantizers' bound differ; z is bounded once, for all of them")

@@ -29,8 +29,8 @@ class Quantized:
     """What a quantizer returns for z of shape [..., D].
 
     Attributes:
-        values: [..., D], what the decoder takes: `lookup(indices)`, in the type of z; carries the
-            gradient estimator.
+        values: [..., D], what the decoder takes, in the type of z; carries the gradient estimator.
+            At evaluation they are `lookup(indices)`.
         indices: int32 [...], the chosen codes in [0, K); -1 where masked. From quantizers of
             several codebooks [..., num_codebooks].
         codebook_loss: scalar, unweighted; its gradient moves the codebook only.
@@ -74,10 +74,10 @@ def lookup(
         [..., D]. The gradient reaches the chosen codes.
 
     Raises:
-        ValueError: the codebook has not two axes.
+        ValueError: the codebook has not two axes, or the indices are no integers.
     """
     check_codebook(codebook)
-    return split_by_batch(_rows, indices, codebook)
+    return split_by_batch(_rows, as_int32("indices", indices), codebook)
 
 
 def _rows(indices: Array, codebook: Array) -> Array:
@@ -116,8 +116,11 @@ def norm(vectors: Float[Array, "*shape d"]) -> Float[Array, "*shape 1"]:
 
 def unit(vectors: Float[Array, "*shape d"]) -> Float[Array, "*shape d"]:
     """Vectors [..., D] divided by their length; 0, with gradient 0, where that is 0."""
-    length = norm(vectors)
-    return jnp.where(length > 0, vectors / jnp.where(length > 0, length, 1), 0)
+    # By their largest number first: the squares of small and of large ones leave float32.
+    largest = jax.lax.stop_gradient(jnp.max(jnp.abs(vectors), axis=-1, keepdims=True))
+    scaled = vectors / jnp.where(largest > 0, largest, 1)
+    length = norm(scaled)
+    return jnp.where(length > 0, scaled / jnp.where(length > 0, length, 1), 0)
 
 
 def code_counts(indices: Integer[Array, "..."], num_embeddings: int) -> Int[Array, " k"]:

@@ -24,21 +24,24 @@ class EMAVectorQuantizer(VectorQuantizer):
 
         N_k = gamma N_k + (1 - gamma) n_k
         m_k = gamma m_k + (1 - gamma) s_k
-        e_k = m_k / N'_k,    N'_k = N (N_k + eps_t) / (N + K eps_t),    N = sum_k N_k
+        e_k = (m_k + eps_t e_k) / (N_k + eps_t)
 
     for the codes with n_k > 0; the others stay where they are. With random codes N_k and m_k begin
     at 0, so that their quotient is a weighted mean of what the code has seen; eps_t = eps (1 -
-    gamma^t), t the updates so far, keeps the smoothing in proportion while they grow. With codes
-    from `initialize` or `set_codebook` they begin in proportion to those codes' counts, as if the
-    batches before the first had been like it. The loss is beta times the commitment loss; the
-    codebook loss is reported and takes no part in it.
+    gamma^t), t the updates so far, is in proportion while they grow. With codes from `initialize`
+    or `set_codebook` they begin in proportion to those codes' counts, as if the batches before the
+    first had been like it. The loss is beta times the commitment loss; the codebook loss is
+    reported and takes no part in it.
+
+    The smoothing by eps holds a hardly used code where it was. (That of other libraries, of the
+    counts alone, draws it to the origin.)
 
     Args:
         embedding_dim: D, numbers in a code, at least 1.
         num_embeddings: K, codes in the codebook, at least 1.
         commitment_cost: beta, finite and at least 0.
         decay: gamma, in [0, 1).
-        epsilon: eps of the Laplace smoothing, finite and above 0.
+        epsilon: eps of the smoothing, in vectors, finite and above 0.
         rngs, options: as of `VectorQuantizer`, without the codebook cost.
 
     Raises:
@@ -56,8 +59,8 @@ class EMAVectorQuantizer(VectorQuantizer):
         rngs: nnx.Rngs,
         **options: Any,
     ):
-        check_share("decay", decay)
-        check_above_zero("epsilon", epsilon)
+        self.decay = check_share("decay", decay)
+        self.epsilon = check_above_zero("epsilon", epsilon)
         super().__init__(
             embedding_dim,
             num_embeddings,
@@ -66,12 +69,10 @@ class EMAVectorQuantizer(VectorQuantizer):
             rngs=rngs,
             **options,
         )
-        self.decay = decay
-        self.epsilon = epsilon
         self.has_updates = True
         self.embeddings = QuantizerState(self.embeddings[...])
-        self.counts = QuantizerState(jnp.zeros(num_embeddings))
-        self.sums = QuantizerState(jnp.zeros((num_embeddings, embedding_dim)))
+        self.counts = QuantizerState(jnp.zeros(self.num_embeddings))
+        self.sums = QuantizerState(jnp.zeros((self.num_embeddings, self.embedding_dim)))
         self.weight = QuantizerState(jnp.zeros(()))  # 1 - gamma^t
         # 1 while the counts are those of a start, to be scaled to the tokens of an update; then 0.
         # (A float, so that the whole state may be differentiated.)
@@ -84,21 +85,21 @@ class EMAVectorQuantizer(VectorQuantizer):
         counts: Int[Array, " k"],
         axis_name: AxisName | None,
     ) -> None:
-        dtype = self.sums[...].dtype
+        codes, dtype = self.embeddings[...], self.sums[...].dtype
         used = counts.astype(dtype)
         sums = summed(code_sums(z, indices, self.num_embeddings), axis_name).astype(dtype)
         tokens, before = jnp.sum(used), jnp.sum(self.counts[...])
-        scaled = (self.unscaled[...] > 0) & (tokens > 0)
+        due = tokens > 0
+        scaled = (self.unscaled[...] > 0) & due
         kept = self.decay * jnp.where(scaled, tokens / jnp.where(before > 0, before, 1), 1)
         overwrite(self.unscaled, jnp.zeros(()), scaled)
-        self.counts[...] = kept * self.counts[...] + (1 - self.decay) * used
-        self.sums[...] = kept * self.sums[...] + (1 - self.decay) * sums
-        self.weight[...] = self.decay * self.weight[...] + (1 - self.decay)
+        overwrite(self.counts, kept * self.counts[...] + (1 - self.decay) * used, due)
+        overwrite(self.sums, kept * self.sums[...] + (1 - self.decay) * sums, due)
+        overwrite(self.weight, self.decay * self.weight[...] + (1 - self.decay), due)
         counts, epsilon = self.counts[...], self.epsilon * self.weight[...]
-        total = jnp.sum(counts)
-        smoothed = total * (counts + epsilon) / (total + self.num_embeddings * epsilon)
-        means = self.sums[...] / jnp.where(smoothed > 0, smoothed, 1)[:, None]
-        self.embeddings[...] = jnp.where(used[:, None] > 0, means, self.embeddings[...])
+        smoothed = jnp.where(used > 0, counts + epsilon, 1)[:, None]
+        moved = codes + (self.sums[...] - counts[:, None] * codes) / smoothed
+        self.embeddings[...] = jnp.where(used[:, None] > 0, moved, codes)
 
     def _start_from(
         self, codes: Float[Array, "k d"], counts: Float[Array, " k"], due: Bool[Array, ""]

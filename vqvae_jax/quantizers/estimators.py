@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from vqvae_jax.checks import check_at_least_zero
 from vqvae_jax.quantizers.core import norm, unit
 
 sg = jax.lax.stop_gradient
@@ -124,7 +125,11 @@ def diveq(
 
     Returns:
         [..., D].
+
+    Raises:
+        ValueError: sigma is out of its range.
     """
+    check_at_least_zero("sigma", sigma)
     error = sg(codes - z)
     if key is None:
         value = z + norm(codes - z) * unit(error)

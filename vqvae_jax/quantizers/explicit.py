@@ -33,7 +33,8 @@ def left_to_xla(
         @functools.wraps(method)
         def wrapped(*args: Any, **kwargs: Any) -> Any:
             module, *given = signature.bind(*args, **kwargs).arguments.items()
-            sharding = jax.typeof(given[0][1]).sharding if given else None
+            x = given[0][1] if given else None
+            sharding = jax.typeof(x).sharding if isinstance(x, jax.Array) else None
             if sharding is None or not sharding.mesh.explicit_axes:
                 return method(*args, **kwargs)
             return _automatic(method, module[1], dict(given), sharding, out, writes)

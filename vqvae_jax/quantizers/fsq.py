@@ -128,7 +128,7 @@ class FSQ(GridQuantizer):
 
 
 def clamp(z: Float[Array, "*shape d"]) -> Float[Array, "*shape d"]:
-    """Z within [-1, 1]; no gradient passes where it is outside."""
+    """The numbers of z, held within [-1, 1]; no gradient passes where it is outside."""
     return jnp.clip(z, -1, 1)
 
 

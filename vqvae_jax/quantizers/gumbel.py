@@ -10,7 +10,7 @@ from jaxtyping import Array, Bool, Float, Int
 from vqvae_jax.checks import check_above_zero, check_at_least_zero, check_integer
 from vqvae_jax.means import mean
 from vqvae_jax.quantizers.base import Quantizer, QuantizerState
-from vqvae_jax.quantizers.core import AxisName, Quantized, lookup
+from vqvae_jax.quantizers.core import AxisName, Quantized, lookup, summed
 from vqvae_jax.quantizers.estimators import sg
 from vqvae_jax.quantizers.search import in_chunks
 
@@ -51,16 +51,15 @@ class GumbelQuantizer(Quantizer):
         kl_cost: float = 5e-4,
         rngs: nnx.Rngs,
     ):
-        check_integer("embedding_dim", embedding_dim)
-        check_integer("num_embeddings", num_embeddings)
+        embedding_dim = check_integer("embedding_dim", embedding_dim)
+        num_embeddings = check_integer("num_embeddings", num_embeddings)
         if not callable(temperature):
-            check_above_zero("temperature", temperature)
-        check_at_least_zero("kl_cost", kl_cost)
+            temperature = check_above_zero("temperature", temperature)
         self.embedding_dim = embedding_dim
         self.num_embeddings = num_embeddings
         self.temperature = temperature
         self.hard = hard
-        self.kl_cost = kl_cost
+        self.kl_cost = check_at_least_zero("kl_cost", kl_cost)
         self.per_token = False
         self.has_updates = True
         bound = embedding_dim**-0.5
@@ -96,7 +95,8 @@ class GumbelQuantizer(Quantizer):
             if key is not None:
                 logits = logits + jax.random.gumbel(key, logits.shape, logits.dtype)
             index = jnp.argmax(logits).astype(jnp.int32)
-            y = jax.nn.softmax(logits / temperature)
+            # Minus the largest, which may be too large to be divided by a small temperature.
+            y = jax.nn.softmax((logits - sg(jnp.max(logits))) / temperature)
             if self.hard or key is None:
                 mixture = jnp.matmul(y, sg(codes), precision=jax.lax.Precision.HIGHEST)
                 return codes[index] + (mixture - sg(mixture)), index, divergence
@@ -133,7 +133,8 @@ class GumbelQuantizer(Quantizer):
         key: jax.Array | None,
         axis_name: AxisName | None,
     ) -> None:
-        self.updates[...] += 1
+        counted = summed(jnp.sum(indices >= 0), axis_name)
+        self.updates[...] += (counted > 0).astype(jnp.int32)
 
     def _temperature(self, dtype: jnp.dtype) -> Array | float:
         if callable(self.temperature):

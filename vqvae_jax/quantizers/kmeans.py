@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
-from vqvae_jax.quantizers.core import code_counts, code_sums
+from vqvae_jax.quantizers.core import code_counts, code_sums, lookup
 from vqvae_jax.quantizers.search import nearest_code
 
 _ITERATIONS = 10
@@ -68,8 +68,9 @@ def kmeans(
     def move(_: Array, codes: Array) -> Array:
         indices = nearest(codes)
         counts = code_counts(indices, num_codes)[:, None]
-        means = code_sums(vectors, indices, num_codes) / jnp.maximum(counts, 1).astype(codes.dtype)
-        return jnp.where(counts > 0, means, codes)
+        # Sums of differences: those of many vectors far from the origin would round.
+        away = code_sums(vectors - lookup(codes, indices), indices, num_codes)
+        return codes + away / jnp.maximum(counts, 1).astype(codes.dtype)
 
     seeds = kmeans_plus_plus(key, vectors, counted, num_codes)
     centres = jax.lax.fori_loop(0, _ITERATIONS, move, seeds)

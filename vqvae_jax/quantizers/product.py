@@ -48,6 +48,11 @@ class ProductQuantizer(Quantizer):
         """Those of the quantizers, one after another."""
         return tuple(size for quantizer in self.quantizers for size in quantizer.codebook_sizes)
 
+    @property
+    def values_dim(self) -> int:
+        """The sum of the quantizers'."""
+        return sum(quantizer.values_dim for quantizer in self.quantizers)
+
     def _quantize(
         self,
         z: Float[Array, "*shape d"],
@@ -56,7 +61,7 @@ class ProductQuantizer(Quantizer):
     ) -> Quantized:
         outputs = self._outputs(z, mask, key)
 
-        def mean(losses: list[Array]) -> Array:
+        def weighted_mean(losses: list[Array]) -> Array:
             dims = [quantizer.embedding_dim for quantizer in self.quantizers]
             weighted = [
                 loss * (dim / self.embedding_dim) for loss, dim in zip(losses, dims, strict=True)
@@ -66,10 +71,10 @@ class ProductQuantizer(Quantizer):
         return Quantized(
             values=jnp.concatenate([output.values for output in outputs], axis=-1),
             indices=self._joined([output.indices for output in outputs]),
-            codebook_loss=mean([output.codebook_loss for output in outputs]),
-            commitment_loss=mean([output.commitment_loss for output in outputs]),
-            entropy_loss=mean([output.entropy_loss for output in outputs]),
-            loss=mean([output.loss for output in outputs]),
+            codebook_loss=weighted_mean([output.codebook_loss for output in outputs]),
+            commitment_loss=weighted_mean([output.commitment_loss for output in outputs]),
+            entropy_loss=weighted_mean([output.entropy_loss for output in outputs]),
+            loss=weighted_mean([output.loss for output in outputs]),
             stage_losses=stage_losses(outputs),
         )
 
@@ -159,6 +164,9 @@ class GroupedResidualVQ(ProductQuantizer):
     """
 
     def __init__(self, groups: Sequence[ResidualVQ]):
+        if not all(isinstance(group, ResidualVQ) for group in groups):
+            names = ", ".join(type(group).__name__ for group in groups)
+            raise ValueError(f"groups are {names}; each must be a ResidualVQ")
         super().__init__(groups)
         depths = [group.num_codebooks for group in groups]
         if len(set(depths)) > 1:

@@ -32,7 +32,7 @@ class ProjectedQuantizer(Quantizer):
     learns_from_values = True
 
     def __init__(self, quantizer: Quantizer, embedding_dim: int, *, rngs: nnx.Rngs):
-        check_integer("embedding_dim", embedding_dim)
+        embedding_dim = check_integer("embedding_dim", embedding_dim)
         self.quantizer = quantizer
         self.embedding_dim = embedding_dim
         self.num_embeddings = quantizer.num_embeddings
@@ -41,7 +41,7 @@ class ProjectedQuantizer(Quantizer):
         self.has_updates = quantizer.has_updates
         self.has_initialization = quantizer.has_initialization
         self.project_in = _linear(embedding_dim, quantizer.embedding_dim, rngs)
-        self.project_out = _linear(quantizer.embedding_dim, embedding_dim, rngs)
+        self.project_out = _linear(quantizer.values_dim, embedding_dim, rngs)
 
     @property
     def codebook_sizes(self) -> tuple[int, ...]:

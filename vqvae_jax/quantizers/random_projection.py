@@ -49,12 +49,13 @@ class RandomProjectionQuantizer(Quantizer):
         normalize: bool = False,
         rngs: nnx.Rngs,
     ):
-        codebook_dim = embedding_dim if codebook_dim is None else codebook_dim
-        check_integer("embedding_dim", embedding_dim)
-        check_integer("num_embeddings", num_embeddings)
-        check_integer("codebook_dim", codebook_dim)
+        embedding_dim = check_integer("embedding_dim", embedding_dim)
+        num_embeddings = check_integer("num_embeddings", num_embeddings)
+        if codebook_dim is None:
+            codebook_dim = embedding_dim
+        codebook_dim = check_integer("codebook_dim", codebook_dim)
         if num_codebooks is not None:
-            check_integer("num_codebooks", num_codebooks)
+            num_codebooks = check_integer("num_codebooks", num_codebooks)
         if normalize and embedding_dim == 1:
             raise ValueError("embedding_dim is 1; with normalize it must be at least 2")
         self.embedding_dim = embedding_dim
@@ -71,6 +72,11 @@ class RandomProjectionQuantizer(Quantizer):
         self.embeddings = QuantizerState(
             unit(jax.random.normal(rngs.params(), (*books, num_embeddings, codebook_dim)))
         )
+
+    @property
+    def values_dim(self) -> int:
+        """Numbers in the codes of all codebooks."""
+        return (self.num_codebooks or 1) * self.embeddings.shape[-1]
 
     def _quantize(
         self,
@@ -109,7 +115,7 @@ class RandomProjectionQuantizer(Quantizer):
         books = self.embeddings[...]
         if self.num_codebooks is None:
             return lookup(books, indices)
-        if indices.ndim == 0 or indices.shape[-1] != self.num_codebooks:
+        if indices.shape[-1] != self.num_codebooks:
             raise ValueError(
                 f"indices have shape {indices.shape}; their last axis must be {self.num_codebooks}"
             )

@@ -9,6 +9,7 @@ from flax import nnx
 from jaxtyping import Array, Bool, Float
 
 from vqvae_jax.checks import check_above_zero, check_at_least_zero
+from vqvae_jax.means import mean
 from vqvae_jax.quantizers.core import Quantized, unit, wide
 from vqvae_jax.quantizers.search import MAX_NUMBERS, middle_of
 from vqvae_jax.quantizers.vector import VectorQuantizer
@@ -67,8 +68,8 @@ def codebook_entropies(
 
 
 def entropy(p: Float[Array, "..."]) -> Float[Array, ""]:
-    """-sum p log p in nats, with a finite gradient where p is 0."""
-    return -jnp.sum(p * jnp.log(jnp.maximum(p, 1e-30)))
+    """-sum p log p in nats, with finite derivatives, the second too, where p is 0."""
+    return -jnp.sum(p * jnp.log(jnp.maximum(p, 1e-18)))  # whose square float32 holds
 
 
 def orthogonality(codebook: Float[Array, "k d"]) -> Float[Array, ""]:
@@ -91,12 +92,14 @@ class EntropyVectorQuantizer(VectorQuantizer):
 
         entropy loss = E[H(p(k | z))] - H(E[p(k | z)]),   p(k | z) = softmax_k(-|z - e_k|^2 / tau)
 
-    The second mean runs over the batch. The entropy loss moves encoder and codes.
+    The second mean runs over the batch; inside `jax.shard_map`, over a device's part. The entropy
+    loss moves encoder and codes.
 
     Args:
         embedding_dim, num_embeddings: as of `VectorQuantizer`.
         entropy_cost: the entropy loss's weight, finite and at least 0.
-        temperature: tau, finite and above 0.
+        temperature: tau, finite and above 0. Of a tau far below the rounding of the squared
+            distances, 1e-7 of the largest, the entropies may be NaN.
         rngs, options: as of `VectorQuantizer`.
 
     Raises:
@@ -113,10 +116,9 @@ class EntropyVectorQuantizer(VectorQuantizer):
         rngs: nnx.Rngs,
         **options: Any,
     ):
-        check_at_least_zero("entropy_cost", entropy_cost)
-        check_above_zero("temperature", temperature)
+        self.entropy_cost = check_at_least_zero("entropy_cost", entropy_cost)
+        self.temperature = check_above_zero("temperature", temperature)
         super().__init__(embedding_dim, num_embeddings, rngs=rngs, **options)
-        self.entropy_cost, self.temperature = entropy_cost, temperature
         self.per_token = False
 
     def _quantize(
@@ -156,9 +158,8 @@ class OrthogonalVectorQuantizer(VectorQuantizer):
         rngs: nnx.Rngs,
         **options: Any,
     ):
-        check_at_least_zero("orthogonality_cost", orthogonality_cost)
+        self.orthogonality_cost = check_at_least_zero("orthogonality_cost", orthogonality_cost)
         super().__init__(embedding_dim, num_embeddings, rngs=rngs, **options)
-        self.orthogonality_cost = orthogonality_cost
 
     def _quantize(
         self,
@@ -168,4 +169,5 @@ class OrthogonalVectorQuantizer(VectorQuantizer):
     ) -> Quantized:
         quantized = super()._quantize(z, mask, key)
         loss = self.orthogonality_cost * orthogonality(self.codebook.astype(z.dtype))
-        return dataclasses.replace(quantized, loss=quantized.loss + loss)
+        counted = mean(jnp.ones_like(z), mask)  # 1, but 0 of no vectors
+        return dataclasses.replace(quantized, loss=quantized.loss + counted * loss)

@@ -12,7 +12,7 @@ from jaxtyping import Array, Bool, Float, Int, Integer
 from vqvae_jax.checks import check_integer
 from vqvae_jax.quantizers.base import Quantizer
 from vqvae_jax.quantizers.composition import check_composable, check_stages
-from vqvae_jax.quantizers.core import AxisName, Quantized, stage_losses
+from vqvae_jax.quantizers.core import AxisName, Quantized, as_int32, stage_losses
 from vqvae_jax.quantizers.estimators import DETERMINISTIC, Estimator, sg, straight_through
 from vqvae_jax.quantizers.grid import GridQuantizer
 
@@ -35,6 +35,8 @@ class ResidualVQ(Quantizer):
     is scaled to it: z is bounded once, to the range of the grid, in place of r_1, and stage i
     quantizes r_i / s_i, s_i the product of what the stages before it leave of that range (see
     `GridQuantizer.remainder`); e_i is s_i times its code, and its losses are those of r_i / s_i.
+    The error of a number falls to the range of the last stage; a grid without a code at 0 (even
+    levels, signs) leaves that much also of a number that an earlier stage has hit exactly.
 
     Args:
         quantizers: Q_i, at least one, all with the same embedding_dim, and either none of them a
@@ -73,7 +75,7 @@ class ResidualVQ(Quantizer):
             dims = [quantizer.embedding_dim for quantizer in quantizers]
             raise ValueError(f"the quantizers' embedding_dim are {dims}; they must be the same")
         if num_quantizers is not None:
-            check_integer("num_quantizers", num_quantizers)
+            num_quantizers = check_integer("num_quantizers", num_quantizers)
             if len(quantizers) != 1:
                 raise ValueError(
                     f"num_quantizers is {num_quantizers} and there are {len(quantizers)} "
@@ -118,7 +120,7 @@ class ResidualVQ(Quantizer):
         Raises:
             ValueError: the last axis of the indices has the wrong length.
         """
-        return jnp.stack(self._codes(indices), axis=-2)
+        return jnp.stack(self._codes(as_int32("indices", indices)), axis=-2)
 
     def draw_depth(self, shape: tuple[int, ...], key: jax.Array) -> Int[Array, "..."] | None:
         """How many quantizers training applies to each vector of a shape; None: all."""
@@ -141,17 +143,17 @@ class ResidualVQ(Quantizer):
         if key is not None:
             keys = list(jax.random.split(key, self.num_codebooks + 1))
         z = self._bounded(z)
-        codes, total, learning = jnp.zeros_like(z), jnp.zeros_like(z), jnp.zeros_like(z)
+        left, total, learning = z, jnp.zeros_like(z), jnp.zeros_like(z)
         outputs = []
         for i, quantizer in enumerate(self._stages()):
             taken = mask
             if depth is not None:
                 taken = depth > i if mask is None else mask & (depth > i)
-            residual = self._on_own_scale(i, z - sg(codes))
+            residual = self._on_own_scale(i, left)
             quantized = quantizer(residual, taken, key=keys[i])
             outputs.append(quantized)
             chosen = self._code(i, quantized.indices).astype(z.dtype)
-            codes += chosen
+            left = left - sg(chosen)
             if quantizer.learns_from_values:
                 values = quantizer(sg(residual), taken, key=keys[i]).values
                 learning += values - sg(values)
@@ -277,7 +279,7 @@ class ResidualVQ(Quantizer):
 
     def _codes(self, indices: Array) -> list[Array]:
         """The codes of the first stages, of as many as there are indices."""
-        if not 1 <= indices.shape[-1] <= self.num_codebooks:
+        if indices.ndim == 0 or not 1 <= indices.shape[-1] <= self.num_codebooks:
             raise ValueError(
                 f"indices have shape {indices.shape}; their last axis must be 1 to "
                 f"{self.num_codebooks}, the number of codebooks"
@@ -286,18 +288,17 @@ class ResidualVQ(Quantizer):
 
     def _residuals(self, z: Array, indices: Array) -> list[Array]:
         """What is left for each quantizer, where there are no grids, which learn nothing."""
-        codes, residuals = jnp.zeros_like(z), []
-        for i in range(self.num_codebooks):
-            residuals.append(z - codes)
-            codes += self._code(i, indices[..., i]).astype(z.dtype)
+        residuals = [z]
+        for i in range(self.num_codebooks - 1):
+            residuals.append(residuals[-1] - self._code(i, indices[..., i]).astype(z.dtype))
         return residuals
 
 
 def _drawn_depths(
     quantize_dropout: bool, least_depth: int, depth_multiple: int, num_codebooks: int
 ) -> tuple[int, ...]:
-    for name, number in (("least_depth", least_depth), ("depth_multiple", depth_multiple)):
-        check_integer(name, number)
+    for name, given in (("least_depth", least_depth), ("depth_multiple", depth_multiple)):
+        number = check_integer(name, given)
         if number > num_codebooks or (number != 1 and not quantize_dropout):
             allowed = f"1 to {num_codebooks}" if quantize_dropout else "1 without quantize_dropout"
             raise ValueError(f"{name} is {number}; it must be {allowed}")

@@ -34,9 +34,10 @@ def nearest_code(
 
     Equation 1 of van den Oord et al. 2017 (arXiv:1711.00937), computed as |e|^2 - 2 z.e from a
     point amid the codes, in float32 or wider whatever the inputs' type: how far the data are from
-    the origin does not matter, nor do a few codes far from the others. What remains is rounding at
-    codes that lie in clusters much further apart than their codes, where no point is amid all. Of
-    several nearest codes the first wins. At most 2^24 distances exist at a time, or 16 vectors'
+    the origin does not matter, nor do a few codes far from the others. What remains is rounding
+    where codes lie in clusters and no point is amid all: distances within a cluster are exact to
+    about 1e-7 times the squared distance between clusters, which at clusters 2,000 apart is 0.4.
+    Of several nearest codes the first wins. At most 2^24 distances exist at a time, or 16 vectors'
     (under vmap, for each codebook).
 
     Args:
@@ -169,7 +170,9 @@ def sample_code(
     def draw(vector_and_key: tuple[Array, Array]) -> Int[Array, ""]:
         vector, key = vector_and_key
         products = jnp.matmul(codes, vector - middle, precision=jax.lax.Precision.HIGHEST)
-        logits = (2.0 * products - norms) / temperature
+        closeness = 2.0 * products - norms
+        # Minus the largest, which may be too large to be divided by a small temperature.
+        logits = (closeness - jnp.max(closeness)) / temperature
         return jax.random.categorical(key, logits).astype(jnp.int32)
 
     keys = jax.random.split(key, vectors.shape[0])

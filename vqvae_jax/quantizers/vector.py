@@ -71,30 +71,23 @@ class VectorQuantizer(Quantizer):
         kmeans_init: bool = False,
         rngs: nnx.Rngs,
     ):
-        check_integer("embedding_dim", embedding_dim)
-        check_integer("num_embeddings", num_embeddings)
-        check_at_least_zero("commitment_cost", commitment_cost)
-        check_at_least_zero("codebook_cost", codebook_cost)
-        check_share("revival_threshold", revival_threshold)
-        check_at_least_zero("revival_tokens", revival_tokens)
-        check_share("usage_decay", usage_decay)
-        self.embedding_dim = embedding_dim
-        self.num_embeddings = num_embeddings
-        self.commitment_cost = commitment_cost
-        self.codebook_cost = codebook_cost
+        self.embedding_dim = check_integer("embedding_dim", embedding_dim)
+        self.num_embeddings = check_integer("num_embeddings", num_embeddings)
+        self.commitment_cost = check_at_least_zero("commitment_cost", commitment_cost)
+        self.codebook_cost = check_at_least_zero("codebook_cost", codebook_cost)
+        self.revival_threshold = check_share("revival_threshold", revival_threshold)
+        self.revival_tokens = check_at_least_zero("revival_tokens", revival_tokens)
+        self.usage_decay = check_share("usage_decay", usage_decay)
         self.estimator = estimator
         self.per_token = estimator in DETERMINISTIC
         self.learns_from_values = estimator not in DETERMINISTIC  # which move the codes
-        self.revival_threshold = revival_threshold
-        self.revival_tokens = revival_tokens
-        self.usage_decay = usage_decay
         self.revives = revival_threshold > 0 or revival_tokens > 0
         self.has_updates = self.revives
         self.embeddings: nnx.Variable = nnx.Param(
-            jax.random.normal(rngs.params(), (num_embeddings, embedding_dim))
+            jax.random.normal(rngs.params(), (self.num_embeddings, self.embedding_dim))
         )
         if self.revives:
-            self.usage = QuantizerState(jnp.ones(num_embeddings))
+            self.usage = QuantizerState(jnp.ones(self.num_embeddings))
             self.usage_updates = QuantizerState(jnp.zeros((), jnp.int32))
             self.usage_vectors = QuantizerState(jnp.zeros(()))  # for each code, up to ENOUGH
         self.has_initialization = kmeans_init
@@ -114,10 +107,11 @@ class VectorQuantizer(Quantizer):
         """Starts from given codes, in place of random ones or those of `initialize`.
 
         What is averaged beside the codes starts with them: one update of a moving average moves a
-        code by 1 - decay of the way to what chose it, and revival knows how much each is used.
+        code by 1 - decay of the way to what chose it, and revival knows how much each is used. To
+        be called outside of `jax.jit`.
 
         Args:
-            codes: [K, D], finite.
+            codes: [K, D], finite; a quantizer that compares directions normalizes them.
             counts: how often each was used [K], at least 0, not all 0; only their proportions
                 matter. None: all alike.
 
@@ -125,16 +119,17 @@ class VectorQuantizer(Quantizer):
             ValueError: an argument has the wrong shape, or is out of its range.
         """
         expected = (self.num_embeddings, self.embedding_dim)
-        codes = np.asarray(codes, np.float32)
+        codes = np.asarray(codes, self.embeddings[...].dtype)
         if codes.shape != expected or not np.all(np.isfinite(codes)):
             raise ValueError(f"codes have shape {codes.shape}; they must be finite, {expected}")
-        counts = np.ones(len(codes)) if counts is None else np.asarray(counts)
+        counts = np.asarray(np.ones(len(codes)) if counts is None else counts, np.float64)
         if counts.shape != expected[:1] or not np.all(counts >= 0) or not 0 < counts.sum() < np.inf:
             raise ValueError(
                 f"counts have shape {counts.shape}; they must be {expected[:1]}, finite, "
                 "at least 0, and not all 0"
             )
-        self._start_from(jnp.asarray(codes), jnp.asarray(counts, jnp.float32), jnp.asarray(True))
+        proportions = jnp.asarray(counts / counts.sum(), jnp.float32)
+        self._start_from(self._compared(jnp.asarray(codes)), proportions, jnp.asarray(True))
         if self.revives:  # codes that are trained already are not in a hurry
             self.usage_updates[...] = jnp.asarray(10**6, jnp.int32)
             self.usage_vectors[...] = jnp.asarray(ENOUGH, self.usage_vectors[...].dtype)
@@ -315,9 +310,8 @@ class SampledVectorQuantizer(VectorQuantizer):
         rngs: nnx.Rngs,
         **options: Any,
     ):
-        check_above_zero("temperature", temperature)
+        self.temperature = check_above_zero("temperature", temperature)
         super().__init__(embedding_dim, num_embeddings, rngs=rngs, **options)
-        self.temperature = temperature
         self.per_token = False
 
     def _search(
