@@ -65,6 +65,7 @@ RUNS: dict[str, dict[str, Any]] = {
 }  # fmt: skip
 BASELINE = "VectorQuantizer"
 EPOCHS = 10
+_PLAIN, _KEPT, _OTHERS = "black", "tab:blue", "tab:orange"
 
 
 def main() -> None:
@@ -85,6 +86,8 @@ def main() -> None:
         for name in RUNS
     }
     results = {name: done for name, done in results.items() if done}
+    if BASELINE not in results:
+        sys.exit(f"{options.workdir} holds no finished run of {BASELINE}, to compare others with")
     ranked = sorted(results, key=lambda name: mean(run["nmse"] for run in results[name]))
     print(report({name: results[name] for name in ranked}))
     draw({name: results[name] for name in ranked}, options.workdir / "quantizers.png")
@@ -159,13 +162,14 @@ def codes(name: str) -> int:
 def draw(results: dict[str, list[dict[str, Any]]], path: Path) -> None:
     """The same as a picture: one line a quantizer, the best on top, a dot a seed."""
     from matplotlib.figure import Figure
+    from matplotlib.lines import Line2D
     from matplotlib.ticker import LogLocator, NullFormatter
 
     figure = Figure(figsize=(10, 0.3 * len(results) + 1.2), dpi=110, layout="constrained")
     panels = figure.subplots(1, 3, sharey=True)
     for place, (name, runs) in enumerate(results.items()):
         kept = "kept alive" in name
-        color = "black" if name == BASELINE else "tab:blue" if kept else "tab:orange"
+        color = _PLAIN if name == BASELINE else _KEPT if kept else _OTHERS
         for axes, values in zip(
             panels,
             (
@@ -177,19 +181,29 @@ def draw(results: dict[str, list[dict[str, Any]]], path: Path) -> None:
         ):
             axes.plot(values, [place] * len(values), "o", color=color, markersize=5, alpha=0.7)
     baseline = mean(run["nmse"] for run in results[BASELINE])
-    panels[0].axvline(baseline, color="black", linewidth=0.8)
-    panels[0].axvline(0.6 * baseline, color="black", linewidth=0.8, linestyle=":")
+    panels[0].axvline(baseline, color=_PLAIN, linewidth=0.8)
+    panels[0].axvline(0.6 * baseline, color=_PLAIN, linewidth=0.8, linestyle=":")
     panels[0].set_xscale("log")
     panels[0].xaxis.set_major_locator(LogLocator(subs=(1, 2, 3, 5)))
     panels[0].xaxis.set_major_formatter("{x:g}")
     panels[0].xaxis.set_minor_formatter(NullFormatter())
     panels[0].set_yticks(range(len(results)), list(results), fontsize=8)
     panels[0].invert_yaxis()
-    titles = ("test nmse (dotted: 0.6 x baseline)", "perplexity", "codes used, %")
+    titles = ("test nmse", "perplexity", "codes used, %")
     for axes, title in zip(panels, titles, strict=True):
         axes.set_title(title, fontsize=9)
         axes.grid(alpha=0.3, which="both")
         axes.tick_params(axis="x", labelsize=8)
+    dot = {"marker": "o", "markersize": 5, "alpha": 0.7, "linestyle": ""}
+    line = {"color": _PLAIN, "linewidth": 0.8}
+    keys = [
+        Line2D([], [], color=_KEPT, label="kept alive: dead-code revival and k-means", **dot),
+        Line2D([], [], color=_OTHERS, label="without", **dot),
+        Line2D([], [], color=_PLAIN, label=f"the plain {BASELINE}", **dot),
+        Line2D([], [], label="its mean", **line),
+        Line2D([], [], label="0.6 x its mean", linestyle=":", **line),
+    ]
+    figure.legend(handles=keys, loc="outside lower center", ncols=5, fontsize=8)
     figure.savefig(path)
 
 

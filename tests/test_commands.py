@@ -57,18 +57,28 @@ def test_samples_are_pixels_too(tmp_path, models):
     assert len(np.unique(pixels)) > 10
 
 
+@pytest.mark.parametrize(("number", "words"), [(1, "1 image"), (6, "6 images")])
+def test_what_was_written_is_counted(tmp_path, models, capsys, number, words):
+    output = tmp_path / "a.npy"
+    assert main(["sample", "--workdir=any", f"--number={number}", f"--output={output}"]) == 0
+    assert capsys.readouterr().out == f"{output}: {words}\n"
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
         (
             ["sample", "--output", "a.bmp"],
-            "a.bmp ends in '.bmp'; it must end in .png or .jpg or .jp",
+            "a.bmp ends in .bmp; it must end in .png or .jpg or .jp",
         ),
-        (["sample", "--output", "png"], "png ends in ''; it must end in .png or"),
-        (["sample", "--output", "a.png.gz"], "a.png.gz ends in '.gz'; it must end in .png or"),
-        (["compress", "a.gz", "a.png"], "a.png ends in '.png'; it must end in .vq"),
-        (["compress", "a.gz", "a.gz"], "a.gz ends in '.gz'; it must end in .vq"),
-        (["decompress", "a.vq", "a.png"], "a.png ends in '.png'; it must end in .gz or .idx or"),
+        (["sample", "--output", "png"], "png has no ending; it must end in .png or"),
+        (["sample", "--output", "a.png.gz"], "a.png.gz ends in .gz; it must end in .png or"),
+        (["compress", "a.gz", "a.png"], "a.png ends in .png; it must end in .vq"),
+        (["compress", "a.gz", "a.gz"], "a.gz ends in .gz; it must end in .vq"),
+        (
+            ["decompress", "a.vq", "a.png"],
+            "a.png ends in .png; it must end in .gz or .idx or .idx3-ubyte, or have no ending\n",
+        ),
     ],
 )
 def test_other_endings_are_refused_before_anything_is_loaded(capsys, arguments, message):

@@ -71,7 +71,9 @@ def _parser() -> argparse.ArgumentParser:
         help="a picture (.png, .jpg, .webp) or the pixels, uint8 [N, H, W, C] (.npy)",
     )
     sample.add_argument("--number", type=int, default=64, help="how many images (64)")
-    sample.add_argument("--label", type=int, help="their class; without it, all in turn")
+    sample.add_argument(
+        "--label", type=int, help="their class; without it, as many of each class, in order"
+    )
     sample.add_argument("--temperature", type=float, default=1.0, help="at least 0 (1)")
     sample.add_argument("--top-k", type=int, help="only so many of the most probable codes")
     sample.add_argument("--top-p", type=float, help="only the most probable codes up to this share")
@@ -87,7 +89,7 @@ def _parser() -> argparse.ArgumentParser:
         (
             "decompress",
             "such a file back into an IDX file",
-            "the file to be written, in gzip if its name ends in .gz",
+            "the file to be written: a .gz in gzip; a .idx, a .idx3-ubyte or without ending plain",
         ),
     ):
         added = of_prior(name, text)

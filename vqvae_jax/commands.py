@@ -23,6 +23,7 @@ from vqvae_jax.priors import Prior
 from vqvae_jax.training.codes import load_codes
 from vqvae_jax.training.model import SavedRun, load_data, load_pair, load_run
 from vqvae_jax.training.tasks.prior import PriorTask
+from vqvae_jax.words import counted
 
 
 def extract(workdir: Path, archives: str | None, data_dir: str | None) -> None:
@@ -70,9 +71,11 @@ def sample(
     if ending == ".npy":
         content = _npy(np.asarray(to_integers(jnp.asarray(images))))
     else:
-        content = figures.samples(images, labels, f"{number} samples of {workdir}", ending[1:])
+        content = figures.samples(
+            images, labels, f"{counted(number, 'sample')} of {workdir}", ending[1:]
+        )
     write_atomically(output, content)
-    print(f"{output}: {number} images")
+    print(f"{output}: {counted(number, 'image')}")
 
 
 def evaluate(workdir: Path, vqvae: Path | None, archives: str | None, data_dir: str | None) -> None:
@@ -89,7 +92,8 @@ def evaluate(workdir: Path, vqvae: Path | None, archives: str | None, data_dir: 
         return
     _check_free(prior_run)
     bits = bits_per_dim(vqvae_run.model, prior, data.test_images, all_devices())
-    print(f"bits per dimension of {bits.images} held-out images, at most: {bits.total:.4f}")
+    held_out = counted(bits.images, "held-out image")
+    print(f"bits per dimension of {held_out}, at most: {bits.total:.4f}")
     print(f"  -log2 p(x | z): {bits.pixels:.4f}")
     print(f"  -log2 p(z):     {bits.codes:.4f}")
 
@@ -107,7 +111,7 @@ def compress(workdir: Path, vqvae: Path | None, source: Path, target: Path) -> N
         content = coding.compress(vqvae_run.model, prior_run.model, images, bar.update)
     write_atomically(target, content)
     rate = f", {8 * len(content) / images.size:.4f} bits per dimension" if images.size else ""
-    print(f"{target}: {len(images)} images in {len(content)} bytes{rate}")
+    print(f"{target}: {counted(len(images), 'image')} in {len(content)} bytes{rate}")
 
 
 def decompress(workdir: Path, vqvae: Path | None, source: Path, target: Path) -> None:
@@ -125,16 +129,17 @@ def decompress(workdir: Path, vqvae: Path | None, source: Path, target: Path) ->
             bar.update,
         )
     write_idx(target, images[..., 0])
-    print(f"{target}: {len(images)} images")
+    print(f"{target}: {counted(len(images), 'image')}")
 
 
 def _ending(file: Path, *allowed: str) -> str:
     """The ending of a file to be written, in lower case; refuses one of another format."""
     ending = file.suffix.lower()
     if ending not in allowed:
-        raise ValueError(
-            f"{file} ends in {ending!r}; it must end in {' or '.join(filter(None, allowed))}"
-        )
+        given = f"ends in {ending}" if ending else "has no ending"
+        must = f"end in {' or '.join(filter(None, allowed))}"
+        must += ", or have no ending" if "" in allowed else ""
+        raise ValueError(f"{file} {given}; it must {must}")
     return ending
 
 

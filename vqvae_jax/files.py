@@ -6,6 +6,8 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+from vqvae_jax.errors import ConfigError
+
 _DRAFT = ".draft"
 
 
@@ -49,6 +51,13 @@ def naming(path: Path) -> Iterator[None]:
     except OSError as error:
         error.filename = str(path)
         raise
+
+
+def check_folder(name: str, folder: Path) -> None:
+    """Raises ConfigError where a folder, of the setting `name`, is a file or would lie in one."""
+    there = next((place for place in (folder, *folder.parents) if place.exists()), folder)
+    if there.is_file():
+        raise ConfigError(f"{name} is {folder}; {there} is a file, not a folder")
 
 
 def remove_drafts(folder: Path) -> None:

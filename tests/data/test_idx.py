@@ -131,6 +131,16 @@ def test_same_array_is_the_same_file(tmp_path, monkeypatch):
     assert contents[0] == contents[1] == contents[2]
 
 
+@pytest.mark.parametrize(
+    ("name", "in_gzip"), [("a.gz", True), ("a.GZ", True), ("a.idx", False), ("a", False)]
+)
+def test_the_name_says_whether_a_file_is_in_gzip(tmp_path, name, in_gzip):
+    write_idx(tmp_path / name, IMAGES)
+    content = (tmp_path / name).read_bytes()
+    assert content.startswith(b"\x1f\x8b") == in_gzip
+    assert (gzip.decompress(content) if in_gzip else content) == idx_bytes(IMAGES)
+
+
 def test_file_that_cannot_be_written(tmp_path):
     with pytest.raises(OSError, match="No such file"):
         write_idx(tmp_path / "nowhere" / "images.gz", IMAGES)

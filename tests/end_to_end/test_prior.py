@@ -101,6 +101,7 @@ def whole_run(folders):
 
 def test_a_run_leaves_what_it_promises(whole_run, folders):
     workdir, vqvae, _, output = whole_run
+    assert f"no run in {vqvae}: training its VQ-VAE there first (30 epochs at most)" in output
     assert f"{vqvae}: 90 images of tiny" in output
     assert "steps 0 to 24" in output
     assert "test bits_per_dim" in output
@@ -180,7 +181,7 @@ def test_a_vqvae_trained_further_is_noticed(tmp_path, folders, commands):
     of_vqvae = Config.from_dict(json.loads((vqvae / "run.json").read_text())["config"])
     longer = dataclasses.replace(of_vqvae.training, max_steps=60)
     train(dataclasses.replace(of_vqvae, training=longer), vqvae)
-    with pytest.raises(ConfigError, match="holds a run with other settings: its codes came from"):
+    with pytest.raises(ConfigError, match="holds another VQ-VAE, or the same one trained"):
         train_here(
             folders, workdir, vqvae=vqvae, training__max_steps=4, vqvae_training__max_steps=60
         )
@@ -327,7 +328,7 @@ def test_images_come_back_from_a_file_of_the_evaluated_size(tmp_path, folders, w
         ({"prior__dropout": 0.5}, r"prior.dropout is 0.5; the prior pixelcnn does not take it"),
         (
             {"prior__kind": "transformer", "prior__num_heads": 3},
-            "channels is 8; it must be a multiple of num_heads = 3",
+            r"^prior\.channels is 8; it must be a multiple of num_heads = 3",
         ),
         ({"training__batch_size": 91}, "training.batch_size is 91; it must be at most 90"),
     ],
@@ -346,3 +347,6 @@ def test_a_prior_is_not_a_vqvae(tmp_path, folders, whole_run):
     with pytest.raises(ConfigError, match="the run's own folder"):
         train_here(folders, workdir, vqvae=workdir)
     assert not workdir.exists()
+    with pytest.raises(ConfigError, match="holds the run of a VQ-VAE, not of a prior; take anoth"):
+        train_here(folders, whole_run[1], vqvae=tmp_path / "vqvae")
+    assert not (tmp_path / "vqvae").exists()  # none was trained before

@@ -229,7 +229,11 @@ def test_a_loss_that_explodes_stops_the_run(tmp_path, data_dir):
 
 BAD = [
     ([], 2, "--config is missing"),
-    (["--config", "configs/none.py"], 2, "configs/none.py"),
+    (
+        ["--config", "configs/none.py"],
+        2,
+        "train.py: configs/none.py cannot be read: No such file or directory\n",
+    ),
     (["--nonsense=1"], 2, "nonsense"),
     (["--config.training.seed=1"], 2, "config.training.seed"),
     (
@@ -249,7 +253,12 @@ BAD = [
     ),
 ]
 BAD_IN_OTHER_WAYS = [
-    (["--config", "README.md"], 2, "(README.md, line "),
+    (["--config", "README.md"], 2, "README.md is no config: it must be Python with get_config()"),
+    (
+        ["--config=configs/mnist.py", "--workdir=README.md"],
+        2,
+        "--workdir is README.md; README.md is a file, not a folder",
+    ),
     (["--flagfile=none"], 2, "none"),
     (["--config", "configs/mnist.py", "stray"], 2, "'stray' is not a flag"),
     (
@@ -315,4 +324,7 @@ def test_wrong_value_in_a_config_file_is_named(tmp_path):
 def test_help_lists_every_setting():
     result = run(["--help"])
     assert result.returncode == 0
-    assert "--config.training.learning_rate: a finite number above 0; no default" in result.stdout
+    assert (
+        "--config.training.learning_rate: a finite number above 0; set by the config"
+        in result.stdout
+    )

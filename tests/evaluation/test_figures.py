@@ -1,6 +1,7 @@
 """The pictures show what they are given: looked up in the pixels."""
 
 import io
+import itertools
 
 import numpy as np
 import pytest
@@ -71,3 +72,79 @@ def test_training_draws_a_run_of_any_length():
         [record(s, k) for s in (1, 2, 3) for k in ("train", "test")], ["loss", "nmse"], 16
     )
     assert not np.array_equal(pixels(short), pixels(longer))
+
+
+@pytest.fixture
+def drawn_figures(monkeypatch):
+    """The figures themselves, as they are encoded."""
+    kept = []
+    encoded = figures._encoded
+
+    def keep(figure, *given):
+        kept.append(figure)
+        return encoded(figure, *given)
+
+    monkeypatch.setattr(figures, "_encoded", keep)
+    return kept
+
+
+def curve(values, split):
+    return [
+        {"step": 100 * (i + 1), "split": split, "nll": value, "perplexity": 9.0, "codes_used": 16}
+        for i, value in enumerate(values)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("low", "high"), [(0.02, 0.1), (0.036, 0.3), (0.0951, 0.96), (0.1, 1.0), (1e-3, 0.9), (1e-6, 9)]
+)
+def test_labels_of_a_log_axis_do_not_overlap(drawn_figures, low, high):
+    figures.training(curve(np.geomspace(high, low, 20), "train"), ["nll"])
+    (axes,) = drawn_figures[0].axes
+    assert axes.get_yscale() == "log"
+    bottom, top = axes.get_ylim()
+    ticks = [*axes.yaxis.get_major_ticks(), *axes.yaxis.get_minor_ticks()]
+    labels = [t.label1 for t in ticks if t.label1.get_text() and bottom <= t.get_loc() <= top]
+    boxes = sorted((label.get_window_extent() for label in labels), key=lambda box: box.y0)
+    assert len(boxes) > 1
+    for below, above in itertools.pairwise(boxes):
+        assert below.y1 < above.y0
+
+
+def test_a_curve_of_one_point_has_a_marker(drawn_figures):
+    for count in (1, 2):
+        figures.training(curve([3.0] * count, "train") + curve([2.0], "test"), ["nll"])
+    markers = [
+        {line.get_label(): line.get_marker() for line in figure.axes[0].lines}
+        for figure in drawn_figures
+    ]
+    assert markers == [{"train": ".", "test": "."}, {"train": "", "test": "."}]
+    assert [tick for tick in drawn_figures[0].axes[0].get_xticks() if 99 < tick < 101] == [100]
+
+
+def test_legends_cover_no_curve(drawn_figures):
+    figures.training(curve([3.0, 1.0], "train") + curve([2.0, 1.0], "test"), ["nll"], 16)
+    for axes in drawn_figures[0].axes:
+        legend = axes.get_legend().get_window_extent()
+        assert not legend.overlaps(axes.get_window_extent())
+        assert drawn_figures[0].bbox.y0 <= legend.y0
+
+
+def test_codebook_titles_say_what_is_shown(drawn_figures):
+    images, codes = np.zeros((2, 8, 8, 1), np.float32), np.zeros((2, 2, 2), int)
+    figures.codebook(np.array([5, 5, 5, 0]), images, codes, "the run")
+    two = np.array([[6, 6, 0, 0], [3, 3, 3, 3]])
+    figures.codebook(two, images, np.stack([codes, codes], axis=-1), "the run")
+    for figure, use, maps in zip(
+        drawn_figures,
+        ("use of the codes: perplexity 3.0", "use of the codes: mean perplexity 3.0"),
+        ("its codes (dark", "its codes of codebook 1 of 2 (dark"),
+        strict=True,
+    ):
+        assert figure.get_suptitle() == "the run"
+        bars, shown = figure.subfigs
+        assert bars.axes[0].get_title() == use
+        assert shown.get_suptitle() == f"images, and below each {maps}: often used)"
+        extent = shown._suptitle.get_window_extent()
+        assert extent.x0 >= shown.bbox.x0
+        assert extent.x1 <= figure.bbox.x1

@@ -85,12 +85,19 @@ def test_every_recipe_builds_a_quantizer(name):
             {"levels": (8, 4)},
             r"model.levels is \(8, 4\); the quantizer vq does not take it: it must be \(\)",
         ),
-        ({"quantizer": "fsq"}, "levels is empty"),
+        ({"quantizer": "fsq"}, r"^model\.levels is empty"),
         (
             {"quantizer": "simvq", "kmeans_init": True},
             "model.kmeans_init is True; the quantizer simvq does not take it: it must be False",
         ),
-        ({"quantizer": "lfq", "embedding_dim": 40}, "embedding_dim is 40; it must be at most 30"),
+        (
+            {"quantizer": "lfq", "embedding_dim": 40},
+            r"^model\.embedding_dim is 40; it must be at most 30",
+        ),
+        (
+            {"quantizer": "product", "embedding_dim": 1},
+            r"^model\.embedding_dim is 1; the quantizer product halves it: it must be at least 2",
+        ),
     ],
 )
 def test_settings_that_do_not_fit_are_named(settings, message):

@@ -102,7 +102,9 @@ def write_idx(path: Path, array: np.ndarray) -> None:
         OSError: it cannot be written.
     """
     content = _header(array) + array.tobytes()
-    write_atomically(path, gzip.compress(content, mtime=0) if path.suffix == ".gz" else content)
+    write_atomically(
+        path, gzip.compress(content, mtime=0) if path.suffix.lower() == ".gz" else content
+    )
 
 
 def _header(array: np.ndarray) -> bytes:

@@ -16,8 +16,8 @@ _MAP_COLUMNS = 4
 _TITLES = {
     "nmse": "nmse: mse / data variance",
     "bits_per_dim": "-log2 p(x | z), bits per dimension",
-    "nll": "nats a token",
-    "bits_per_image": "bits an image",
+    "nll": "nats per token",
+    "bits_per_image": "bits per image",
 }
 
 
@@ -90,16 +90,19 @@ def codebook(code_counts: np.ndarray, images: np.ndarray, codes: np.ndarray, tit
         images: floats [N, H, W, C] in [-0.5, 0.5], C 1 or 3.
         codes: int [N, h, w] or [N, h, w, num_codebooks], the images' codes; those of the first
             codebook are shown.
-        title: one line.
+        title: of the whole, one line.
     """
     counts = np.atleast_2d(code_counts)
-    codes = codes if code_counts.ndim == 1 else codes[..., 0]
+    shown = "its codes"
+    if code_counts.ndim == 2:
+        codes, shown = codes[..., 0], f"its codes of codebook 1 of {len(counts)}"
     order = np.argsort(-counts, axis=1, kind="stable")
     shares = np.take_along_axis(counts, order, axis=1) / np.maximum(1, counts.sum(1, keepdims=True))
     rank = np.argsort(order[0])
     used = np.count_nonzero(counts, axis=1)
 
-    figure = _figure(10.0, 4.2)
+    figure = _figure(10.0, 4.4)
+    figure.suptitle(title, fontsize=9)
     bars, maps = figure.subfigures(1, 2, width_ratios=[1.1, 1], squeeze=False)[0]
     axes = bars.subplots()
     places = np.arange(1, shares.shape[1] + 1)
@@ -114,7 +117,9 @@ def codebook(code_counts: np.ndarray, images: np.ndarray, codes: np.ndarray, tit
     axes.set_xlim(0, shares.shape[1] + 1)
     axes.set_xlabel(f"code, most used first ({used.sum()} of {counts.size} used)")
     axes.set_ylabel("share of all tokens")
-    axes.set_title(title, fontsize=9)
+    entropies = -np.sum(shares * np.log(np.where(shares > 0, shares, 1)), axis=1)
+    mean = "mean " if len(shares) > 1 else ""
+    axes.set_title(f"use of the codes: {mean}perplexity {np.exp(entropies).mean():.1f}", fontsize=9)
 
     lines = 2 * -(-len(images) // _MAP_COLUMNS)
     grid = maps.subplots(lines, _MAP_COLUMNS, squeeze=False)
@@ -124,7 +129,7 @@ def codebook(code_counts: np.ndarray, images: np.ndarray, codes: np.ndarray, tit
         grid[2 * line + 1, column].imshow(rank[code_map], vmin=0, vmax=max(1, used[0] - 1))
     for axes in grid.flat:
         axes.set_axis_off()
-    maps.suptitle("images, and below each its code map (dark: often used codes)", fontsize=9)
+    maps.suptitle(f"images, and below each {shown} (dark: often used)", fontsize=9)
     return _encoded(figure)
 
 
@@ -138,12 +143,16 @@ def training(
         names: the metrics of both splits to be drawn.
         num_codes: the codes of all codebooks, to draw how many are used; None: not drawn.
     """
-    figure = _figure(10.0, 3.6)
+    from matplotlib.ticker import LogLocator
+
+    figure = _figure(10.0, 3.8)
     both = list(figure.subplots(1, len(names) + (num_codes is not None), squeeze=False)[0])
     codes = None if num_codes is None else both.pop()
-    for split, style in (("train", {"linewidth": 1}), ("test", {"marker": ".", "linewidth": 1})):
+    for split in ("train", "test"):
         lines = [record for record in records if record["split"] == split]
         steps = [line["step"] for line in lines]
+        marked = split == "test" or len(lines) == 1  # a line of one point cannot be seen
+        style = {"linewidth": 1, "marker": "." if marked else ""}
         for axes, name in zip(both, names, strict=True):
             axes.plot(steps, [line[name] for line in lines], label=split, **style)
         if split == "test" and codes is not None:
@@ -154,8 +163,9 @@ def training(
         low, high = (choose(record[name] for record in records) for choose in (min, max))
         if 0 < low < high / 4:  # an entropy loss may make a loss negative
             axes.set_yscale("log")
+            axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if low > high / 1000 else (1,)))
             axes.yaxis.set_major_formatter("{x:g}")
-            axes.yaxis.set_minor_formatter("{x:g}" if low > high / 30 else "")
+            axes.yaxis.set_minor_formatter("")
         _label(axes, _TITLES.get(name, name))
     if codes is not None and num_codes is not None:
         codes.set_ylim(0, num_codes * 1.02)
@@ -166,9 +176,10 @@ def training(
 def _label(axes: "Axes", title: str) -> None:
     axes.set_title(title, fontsize=9)
     axes.set_xlabel("step")
-    axes.locator_params(axis="x", nbins=4)
+    axes.locator_params(axis="x", nbins=4, integer=True, min_n_ticks=1)
     axes.grid(alpha=0.3, which="both")
-    axes.legend(fontsize=8)
+    # Under the axes, where it covers no curve.
+    axes.legend(fontsize=8, frameon=False, ncols=2, loc="upper center", bbox_to_anchor=(0.5, -0.18))
 
 
 def _figure(width: float, height: float) -> "Figure":

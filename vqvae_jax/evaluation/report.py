@@ -46,7 +46,7 @@ def draw(
         code_counts: int [K] or [num_codebooks, K], uses of each code over the split.
         records: the run's log.
         goal: the held-out metric that the run lowers.
-        title: one line that says what is shown.
+        title: one line that says of what and when.
 
     Raises:
         OSError: a picture cannot be written.

@@ -45,6 +45,11 @@ class Config:
         if (self.prior is None) != (self.vqvae_training is None):
             raise ConfigError("prior and vqvae_training must both be given, or neither")
 
+    @property
+    def kind(self) -> str:
+        """What the run learns: "VQ-VAE" or "prior"."""
+        return "VQ-VAE" if self.prior is None else "prior"
+
     @classmethod
     def of_prior(cls, vqvae: "Config", prior: PriorConfig, training: TrainingConfig) -> "Config":
         """The run of a prior over the codes of what another config describes."""
@@ -140,10 +145,13 @@ def _unknown(path: str, near: Sequence[str]) -> ConfigError:
 
 
 def changed_setting(old: Config, new: Config) -> str | None:
-    """Which setting differs, of those that decide what a run has computed so far; None if none."""
+    """Which setting differs, of those that decide what a run has computed so far; None if none.
+
+    Args:
+        old: the run's.
+        new: of the same kind.
+    """
     before, now = old.to_dict(), new.to_dict()
-    if before.keys() != now.keys():
-        return f"its sections were {', '.join(before)} and are {', '.join(now)}"
     for path, rule in rules().items():
         section, name = path.split(".")
         fixed = not rule.changeable or (

@@ -9,6 +9,7 @@ from typing import Any
 
 from absl import flags
 from ml_collections import config_flags
+from ml_collections.config_flags.config_flags import ConfigFileFlagParser
 
 from vqvae_jax.errors import ConfigError
 from vqvae_jax.training.config import SECTIONS, Config, rule_of
@@ -18,7 +19,17 @@ USAGE = (
 )
 
 # What --help says of defaults that are none.
-_WORDS: dict[Any, str] = {dataclasses.MISSING: "no default", None: "default: not given"}
+_WORDS: dict[Any, str] = {dataclasses.MISSING: "set by the config", None: "default: not given"}
+
+_OTHER_FLAGS = (
+    "",
+    "  --config: Python file with get_config(), such as those of configs/; what it sets takes the",
+    "      place of the defaults below, and --config.SECTION.FIELD=VALUE that of both",
+    "  --workdir: the run's folder; default: runs/NAME for a config NAME.py; a run that is there",
+    "      resumes",
+    "  --coordinator_address=HOST:PORT (of process 0) --num_processes=N --process_id=I: each of",
+    "      several processes that train together has all three",
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,11 +43,7 @@ class Processes:
 
 def help_text() -> str:
     """The usage, and every setting with what it may be, its default and what it means."""
-    several = (
-        "of several processes, each: --coordinator_address=HOST:PORT (of process 0) "
-        "--num_processes=N --process_id=I"
-    )
-    lines, indent = [f"usage: {USAGE}", several], 6 * " "
+    lines, indent = [f"usage: {USAGE}", *_OTHER_FLAGS], 6 * " "
     for section, kind in SECTIONS.items():
         summary, meanings = (kind.__doc__ or "").partition("\n")[0], kind.meanings()
         lines += ["", f"{section}: {summary}"]
@@ -64,6 +71,7 @@ def parse() -> tuple[Config, Path, Processes | None]:
             rule_of(override[1])
     try:
         config = config_flags.DEFINE_config_file("config")  # looks at the arguments already
+        flags.FLAGS["config"].parser = _ConfigFile("config")
         folder = flags.DEFINE_string("workdir", None, "The run's folder.")
         address = flags.DEFINE_string("coordinator_address", None, "HOST:PORT of process 0.")
         count = flags.DEFINE_integer("num_processes", None, "How many train together.", 1)
@@ -80,6 +88,35 @@ def parse() -> tuple[Config, Path, Processes | None]:
     workdir = Path(folder.value or Path("runs") / file.stem).expanduser()
     processes = _processes(address.value, count.value, number.value)
     return Config.from_dict(settings), workdir, processes
+
+
+class _ConfigFile(ConfigFileFlagParser):
+    """Says of a file that is no config why it is none."""
+
+    def parse(self, path: str) -> Any:
+        """The config that the file at `path` gives.
+
+        Raises:
+            ConfigError: it gives none.
+        """
+        try:
+            Path(path.partition(":")[0]).read_bytes()
+        except OSError as error:
+            raise ConfigError(f"{path} cannot be read: {error.strerror}") from error
+        try:
+            config = super().parse(path)
+            config.to_dict()
+        except Exception as error:  # a config file is Python: it may raise anything
+            reason: BaseException = error
+            if isinstance(error, OSError | TypeError | ValueError):  # as ml_collections wraps them
+                reason = error.__cause__ or error.__context__ or error
+            if isinstance(reason, ConfigError):
+                raise reason from error
+            raise ConfigError(
+                f"{path} is no config: it must be Python with get_config(), which returns a "
+                f"ConfigDict ({type(reason).__name__}: {reason})"
+            ) from error
+        return config
 
 
 def _processes(address: str | None, count: int | None, number: int | None) -> Processes | None:

@@ -13,7 +13,7 @@ import jax
 import optax
 from tqdm import tqdm
 
-from vqvae_jax.errors import ConfigError, TrainingError
+from vqvae_jax.errors import TrainingError
 from vqvae_jax.evaluation import Evaluator
 from vqvae_jax.files import write_atomically
 from vqvae_jax.parallel import (
@@ -25,15 +25,16 @@ from vqvae_jax.parallel import (
     replicated,
 )
 from vqvae_jax.training.checkpoint import Checkpoint, save_checkpoint
-from vqvae_jax.training.config import Config, changed_setting
 from vqvae_jax.training.feed import Feed
 from vqvae_jax.training.interruption import Interrupted, deferred, leave_if_asked
 from vqvae_jax.training.metrics import MetricsLog, Record, Records, epoch_mean, read_records
+from vqvae_jax.training.resuming import check_resumes
 from vqvae_jax.training.schedule import Schedule
 from vqvae_jax.training.sections import TrainingConfig
 from vqvae_jax.training.step import TrainState, initialized, train_steps
 from vqvae_jax.training.tasks import Task
 from vqvae_jax.training.watch import Watch
+from vqvae_jax.words import counted
 
 # Steps a dispatch, where so many are left before a pause. On accelerators a step is so short that
 # the host could not keep up otherwise.
@@ -90,19 +91,7 @@ class Run:
         self.evaluator = Evaluator(task.totals, task.zeros, devices)
 
     def _resume(self, checkpoint: Checkpoint) -> None:
-        saved, given = checkpoint.run, self.task.description
-        changed = changed_setting(
-            Config.from_dict(saved["config"]), Config.from_dict(given["config"])
-        )
-        for part in ("data", "codes"):
-            if changed is None and part in given and saved[part]["digest"] != given[part]["digest"]:
-                before, now = saved[part]["source"], given[part]["source"]
-                changed = f"its {part} came from {before}, now others from {now}"
-        if changed is not None:
-            raise ConfigError(
-                f"{self.workdir} holds a run with other settings: {changed}; "
-                "take the old setting or another --workdir"
-            )
+        check_resumes(self.workdir, checkpoint.run, self.task.description)
         self.state = checkpoint.restore(like=self.state)
         self.step = self.saved_step = checkpoint.step
         self.is_logged = checkpoint.is_logged
@@ -124,10 +113,9 @@ class Run:
                 self.workdir / "run.json", (json.dumps(description, indent=2) + "\n").encode()
             )
         print(
-            f"{self.workdir}: {self.task.num_images} images of {data['name']} "
+            f"{self.workdir}: {counted(self.task.num_images, 'image')} of {data['name']} "
             f"from {data['source']}; steps {self.step} to {self.schedule.last_step} "
-            f"on {len(self.devices)} {self.devices[0].platform} "
-            f"{'devices' if len(self.devices) > 1 else 'device'}",
+            f"on {counted(len(self.devices), f'{self.devices[0].platform} device')}",
             flush=True,
         )
         bar = tqdm(
@@ -165,10 +153,9 @@ class Run:
                 break
             bar.update(self._dispatch())
         if self.step < self.schedule.last_step:
-            bar.write(
-                f"stopped early: the last {self.settings.patience} epochs were not better",
-                file=sys.stdout,
-            )
+            patience = self.settings.patience
+            last = "epoch was" if patience == 1 else f"{patience} epochs were"
+            bar.write(f"stopped early: the last {last} not better", file=sys.stdout)
 
     def _dispatch(self) -> int:
         """Has the devices take the next steps, and returns how many images they see."""
@@ -252,14 +239,11 @@ class Run:
         record = self._record("test", metrics, speed)
         log.write(record)
 
-        epoch, goal = record["epoch"], self.task.goal
-        title = (
-            f"{self.task.description['data']['name']} test split, step {self.step}, "
-            f"epoch {epoch}: {goal} {metrics[goal]:.4f}"
-        )
+        epoch = record["epoch"]
+        when = f"step {self.step}, epoch {epoch}"
         if is_first_process():
             model = self.task.merge(jax.device_put(jax.device_get(weights), self.devices[0]))
-            self.task.draw(self.workdir, model, totals, log.records, title)
+            self.task.draw(self.workdir, model, totals, log.records, when)
         leave_if_asked()
         train_loss = epoch_mean(log.records, epoch, "loss")
         bar.write(
@@ -268,7 +252,7 @@ class Run:
             file=sys.stdout,
         )
         sys.stdout.flush()
-        return metrics[goal]
+        return metrics[self.task.goal]
 
     def _record(self, split: str, metrics: dict[str, Any], images_per_second: float) -> Record:
         for name, value in metrics.items():

@@ -17,6 +17,8 @@ from vqvae_jax.training.checkpoint import best_checkpoint
 from vqvae_jax.training.config import Config
 from vqvae_jax.training.networks import CodeMaps, build_head, build_prior
 from vqvae_jax.training.registry import build_quantizer
+from vqvae_jax.training.resuming import other_vqvae
+from vqvae_jax.training.settings import Section
 from vqvae_jax.training.tasks import split_model
 from vqvae_jax.weights import weights_digest
 
@@ -46,7 +48,7 @@ def build_vqvae(config: Config, in_dim: int, data_variance: float) -> VQVAE:
             rngs=rngs,
         )
 
-    return _built(build, config.training.seed)
+    return _built(build, config.training.seed, config.model)
 
 
 def prior_for(config: Config, maps: CodeMaps) -> Prior:
@@ -55,14 +57,19 @@ def prior_for(config: Config, maps: CodeMaps) -> Prior:
     Raises:
         ConfigError: the settings of the prior do not fit together.
     """
-    return _built(lambda rngs: build_prior(config.prior, maps, rngs), config.training.seed)
+    assert config.prior is not None
+    settings = config.prior
+    return _built(lambda rngs: build_prior(settings, maps, rngs), config.training.seed, settings)
 
 
-def _built(build: Callable[[nnx.Rngs], Model], seed: int) -> Model:
+def _built(build: Callable[[nnx.Rngs], Model], seed: int, settings: Section) -> Model:
     try:
         return nnx.jit(lambda: build(nnx.Rngs(seed)))()  # one program, not one for every layer
     except ValueError as error:
-        raise ConfigError(str(error)) from error
+        message = str(error)
+        if message.partition(" ")[0] in settings.meanings():  # an argument of the same name
+            message = f"{settings.section}.{message}"
+        raise ConfigError(message) from error
 
 
 def vqvae_for(config: Config, data: Dataset) -> VQVAE:
@@ -158,10 +165,7 @@ def load_pair(workdir: str | Path, vqvae: str | Path | None = None) -> tuple[Sav
     folder = Path(vqvae or prior.description["codes"]["source"])
     codes = load_run(folder, VQVAE)
     if weights_digest(codes.model) != prior.description["codes"]["weights"]:
-        raise CheckpointError(
-            f"{folder} holds another VQ-VAE, or the same one trained further, than that whose "
-            f"codes the prior of {workdir} has learnt"
-        )
+        raise CheckpointError(other_vqvae(folder, workdir))
     return prior, codes
 
 
@@ -188,8 +192,8 @@ def load_run(workdir: str | Path, kind: type[nnx.Module]) -> SavedRun:
     except (ConfigError, KeyError, TypeError, IndexError, AttributeError) as error:
         raise CheckpointError(f"{checkpoint.path} does not describe a run: {error!r}") from error
     if not isinstance(model, kind):
-        holds, wanted = ("prior", "VQ-VAE") if kind is VQVAE else ("VQ-VAE", "prior")
-        raise CheckpointError(f"{folder} holds the run of a {holds}, not of a {wanted}")
+        wanted = "VQ-VAE" if kind is VQVAE else "prior"
+        raise CheckpointError(f"{folder} holds the run of a {config.kind}, not of a {wanted}")
     _, params, variables = split_model(model)
     saved = checkpoint.restore(like={"params": params, "variables": variables})
     nnx.update(model, saved["params"], saved["variables"])

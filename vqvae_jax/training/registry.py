@@ -113,6 +113,11 @@ def _residual(model: ModelConfig, rngs: nnx.Rngs, embedding_dim: int) -> q.Resid
 
 
 def _halves(model: ModelConfig) -> tuple[int, int]:
+    if model.embedding_dim < 2:
+        raise ValueError(
+            f"model.embedding_dim is {model.embedding_dim}; the quantizer {model.quantizer} halves "
+            "it: it must be at least 2"
+        )
     return model.embedding_dim // 2, model.embedding_dim - model.embedding_dim // 2
 
 

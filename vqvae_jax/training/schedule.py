@@ -8,6 +8,7 @@ import numpy as np
 from vqvae_jax.data import epoch_order
 from vqvae_jax.training.metrics import Record, stops_early
 from vqvae_jax.training.sections import TrainingConfig
+from vqvae_jax.words import counted
 
 
 class Schedule:
@@ -79,14 +80,14 @@ class Schedule:
         """
         if not is_logged:
             return None
+        done = f"{counted(step, 'step')} {'is' if step == 1 else 'are'}"
         if stops_early(records, goal, self._settings.patience, self.steps_per_epoch):
             return (
-                f"this run has stopped early, {step} steps are done; "
-                "a higher training.patience would go on"
+                f"this run has stopped early, {done} done; a higher training.patience would go on"
             )
         if step >= self.last_step:
             return (
-                f"this run is finished, {step} steps are done; "
+                f"this run is finished, {done} done; "
                 "a higher training.num_epochs or training.max_steps would go on"
             )
         return None

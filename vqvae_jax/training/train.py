@@ -10,7 +10,7 @@ import numpy as np
 
 from vqvae_jax.data import Dataset, load_dataset, recall_dataset
 from vqvae_jax.errors import ConfigError, DataError, TrainingError
-from vqvae_jax.files import remove_drafts
+from vqvae_jax.files import check_folder, remove_drafts
 from vqvae_jax.parallel import (
     all_devices,
     check_same,
@@ -32,11 +32,13 @@ from vqvae_jax.training.loop import Run
 from vqvae_jax.training.metrics import read_records
 from vqvae_jax.training.model import describe, load_model, prior_for, vqvae_for
 from vqvae_jax.training.networks import CodeMaps
+from vqvae_jax.training.resuming import check_resumes
 from vqvae_jax.training.schedule import Schedule
 from vqvae_jax.training.tasks import Task
 from vqvae_jax.training.tasks.prior import PriorTask
 from vqvae_jax.training.tasks.vqvae import VQVAETask, goal_of
 from vqvae_jax.weights import weights_digest
+from vqvae_jax.words import counted
 
 
 def train(config: Config, workdir: Path) -> None:
@@ -63,6 +65,7 @@ def train(config: Config, workdir: Path) -> None:
             process of the run is gone.
         OSError: `workdir` cannot be written.
     """
+    check_folder("--workdir", workdir)
     try:
         config, data = first_process_first(lambda: _with_data(config, workdir))
         _train(config, data, workdir)
@@ -143,19 +146,26 @@ def _prior_task(config: Config, data: Dataset, workdir: Path) -> PriorTask:
     folder = Path(config.prior.vqvae).expanduser().resolve()
     if folder == workdir.resolve():
         raise ConfigError(f"prior.vqvae is {folder}, the run's own folder; it must be another")
+    check_folder("prior.vqvae", folder)
     found = _run_in(folder)
     if found is not None:
         there = dataclasses.replace(_config_of(found), data=config.data)
         other = changed_setting(there, _vqvae_of(config))
         print(
-            f"{folder}: the VQ-VAE there is taken, after {found.step} steps"
+            f"{folder}: the VQ-VAE there is taken, after {counted(found.step, 'step')}"
             + (f", although {other} in this config" if other else "")
         )
         config = Config.of_prior(there, config.prior, config.training)
     maps = _maps_of(config, data)
-    prior = prior_for(config, maps)  # now: its settings may be wrong, and the VQ-VAE takes long
+    # Now: the settings may be wrong, or the workdir another run's, and the VQ-VAE takes long.
+    prior = prior_for(config, maps)
+    if (run := described_run(workdir)) is not None:
+        check_resumes(workdir, run, describe(config, data))
     if found is None or not _is_finished(folder, found, data):
         vqvae_config = _vqvae_of(config)
+        if found is None:
+            epochs = counted(vqvae_config.training.num_epochs, "epoch")
+            print(f"no run in {folder}: training its VQ-VAE there first ({epochs} at most)")
         here = dataclasses.replace(vqvae_config.training, devices=config.training.devices)
         _train(dataclasses.replace(vqvae_config, training=here), data, folder)
     vqvae = load_model(folder)
@@ -182,13 +192,23 @@ def _run_in(folder: Path) -> Checkpoint | None:
     """The latest checkpoint of a VQ-VAE's run, if the folder holds one.
 
     Raises:
-        ConfigError: it is the run of a prior.
+        ConfigError: it is the run of a prior, or the folder holds other things than a run.
         CheckpointError: its checkpoints are damaged.
     """
     found = latest_checkpoint(folder)
+    if found is None and not _may_begin_in(folder):
+        raise ConfigError(
+            f"prior.vqvae is {folder}, which is not empty and holds no run; it must be the folder "
+            "of a VQ-VAE's run, or empty or missing for one to be trained there first"
+        )
     if found is not None and _config_of(found).prior is not None:
         raise ConfigError(f"prior.vqvae is {folder}, the run of a prior; it must be a VQ-VAE's")
     return found
+
+
+def _may_begin_in(folder: Path) -> bool:
+    """Whether a folder is missing, empty, or of a run that was stopped before a checkpoint."""
+    return not folder.exists() or not any(folder.iterdir()) or (folder / "lock").exists()
 
 
 def _config_of(checkpoint: Checkpoint) -> Config:

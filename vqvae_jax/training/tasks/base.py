@@ -88,7 +88,7 @@ class Task(abc.ABC):
 
     @abc.abstractmethod
     def draw(
-        self, workdir: Path, model: Any, totals: Totals, records: list[dict[str, Any]], title: str
+        self, workdir: Path, model: Any, totals: Totals, records: list[dict[str, Any]], when: str
     ) -> None:
         """Writes the pictures of an evaluation.
 
@@ -97,7 +97,7 @@ class Task(abc.ABC):
             model: as it is now.
             totals: of the evaluation.
             records: the run's log.
-            title: one line.
+            when: the step and the epoch, in words.
         """
 
     def initialize(self, model: Any, batch: Examples, key: jax.Array) -> None:

@@ -118,7 +118,7 @@ class PriorTask(Task):
 
     def summary(self, metrics: dict[str, Any]) -> str:
         """See `Task.summary`."""
-        return f"test nll {metrics['nll']:.4f}  {metrics['bits_per_image']:.1f} bits an image"
+        return f"test nll {metrics['nll']:.4f}  {metrics['bits_per_image']:.1f} bits per image"
 
     def draw(
         self,
@@ -126,15 +126,16 @@ class PriorTask(Task):
         model: Prior,
         totals: PriorTotals,
         records: list[dict[str, Any]],
-        title: str,
+        when: str,
     ) -> None:
         """See `Task.draw`: samples.png, training.png."""
         labels = classes_in_turn(model, _SAMPLES)
         shape = self.test_examples[0].shape[1:3]
         key = jax.random.key(0)
         images = draw_images(self.vqvae, model, _SAMPLES, shape, key=key, labels=labels)
+        reached = f"test nll {self.metrics(totals)['nll']:.4f} nats per token"
         pictures = {
-            "samples": figures.samples(images, labels, f"samples; {title}"),
+            "samples": figures.samples(images, labels, f"samples after {when} ({reached})"),
             "training": figures.training(records, ["nll", "bits_per_image"]),
         }
         for name, png in pictures.items():

@@ -84,9 +84,11 @@ class VQVAETask(Task):
         model: VQVAE,
         totals: Totals,
         records: list[dict[str, Any]],
-        title: str,
+        when: str,
     ) -> None:
         """See `Task.draw`."""
+        reached = f"{self.goal} {self.metrics(totals)[self.goal]:.4f}"
+        title = f"{self.data.name} test split, {when}: {reached}"
         draw(workdir, model, self.test_examples, totals.code_counts, records, self.goal, title)
 
     def initialize(self, model: VQVAE, batch: UInt8[Array, "b h w c"], key: jax.Array) -> None:

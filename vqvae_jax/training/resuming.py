@@ -1,0 +1,47 @@
+"""Whether a run may resume what its folder holds."""
+
+from pathlib import Path
+from typing import Any
+
+from vqvae_jax.errors import ConfigError
+from vqvae_jax.training.config import Config, changed_setting
+
+
+def check_resumes(workdir: Path, saved: dict[str, Any], given: dict[str, Any]) -> None:
+    """Refuses to resume a run of another kind, with other settings or other data.
+
+    Args:
+        workdir: the run's folder.
+        saved: what its checkpoint says of the run.
+        given: what is said of it now; may leave out a prior's codes, where they are yet to come.
+
+    Raises:
+        ConfigError: they differ.
+    """
+    before, now = (Config.from_dict(run["config"]) for run in (saved, given))
+    if before.kind != now.kind:
+        raise ConfigError(
+            f"{workdir} holds the run of a {before.kind}, not of a {now.kind}; "
+            "take another --workdir"
+        )
+    changed = changed_setting(before, now)
+    if changed is None and saved["data"]["digest"] != given["data"]["digest"]:
+        sources = saved["data"]["source"], given["data"]["source"]
+        changed = "its data came from {}, now others from {}".format(*sources)
+    if changed is not None:
+        raise ConfigError(
+            f"{workdir} holds a run with other settings: {changed}; "
+            "take the old setting or another --workdir"
+        )
+    if "codes" in given and saved["codes"]["digest"] != given["codes"]["digest"]:
+        raise ConfigError(
+            f"{other_vqvae(given['codes']['source'], workdir)}; take another --workdir"
+        )
+
+
+def other_vqvae(folder: str | Path, workdir: str | Path) -> str:
+    """What is said where a VQ-VAE is not that of a prior."""
+    return (
+        f"{folder} holds another VQ-VAE, or the same one trained further, than that whose "
+        f"codes the prior of {workdir} has learnt"
+    )
