@@ -210,7 +210,7 @@ def refused(models, content, message, shape=SHAPE):
 OTHER_PROBABILITIES = "images.vq cannot be decompressed here: the models compute other prob"
 
 
-@pytest.mark.parametrize("count", [0, 1, 4, 5, 8])
+@pytest.mark.parametrize("count", some_by_default([0, 1, 4, 5, 8], [0, 5]))
 def test_any_number_of_images(models, count):
     """None, fewer than a block, whole blocks, and one more."""
     images, done = random_images(count), ([], [])
@@ -224,6 +224,7 @@ def test_any_number_of_images(models, count):
     assert sum(done[0]) == count
 
 
+@pytest.mark.slow
 def test_few_images_pixel_by_pixel(monkeypatch):
     """As above, with the head that goes through images in another way."""
     monkeypatch.setattr(codec, "_BATCH_SIZE", 2)

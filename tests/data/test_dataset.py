@@ -126,6 +126,7 @@ def test_wrong_archive_is_not_replaced_by_the_sample(tmp_path, write_archives):
         load_dataset("mnist", data_dir=str(tmp_path))
 
 
+@pytest.mark.slow
 def test_the_sample_may_be_asked_for_by_its_name(tmp_path, caplog):
     asked = load_dataset("mnist_sample", data_dir=str(tmp_path))
     assert caplog.text == ""

@@ -53,6 +53,7 @@ def put_mnist(root, archives):
     tfds_store.write("mnist", splits, {"source": "elsewhere"}, root)
 
 
+@pytest.mark.slow
 def test_the_first_command_can_be_repeated(tmp_path, capsys):
     """On the sample; by then the full set is there."""
     root, workdir = tmp_path / "data", tmp_path / "run"

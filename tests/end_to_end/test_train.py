@@ -219,6 +219,7 @@ def test_the_trained_model_can_be_loaded(data_dir, whole_run):
     assert len(jax.tree.leaves(model)) == 13
 
 
+@pytest.mark.slow
 def test_a_loss_that_explodes_stops_the_run(tmp_path, data_dir):
     result = run(command(tmp_path / "run", data_dir, training__learning_rate=1e30))
     assert result.returncode == 1

@@ -23,7 +23,12 @@ def kind(request):
     return KINDS[request.param]
 
 
-@pytest.fixture(params=[None, 2], ids=["one codebook", "two codebooks"])
+@pytest.fixture(
+    params=[
+        pytest.param(None, id="one codebook", marks=pytest.mark.slow),
+        pytest.param(2, id="two codebooks"),
+    ]
+)
 def num_codebooks(request):
     return request.param
 

@@ -57,7 +57,8 @@ def test_steps_give_the_logits_of_a_call(prior, run, draw_codes, shape):
     np.testing.assert_allclose(run(all_steps, prior, codes, labels), whole, rtol=1e-5, atol=1e-5)
 
 
-@pytest.mark.parametrize("guidance", [pytest.param(1.0, marks=pytest.mark.slow), 2.0])
+@pytest.mark.slow
+@pytest.mark.parametrize("guidance", [1.0, 2.0])
 def test_codes_and_labels_of_small_types_are_the_same(guidance):
     prior = GatedPixelCNN(4, channels=4, num_classes=3, rngs=nnx.Rngs(0))
     codes, labels = jnp.arange(12).reshape(2, 3, 2) % 4, jnp.array([2, 0])

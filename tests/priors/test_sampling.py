@@ -140,6 +140,7 @@ def test_much_guidance_is_its_limit():
         np.testing.assert_array_equal(guided_logits(free, free, guidance), free)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("unchecked")
 def test_numbers_beyond_float32_are_the_nearest_of_it(kind):
     prior, labels = kind(4, num_classes=3, rngs=nnx.Rngs(0)), jnp.array([0, 1, 2])

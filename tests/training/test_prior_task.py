@@ -39,7 +39,7 @@ def task_of(kind, *, num_codebooks=None, num_classes=3, label_dropout=0.4):
 @pytest.mark.parametrize(
     ("kind", "num_codebooks", "num_classes"),
     [
-        ("pixelcnn", None, 3),
+        pytest.param("pixelcnn", None, 3, marks=pytest.mark.slow),
         ("transformer", None, 3),
         pytest.param("pixelcnn", 2, None, marks=pytest.mark.slow),
     ],

@@ -49,6 +49,7 @@ def run(script, **env):
     return result.stdout
 
 
+@pytest.mark.slow
 def test_every_core_is_a_device_unless_configured():
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     assert int(run(DEVICES)) == cores
@@ -56,6 +57,7 @@ def test_every_core_is_a_device_unless_configured():
     assert int(run(DEVICES, XLA_FLAGS="--xla_force_host_platform_device_count=5")) == 5
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="page faults of glibc")
 def test_memory_that_is_kept_is_not_mapped_again():
     kept = int(run(FAULTS.format(keep="keep_memory()")))
