@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from flax import nnx
 
-from tests.conftest import small_dataset
+from tests.conftest import small_dataset, some_by_default
 from vqvae_jax import VQVAE
 from vqvae_jax.evaluation import Evaluator
 from vqvae_jax.pixels import to_floats
@@ -15,7 +15,7 @@ from vqvae_jax.training.tasks.vqvae import VQVAETask
 VARIANCE = 0.08
 
 
-@pytest.mark.parametrize("batch_size", [1, 4, 10, 64])
+@pytest.mark.parametrize("batch_size", some_by_default([1, 4, 10, 64], [4]))
 def test_metrics_are_those_of_the_whole_split(batch_size):
     model = VQVAE(1, 4, 16, VARIANCE, rngs=nnx.Rngs(0))
     images = np.random.RandomState(0).randint(0, 256, (10, 8, 8, 1)).astype(np.uint8)

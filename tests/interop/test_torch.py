@@ -118,6 +118,7 @@ def with_quantizer(seed, **options):
     return VQVAE(1, 4, 8, 0.1, quantizer=VectorQuantizer(4, 8, **options, rngs=rngs), rngs=rngs)
 
 
+@pytest.mark.slow
 def test_loaded_codes_are_initial_and_new_ones():
     """Neither k-means nor the uses of the codes before throws them away."""
     keys = jax.random.split(jax.random.key(0), 3)

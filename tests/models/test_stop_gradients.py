@@ -93,7 +93,10 @@ def test_decoder_sees_the_codes_exactly(split_model, images):
     np.testing.assert_array_equal(quantized.values, model.quantizer.lookup(quantized.indices))
 
 
-@pytest.mark.parametrize(("part", "name"), [("quantizer", "codebook"), ("decoder", "total")])
+@pytest.mark.parametrize(
+    ("part", "name"),
+    [pytest.param("quantizer", "codebook", marks=pytest.mark.slow), ("decoder", "total")],
+)
 def test_finite_differences_agree(split_model, images, part, name):
     """Where the gradient is the loss's own slope, with no stop-gradient or estimator between."""
     graphdef, params = split_model
@@ -108,6 +111,7 @@ def test_finite_differences_agree(split_model, images, part, name):
         _assert_finite_differences(loss, params, part)
 
 
+@pytest.mark.slow
 def test_finite_differences_agree_for_the_encoder(split_model, images):
     """The commitment loss with the codes held fixed: what sg makes of it."""
     graphdef, params = split_model

@@ -200,6 +200,7 @@ def test_losses_by_stage_add_up():
     assert VectorQuantizer(DIM, 4, rngs=nnx.Rngs(0))(z).stage_losses is None
 
 
+@pytest.mark.slow
 def test_stages_of_different_sizes():
     z = uniform()
     sizes = (16, 4, 8)
@@ -268,6 +269,7 @@ def test_what_does_not_fit_is_refused():
         ResidualVQ([SymmetricFSQ((3, 4)), SymmetricFSQ((3, 4), bound=vqvae_jax.clamp)])
 
 
+@pytest.mark.slow
 def test_values_of_another_length_are_projected():
     labels = RandomProjectionQuantizer(4, 16, codebook_dim=3, num_codebooks=2, rngs=nnx.Rngs(0))
     both = ProductQuantizer([labels, LFQ(2)])

@@ -18,6 +18,8 @@ def refusal(monkeypatch):
 
     def refusal(*arguments):
         monkeypatch.setattr(sys, "argv", ["train.py", *map(str, arguments)])
+        # ml_collections reads every config into this module, over what another file left there.
+        monkeypatch.delitem(sys.modules, "config_config", raising=False)
         before = {*FLAGS}
         try:
             with pytest.raises(ConfigError) as refused:

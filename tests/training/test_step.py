@@ -97,11 +97,10 @@ def expected(name):
     ("name", "devices", "steps_a_dispatch"),
     [
         ("plain", 4, 1),
-        ("revived", 4, 1),
         *[
             pytest.param(*case, marks=pytest.mark.slow)
             for case in [("plain", 1, 1), ("plain", 2, 3), ("revived", 1, 3)]
-            + [(name, 4, 1) for name in QUANTIZERS if name not in ("plain", "revived")]
+            + [(name, 4, 1) for name in QUANTIZERS if name != "plain"]
         ],
     ],
 )
