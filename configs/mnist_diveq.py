@@ -2,7 +2,7 @@
 
     python train.py --config configs/mnist_diveq.py
 
-After 10 epochs on the full 60,000 images, seed 0: test nmse 0.0336, perplexity 21.5, all 128 codes
+After 10 epochs on the full 60,000 images, seed 0: test nmse 0.0330, perplexity 27.7, all 128 codes
 used; configs/mnist.py: 0.0491, 7.9, 92 of 128.
 """
 

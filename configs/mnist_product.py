@@ -2,7 +2,7 @@
 
     python train.py --config configs/mnist_product.py
 
-After 10 epochs on the full 60,000 images, seed 0: test nmse 0.0410, perplexity 5.8,
+After 10 epochs on the full 60,000 images, seed 0: test nmse 0.0401, perplexity 6.1,
 22 of 22 codes used;
 configs/mnist.py: 0.0491, 7.9, 92 of 128.
 """
