@@ -47,6 +47,7 @@ def test_code_out_of_range_is_seen(model):
     assert np.isnan(model.decode(jnp.full((1, 2, 2), 16))).any()
 
 
+@pytest.mark.slow
 def test_works_without_a_graph(images):
     """Flax's tree mode: no shared variables, nothing mutated."""
     with nnx.set_graph_mode(False):

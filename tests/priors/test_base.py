@@ -102,6 +102,7 @@ def test_codes_and_labels_are_integers_that_do_not_wrap():
         prior.start(True, (3, 2))
 
 
+@pytest.mark.slow
 def test_probabilities_of_all_code_maps_add_up_to_one(kind, num_codebooks, run):
     prior = kind(2, num_codebooks=num_codebooks, num_classes=2, rngs=nnx.Rngs(0))
     shape = (2, 2) if num_codebooks is None else (1, 2, 2)

@@ -49,6 +49,7 @@ def test_samples_are_those_of_a_sampler_without_a_cache(prior, run, draw_codes):
     assert np.any(other != codes)
 
 
+@pytest.mark.slow
 def test_guidance_and_temperature_are_those_of_the_formula(kind, run, draw_codes):
     conditional = kind(4, num_codebooks=2, num_classes=3, rngs=nnx.Rngs(0))
     _, labels = draw_codes(conditional, 5, *SHAPE)

@@ -327,6 +327,7 @@ def test_every_gumbel_in_a_row_learns(kind):
             assert np.any(found["quantizers"][stage][name][...] != 0), (stage, name)
 
 
+@pytest.mark.slow
 def test_quantize_dropout_takes_the_first_quantizers():
     quantizer = ResidualVQ(several(VectorQuantizer, 4), quantize_dropout=True)
     books = codebooks(quantizer)

@@ -203,6 +203,7 @@ def test_sizes_out_of_range(dim, codes, message):
         GumbelQuantizer(dim, codes, rngs=nnx.Rngs(0))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("limit", some_by_default([1, 3 * CODES], [3 * CODES]))
 def test_chunks_change_nothing(monkeypatch, forget_compiled, limit):
     graph, state = nnx.split(make(hard=False))

@@ -35,6 +35,7 @@ def task_of(kind, *, num_codebooks=None, num_classes=3, label_dropout=0.4):
     return PriorTask(prior, vqvae, codes, label_dropout if num_classes else 0.0, {})
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("devices", [pytest.param(1, marks=pytest.mark.slow), 4])
 @pytest.mark.parametrize(
     ("kind", "num_codebooks", "num_classes"),
