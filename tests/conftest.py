@@ -32,7 +32,7 @@ jax.config.update("jax_numpy_dtype_promotion", "strict")
 jax.config.update("jax_disable_most_optimizations", True)
 install_import_hook("vqvae_jax", "beartype.beartype")
 sys.path.insert(0, str(Path(__file__).parent / "golden"))
-for profile, examples in (("project", 4), ("thorough", 50)):  # --hypothesis-profile=thorough
+for profile, examples in (("project", 5), ("thorough", 50)):  # --hypothesis-profile=thorough
     hypothesis.settings.register_profile(
         profile, deadline=None, max_examples=examples, derandomize=True, database=None
     )

@@ -36,13 +36,13 @@ def task_of(kind, *, num_codebooks=None, num_classes=3, label_dropout=0.4):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("devices", [pytest.param(1, marks=pytest.mark.slow), 4])
+@pytest.mark.parametrize("devices", [1, 4])
 @pytest.mark.parametrize(
     ("kind", "num_codebooks", "num_classes"),
     [
-        pytest.param("pixelcnn", None, 3, marks=pytest.mark.slow),
+        ("pixelcnn", None, 3),
         ("transformer", None, 3),
-        pytest.param("pixelcnn", 2, None, marks=pytest.mark.slow),
+        ("pixelcnn", 2, None),
     ],
 )
 def test_gradients_are_those_of_the_whole_batch(

@@ -5,7 +5,10 @@ import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+import jax.numpy as jnp
 import numpy as np
+
+from vqvae_jax.quantizers import perplexity
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -117,9 +120,8 @@ def codebook(code_counts: np.ndarray, images: np.ndarray, codes: np.ndarray, tit
     axes.set_xlim(0, shares.shape[1] + 1)
     axes.set_xlabel(f"code, most used first ({used.sum()} of {counts.size} used)")
     axes.set_ylabel("share of all tokens")
-    entropies = -np.sum(shares * np.log(np.where(shares > 0, shares, 1)), axis=1)
-    mean = "mean " if len(shares) > 1 else ""
-    axes.set_title(f"use of the codes: {mean}perplexity {np.exp(entropies).mean():.1f}", fontsize=9)
+    mean, effective = "mean " if len(counts) > 1 else "", perplexity(jnp.asarray(counts)).mean()
+    axes.set_title(f"use of the codes: {mean}perplexity {effective:.1f}", fontsize=9)
 
     lines = 2 * -(-len(images) // _MAP_COLUMNS)
     grid = maps.subplots(lines, _MAP_COLUMNS, squeeze=False)

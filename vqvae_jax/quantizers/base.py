@@ -254,11 +254,7 @@ class Quantizer(nnx.Module):
         indices = as_int32("indices", indices)
         if self.num_codebooks is None:
             return code_counts(indices, self.num_embeddings)
-        if indices.ndim == 0 or indices.shape[-1] != self.num_codebooks:
-            raise ValueError(
-                f"indices have shape {indices.shape}; their last axis must be "
-                f"{self.num_codebooks}, the number of codebooks"
-            )
+        self._check_last_axis(indices)
         return jax.vmap(lambda column: code_counts(column, self.num_embeddings), in_axes=-1)(
             indices
         )
@@ -300,6 +296,14 @@ class Quantizer(nnx.Module):
             if isinstance(node, Quantizer):
                 node.has_updates = False
         self.skip_initialization()
+
+    def _check_last_axis(self, indices: Int[Array, "..."]) -> None:
+        """Raises ValueError where there is not an index for each of several codebooks."""
+        if indices.ndim == 0 or indices.shape[-1] != self.num_codebooks:
+            raise ValueError(
+                f"indices have shape {indices.shape}; their last axis must be "
+                f"{self.num_codebooks}, the number of codebooks"
+            )
 
     def _masked(self, indices: Int[Array, "..."], mask: Bool[Array, "*shape"]) -> Array:
         """The indices, -1 where the mask drops a vector."""

@@ -62,9 +62,9 @@ class LFQ(GridQuantizer):
         loss = lambda entropy loss + beta mean((z - sg(code))^2)
 
     The second mean of the entropy loss runs over the batch (inside `jax.shard_map`, over a device's
-    part). Its entropy is exact only up to D =
-    bits_together: above, by default above 9 bits, it is an upper bound, and the entropy loss
-    returned lies below the equation's. bits_together=None has it exact. 0 counts as negative.
+    part). Its entropy is exact only up to D = bits_together: above, by default above 9 bits, it is
+    an upper bound, and the entropy loss returned lies below the equation's. bits_together=None has
+    it exact. 0 counts as negative.
 
     Args:
         embedding_dim: D, the bits of a code, 1 to 30.

@@ -90,10 +90,7 @@ class ProductQuantizer(Quantizer):
         return self._joined([quantizer.encode(part) for quantizer, part in parts])
 
     def _lookup(self, indices: Int[Array, "*shape n"]) -> Float[Array, "*shape d"]:
-        if indices.shape[-1] != self.num_codebooks:
-            raise ValueError(
-                f"indices have shape {indices.shape}; their last axis must be {self.num_codebooks}"
-            )
+        self._check_last_axis(indices)
         codes = [quantizer.lookup(own) for quantizer, own in self._with_indices(indices)]
         return jnp.concatenate(codes, axis=-1)
 

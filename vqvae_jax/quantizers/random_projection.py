@@ -115,9 +115,6 @@ class RandomProjectionQuantizer(Quantizer):
         books = self.embeddings[...]
         if self.num_codebooks is None:
             return lookup(books, indices)
-        if indices.shape[-1] != self.num_codebooks:
-            raise ValueError(
-                f"indices have shape {indices.shape}; their last axis must be {self.num_codebooks}"
-            )
+        self._check_last_axis(indices)
         codes = jax.vmap(lookup, in_axes=(0, -1), out_axes=-2)(books, indices)
         return codes.reshape(*indices.shape[:-1], self.num_codebooks * books.shape[-1])

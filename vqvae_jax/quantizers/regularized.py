@@ -11,7 +11,7 @@ from jaxtyping import Array, Bool, Float
 from vqvae_jax.checks import check_above_zero, check_at_least_zero
 from vqvae_jax.means import mean
 from vqvae_jax.quantizers.core import Quantized, unit, wide
-from vqvae_jax.quantizers.search import MAX_NUMBERS, middle_of
+from vqvae_jax.quantizers.search import MAX_NUMBERS, centred
 from vqvae_jax.quantizers.vector import VectorQuantizer
 
 
@@ -35,16 +35,16 @@ def codebook_entropies(
     """
     vectors = wide(z).reshape(-1, z.shape[-1])
     dtype = vectors.dtype
-    codebook = codebook.astype(dtype)
-    middle = middle_of(codebook)[None]
-    codebook = codebook - middle
+    codebook, middle = centred(codebook.astype(dtype))
     weights = jnp.ones(vectors.shape[0], dtype) if mask is None else mask.reshape(-1).astype(dtype)
     weights = weights / jnp.maximum(jnp.sum(weights), 1)
     half_norms = jnp.sum(codebook**2, axis=1) / 2
 
     @jax.checkpoint  # computed anew for the gradient, so that no [N, K] is kept
     def part(vectors: Array, weights: Array) -> tuple[Array, Array]:
-        products = jnp.matmul(vectors - middle, codebook.T, precision=jax.lax.Precision.HIGHEST)
+        products = jnp.matmul(
+            vectors - middle[None], codebook.T, precision=jax.lax.Precision.HIGHEST
+        )
         log_p = jax.nn.log_softmax(2 * (products - half_norms[None]) / temperature)
         p = jnp.exp(log_p)
         return -jnp.sum(weights * jnp.sum(p * log_p, axis=1)), weights @ p

@@ -215,8 +215,14 @@ class ResidualVQ(Quantizer):
         key: jax.Array,
         axis_name: AxisName | None,
     ) -> None:
-        if self.shared:
-            self._initialize_shared(z, mask, key, axis_name)
+        if self.shared:  # by all stages, whose residuals depend on its codes
+            residuals = [z]
+            for i in range(_SHARED_ROUNDS):
+                draft = nnx.clone(self)
+                draft._initialize_with(residuals, mask, jax.random.fold_in(key, i), axis_name)
+                residuals = draft._residuals(z, draft._encode(z))
+            own = jax.random.fold_in(key, _SHARED_ROUNDS)
+            self._initialize_with(residuals, mask, own, axis_name)
             return
         residual = z
         for i, quantizer in enumerate(self.quantizers):
@@ -224,32 +230,14 @@ class ResidualVQ(Quantizer):
             quantizer.initialize(residual, mask, key=own, axis_name=axis_name)
             residual = residual - quantizer.lookup(quantizer.encode(residual)).astype(z.dtype)
 
-    def _initialize_shared(
-        self,
-        z: Float[Array, "*shape d"],
-        mask: Bool[Array, "*shape"] | None,
-        key: jax.Array,
-        axis_name: AxisName | None,
+    def _initialize_with(
+        self, residuals: list[Array], mask: Array | None, key: jax.Array, axis_name: AxisName | None
     ) -> None:
-        """Initial codes for all stages from one codebook, on whose codes the residuals depend."""
-        residuals = [z]
-
-        def initialize(quantizer: Quantizer, i: int) -> None:
-            stacked = jnp.stack(residuals, axis=-2)
-            counted = None
-            if mask is not None:
-                counted = jnp.broadcast_to(mask[..., None], stacked.shape[:-1])
-            own = jax.random.fold_in(key, i)
-            quantizer.initialize(stacked, counted, key=own, axis_name=axis_name)
-
-        for i in range(_SHARED_ROUNDS):
-            draft = nnx.clone(self.quantizers[0])
-            initialize(draft, i)
-            residuals = [z]
-            while len(residuals) < self.num_codebooks:
-                chosen = draft.lookup(draft.encode(residuals[-1]))
-                residuals.append(residuals[-1] - chosen.astype(z.dtype))
-        initialize(self.quantizers[0], _SHARED_ROUNDS)
+        """Initial codes of the shared codebook from what is left for the stages."""
+        stacked = jnp.stack(residuals, axis=-2)
+        if mask is not None:
+            mask = jnp.broadcast_to(mask[..., None], stacked.shape[:-1])
+        self.quantizers[0].initialize(stacked, mask, key=key, axis_name=axis_name)
 
     def _stages(self) -> list[Quantizer]:
         """The quantizer of each codebook."""

@@ -37,12 +37,17 @@ def updated_usage(
         float [K], at least 0.
     """
     t, v = (x.astype(usage.dtype) for x in (updates, vectors))
-    total = jnp.sum(counts)
-    each = jnp.maximum(total, 1).astype(usage.dtype) / len(counts)
-    spanned = jnp.minimum(v / (v + each), 1 - each / ENOUGH)
+    each = fair_share(counts).astype(usage.dtype)
+    counted = each > 0
+    spanned = jnp.minimum(v / jnp.where(counted, v + each, 1), 1 - each / ENOUGH)
     kept = jnp.minimum(decay, jnp.maximum((1 + t) / (20 + t), spanned))
     share = shares(counts).astype(usage.dtype)
-    return jnp.where(total > 0, kept * usage + (1 - kept) * share, usage)
+    return jnp.where(counted, kept * usage + (1 - kept) * share, usage)
+
+
+def fair_share(counts: Num[Array, " k"]) -> Float[Array, ""]:
+    """Vectors for each code: N / K."""
+    return jnp.sum(counts).astype(jnp.float32) / len(counts)
 
 
 def shares(counts: Num[Array, " k"]) -> Float[Array, " k"]:

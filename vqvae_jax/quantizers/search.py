@@ -48,9 +48,7 @@ def nearest_code(
         int32 [...], in [0, K). Carries no gradient. If a code is not finite, the first such code
         for all vectors, so that the values show it.
     """
-    vectors, codes = _detached(z, codebook)
-    middle = middle_of(codes)
-    codes = codes - middle[None]
+    vectors, codes, middle = _detached(z, codebook)
     found = jax.lax.platform_dependent(vectors, codes, middle, cpu=_on_cpu, default=_elsewhere)
     broken = ~jnp.all(jnp.isfinite(codebook), axis=1)
     indices = jnp.where(jnp.any(broken), jnp.argmax(broken).astype(jnp.int32), found)
@@ -59,20 +57,21 @@ def nearest_code(
 
 def _detached(
     z: Float[Array, "*shape d"], codebook: Float[Array, "k d"]
-) -> tuple[Float[Array, "n d"], Float[Array, "k d"]]:
-    """The vectors [N, D] and the codes, without gradients, in float32 or wider."""
+) -> tuple[Float[Array, "n d"], Float[Array, "k d"], Float[Array, " d"]]:
+    """The vectors [N, D], and what `centred` gives; without gradients, in float32 or wider."""
     vectors, codes = (jax.lax.stop_gradient(x) for x in (wide(z), codebook))
-    return vectors.reshape(-1, z.shape[-1]), codes.astype(vectors.dtype)
+    return vectors.reshape(-1, z.shape[-1]), *centred(codes.astype(vectors.dtype))
 
 
-def middle_of(codes: Float[Array, "k d"]) -> Float[Array, " d"]:
-    """A point amid the codes: seen from there, |e|^2 and z.e are small, and round little.
+def centred(codes: Float[Array, "k d"]) -> tuple[Float[Array, "k d"], Float[Array, " d"]]:
+    """The codes minus a point amid them, and that point: from there |e|^2 and z.e round little.
 
     It is the median of 32 to 63 of the codes, or of all, number by number: unlike a mean, it stays
     with most of them where some are far away. No gradient passes through it.
     """
     sample = jax.lax.stop_gradient(codes[:: max(1, len(codes) // _SAMPLE)])
-    return jnp.sort(sample, axis=0)[len(sample) // 2]
+    middle = jnp.sort(sample, axis=0)[len(sample) // 2]
+    return codes - middle[None], middle
 
 
 def _on_cpu(
@@ -162,9 +161,7 @@ def sample_code(
     Returns:
         int32 [...], in [0, K). Carries no gradient.
     """
-    vectors, codes = _detached(z, codebook)
-    middle = middle_of(codes)
-    codes = codes - middle[None]
+    vectors, codes, middle = _detached(z, codebook)
     norms = jnp.sum(codes**2, axis=1)
 
     def draw(vector_and_key: tuple[Array, Array]) -> Int[Array, ""]:

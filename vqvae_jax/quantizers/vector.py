@@ -22,7 +22,13 @@ from vqvae_jax.quantizers.core import (
 from vqvae_jax.quantizers.estimators import DETERMINISTIC, Estimator, straight_through
 from vqvae_jax.quantizers.initialization import overwrite, warn_unless_initialized
 from vqvae_jax.quantizers.kmeans import kmeans
-from vqvae_jax.quantizers.revival import ENOUGH, draw_replacements, shares, updated_usage
+from vqvae_jax.quantizers.revival import (
+    ENOUGH,
+    draw_replacements,
+    fair_share,
+    shares,
+    updated_usage,
+)
 from vqvae_jax.quantizers.search import nearest_code, sample_code
 
 
@@ -247,8 +253,7 @@ class VectorQuantizer(Quantizer):
         codebook = self.embeddings[...]
         dead = usage < self.revival_threshold
         if self.revival_tokens > 0:
-            fair_share = jnp.sum(counts).astype(usage.dtype) / self.num_embeddings
-            dead |= usage * fair_share < self.revival_tokens
+            dead |= usage * fair_share(counts).astype(usage.dtype) < self.revival_tokens
         replaced, vectors = draw_replacements(key, dead, z, indices, self.codebook, axis_name)
         self.embeddings[...] = jnp.where(
             replaced[:, None], vectors.astype(codebook.dtype), codebook
@@ -259,7 +264,7 @@ class VectorQuantizer(Quantizer):
     def _vectors_with(self, before: ArrayLike, counts: Num[Array, " k"]) -> Float[Array, ""]:
         """The vectors for each code that usage is known from, with those of a step."""
         dtype = self.usage_vectors[...].dtype
-        return jnp.minimum(before + jnp.sum(counts).astype(dtype) / len(counts), ENOUGH)
+        return jnp.minimum(before + fair_share(counts).astype(dtype), ENOUGH)
 
     def _forget(self, replaced: Bool[Array, " k"]) -> None:
         """Drops what is kept of the replaced codes beside their usage: nothing is."""
