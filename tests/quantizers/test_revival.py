@@ -45,6 +45,7 @@ def problem(seed=0, count=20):
     z = random.randn(count, 2).astype(np.float32)
     indices = random.randint(-1, 8, count).astype(np.int32)
     z[1], indices[1] = codebook[2], 2
+    z[2], indices[2] = np.nextafter(codebook[5], np.float32(9)), 5
     indices[3] = -1
     dead = np.array([True, False, False, True, True, False, False, True])
     return jnp.asarray(dead), jnp.asarray(z), jnp.asarray(indices), jnp.asarray(codebook)
@@ -58,7 +59,7 @@ def test_dead_codes_are_replaced_by_vectors_of_the_batch(seed):
     new = rows(vectors[replaced])
     assert len(new) == 4  # no vector twice
     allowed = np.asarray(indices) >= 0
-    allowed[1] = False  # a code already
+    allowed[1:3] = False  # codes already, one of them to rounding
     assert new <= rows(z[allowed])
 
 

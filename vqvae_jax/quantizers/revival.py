@@ -68,7 +68,7 @@ def draw_replacements(
     """Draws a vector of the batch for each dead code, no vector twice.
 
     With probability proportional to |z - e_k|^2, the rule of k-means++: new codes go where the
-    error is. Vectors that are codes already are not drawn.
+    error is. Vectors that are codes already, to rounding, are not drawn.
 
     Args:
         key: draws them.
@@ -88,7 +88,9 @@ def draw_replacements(
         chosen = gathered(indices.reshape(-1), axis_name)
         count = min(len(dead), len(vectors))
         squares = jnp.sum((vectors - lookup(codebook, chosen).astype(vectors.dtype)) ** 2, axis=1)
-        weights = jnp.where(chosen >= 0, jnp.log(squares), -jnp.inf)
+        rounding = (8 * jnp.finfo(vectors.dtype).eps) ** 2 * jnp.sum(vectors**2, axis=1)
+        may_be_drawn = (chosen >= 0) & (squares > rounding)
+        weights = jnp.where(may_be_drawn, jnp.log(squares), -jnp.inf)
         # The largest of log-weights plus Gumbel noise are a draw without replacement.
         noisy, drawn = jax.lax.top_k(
             weights + jax.random.gumbel(key, weights.shape, weights.dtype), count
