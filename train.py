@@ -29,7 +29,7 @@ def main() -> int:
         config, workdir, processes = parse()
         # These imports take seconds: not before the settings are right.
         from vqvae_jax.training import process
-        from vqvae_jax.training.train import train
+        from vqvae_jax.training.experiment import train_config
 
         process.use_all_cores()
         if processes is not None:
@@ -37,7 +37,7 @@ def main() -> int:
             leave = process.leave_others
         process.keep_memory()
         process.keep_compilations()
-        train(config, workdir)
+        train_config(config, workdir)
     except (*_KNOWN, OSError) as error:
         print("train.py:", *str(error).split(), file=sys.stderr)
         status = 2 if isinstance(error, ConfigError) else 1

@@ -12,12 +12,11 @@ from flax import nnx
 from workers import answer_all
 
 from vqvae_jax import VQVAE
-from vqvae_jax.data import Dataset
 from vqvae_jax.parallel import MAX_IN_FLIGHT, all_devices, mesh_for, replicated
+from vqvae_jax.tasks import TokenizerTask
 from vqvae_jax.training.feed import Feed
 from vqvae_jax.training.process import keep_memory, use_all_cores
-from vqvae_jax.training.step import TrainState, train_steps
-from vqvae_jax.training.tasks.vqvae import VQVAETask
+from vqvae_jax.training.step import Progress, no_sums, step_on, train_steps
 
 
 class Training:
@@ -37,23 +36,16 @@ class Training:
         self._random = np.random.RandomState(0)
         self._images = self._random.randint(0, 256, (2 * batch, size, size, 1)).astype(np.uint8)
         self._batch, self._mesh = batch, mesh_for(devices, batch)
-        data = Dataset(
-            name="random",
-            source="nowhere",
-            archives={},
-            train_images=self._images,
-            train_labels=np.zeros(2 * batch, np.uint8),
-            test_images=self._images,
-            test_labels=np.zeros(2 * batch, np.uint8),
-            variance=0.0949,
-            digest="",
-        )
-        task = VQVAETask(model, data, {})
-        state = TrainState.of(task, optimizer)
+        task = TokenizerTask(model, optimizer)
+        state = task.init(jax.random.key(0), self._images[:batch])
+        step = step_on(task, self._mesh)
+        sums = no_sums(step, state, self._images[:batch])
+        zero = np.zeros((), np.int32)
+        progress = Progress(zero, state, sums, zero)
         self._feed = Feed(self._images, devices)
-        self._state = jax.device_put(state, replicated(self._mesh))
+        self._state = jax.device_put(progress, replicated(self._mesh))
         self._step = jax.jit(
-            functools.partial(train_steps, task, optimizer, self._mesh, 0),
+            functools.partial(train_steps, step, 0),
             donate_argnums=0,
         )
 

@@ -10,7 +10,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vqvae_jax.errors import ConfigError
-from vqvae_jax.parallel import all_devices, mesh_for, replicated, split, sum_over_images
+from vqvae_jax.parallel import (
+    all_devices,
+    examples_at_a_time,
+    mesh_for,
+    replicated,
+    split,
+    sum_over_examples,
+)
 
 
 def sums(weights, images):
@@ -25,13 +32,16 @@ def sums(weights, images):
 
 @pytest.mark.parametrize("batch", [1, 2, 7, 12, 32])
 @pytest.mark.parametrize("devices", [1, 2, 4])
-@pytest.mark.parametrize("in_parts", [True, False])
-def test_sums_are_those_of_the_whole_batch(batch, devices, in_parts):
+@pytest.mark.parametrize(("at_a_time", "accumulate"), [(4, 1), (4, 3), (None, 1)])
+def test_sums_are_those_of_the_whole_batch(batch, devices, at_a_time, accumulate):
     random = np.random.RandomState(0)
     images = random.randint(0, 256, (batch, 2, 2, 1)).astype(np.uint8)
     weights = random.randn(4, 3).astype(np.float32)
     mesh = mesh_for(jax.devices()[:devices], batch)
-    got, each = jax.jit(functools.partial(sum_over_images, sums, mesh, in_parts=in_parts))(
+    summed = functools.partial(
+        sum_over_examples, sums, mesh, at_a_time=at_a_time, accumulate=accumulate
+    )
+    got, each = jax.jit(summed)(
         jax.device_put(weights, replicated(mesh)), jax.device_put(images, split(mesh))
     )
     expected, expected_each = sums(jnp.asarray(weights), jnp.asarray(images))
@@ -39,7 +49,7 @@ def test_sums_are_those_of_the_whole_batch(batch, devices, in_parts):
     assert got["images"] == batch
     assert got["positive"] == expected["positive"]
     np.testing.assert_allclose(got["scores"], expected["scores"], rtol=1e-5, atol=1e-3)
-    if in_parts:
+    if at_a_time is not None:
         assert got["scores"].sharding == replicated(mesh)
 
 
@@ -52,7 +62,8 @@ def test_cpus_work_on_few_pixels_at_a_time(size, part):
         seen.append(images.shape[0])
         return jnp.zeros(()), None
 
-    jax.jit(functools.partial(sum_over_images, record, mesh)).lower(
+    at_a_time = examples_at_a_time((size, size))
+    jax.jit(functools.partial(sum_over_examples, record, mesh, at_a_time=at_a_time)).lower(
         0.0, jax.ShapeDtypeStruct((24, size, size, 1), np.uint8)
     )
     assert set(seen) == {part}

@@ -6,10 +6,12 @@ from vqvae_jax.interop import load_torch_state_dict, to_torch_state_dict
 from vqvae_jax.likelihoods import (
     AutoregressiveHead,
     CategoricalHead,
+    Likelihood,
     LogisticMixtureHead,
     PixelHead,
+    SquaredError,
 )
-from vqvae_jax.models import VQVAE, Decoder, Encoder, VQVAEOutput
+from vqvae_jax.models import VQVAE, Decoder, Encoder, Tokenizer, TokenizerOutput
 from vqvae_jax.moments import reset_moments
 from vqvae_jax.priors import (
     GatedPixelCNN,
@@ -71,6 +73,7 @@ __all__ = [
     "GatedPixelCNN",
     "GroupedResidualVQ",
     "GumbelQuantizer",
+    "Likelihood",
     "LogisticMixtureHead",
     "OrthogonalVectorQuantizer",
     "PixelHead",
@@ -84,9 +87,11 @@ __all__ = [
     "ResidualVQ",
     "SampledVectorQuantizer",
     "SimVQ",
+    "SquaredError",
     "SymmetricFSQ",
+    "Tokenizer",
+    "TokenizerOutput",
     "TransformerPrior",
-    "VQVAEOutput",
     "VectorQuantizer",
     "clamp",
     "diveq",

@@ -7,6 +7,7 @@ from pathlib import Path
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 from tqdm import tqdm
 
 from vqvae_jax import coding
@@ -16,13 +17,14 @@ from vqvae_jax.evaluation import Evaluator, figures
 from vqvae_jax.evaluation.bits import bits_per_dim
 from vqvae_jax.evaluation.samples import classes_in_turn, draw_images
 from vqvae_jax.files import write_atomically
+from vqvae_jax.likelihoods import PixelHead
 from vqvae_jax.models import VQVAE
 from vqvae_jax.parallel import all_devices
 from vqvae_jax.pixels import to_integers
 from vqvae_jax.priors import Prior
+from vqvae_jax.tasks import PriorTask
 from vqvae_jax.training.codes import load_codes
 from vqvae_jax.training.model import SavedRun, load_data, load_pair, load_run
-from vqvae_jax.training.tasks.prior import PriorTask
 from vqvae_jax.words import counted
 
 
@@ -83,11 +85,12 @@ def evaluate(workdir: Path, vqvae: Path | None, archives: str | None, data_dir: 
     prior_run, vqvae_run = load_pair(workdir, vqvae)
     prior: Prior = prior_run.model
     data = load_data(prior_run, archives, data_dir)
-    if vqvae_run.model.head is None:
+    if not isinstance(vqvae_run.model.likelihood, PixelHead):
         codes = load_codes(vqvae_run.model, data, vqvae_run.workdir / "codes.safetensors")
-        task = PriorTask(prior, vqvae_run.model, codes, 0.0, {})
-        evaluator = Evaluator(task.totals, task.zeros, all_devices())
-        print(task.summary(task.metrics(evaluator(task.weights, task.test_examples, 128))))
+        task = PriorTask(prior, optax.identity(), vqvae_run.model, codes.test_codes.shape[1:])
+        state = task.init(jax.random.key(0), codes.test_examples)
+        sums = Evaluator(task.eval_step, all_devices())(state, codes.test_examples, 128)
+        print(task.summary(task.metrics(sums)))
         print("no bits per dimension: the VQ-VAE has no distribution of pixels (model.head)")
         return
     _check_free(prior_run)

@@ -1,5 +1,6 @@
 """A VQ-VAE and a prior that together give images a probability."""
 
+from vqvae_jax.likelihoods import PixelHead
 from vqvae_jax.models import VQVAE
 from vqvae_jax.priors import Prior
 
@@ -8,13 +9,13 @@ def check_pair(vqvae: VQVAE, prior: Prior) -> None:
     """Looks whether p(x | z) and p(z) are there, and about the same z.
 
     Args:
-        vqvae: must have a head.
+        vqvae: must have a `PixelHead` as its likelihood.
         prior: must be over as many codes and codebooks as the VQ-VAE's quantizer has.
 
     Raises:
         ValueError: they are not.
     """
-    if vqvae.head is None:
+    if not isinstance(vqvae.likelihood, PixelHead):
         raise ValueError("the VQ-VAE has no head; without a distribution there are no bits")
     for name in ("num_embeddings", "num_codebooks"):
         given, expected = getattr(prior, name), getattr(vqvae.quantizer, name)

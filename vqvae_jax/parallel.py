@@ -10,6 +10,7 @@ computes its devices' part of every batch, and sums go around; the first process
 
 import hashlib
 import json
+import math
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
@@ -157,45 +158,49 @@ def replicated(mesh: Mesh) -> NamedSharding:
 
 
 def split(mesh: Mesh, axis: int = 0) -> NamedSharding:
-    """Of images, each device holding its part of `axis`."""
+    """Of examples, each device holding its part of `axis`."""
     return NamedSharding(mesh, PartitionSpec(*[None] * axis, _AXIS))
 
 
-def sum_over_images(
+def sum_over_examples(
     function: Callable[[Any, Any], tuple[Sums, Each]],
     mesh: Mesh,
     params: Any,
-    images: Any,
+    examples: Any,
     *,
-    in_parts: bool = True,
-    cpu_pixels: int = _CPU_PIXELS,
+    at_a_time: int | None,
+    accumulate: int = 1,
 ) -> tuple[Sums, Each]:
     """The sum of function(params, part) over parts of a batch; to be called under jit.
 
+    Any gradient of any parameters is such a sum, if the loss is a sum over examples.
+
     Args:
-        function: gives sums over the images of a part, and things of each image, as two pytrees of
-            arrays; the latter with the images on the first axis.
+        function: gives sums over the examples of a part, and things of each example, as two pytrees
+            of arrays; the latter with the examples on the first axis.
         mesh: from `mesh_for`.
-        params: replicated over it.
-        images: [B, H, W, ...], images or code maps, split over it; or a tuple of such and of other
-            arrays with the images on the first axis.
-        in_parts: False where what the function gives is not a sum over images, such as the entropy
-            of a batch: then the batch stays whole, and XLA divides the work among the devices.
-        cpu_pixels: of images or code maps, that a CPU core computes at a time.
+        params: a pytree, replicated over it.
+        examples: a pytree of arrays [B, ...], split over it.
+        at_a_time: examples that a CPU core computes at a time, at the most; a GPU or TPU core
+            takes its share of the batch at once. None where what the function gives is not a sum
+            over examples, such as the entropy of a batch: then the batch stays whole, and XLA
+            divides the work among the devices.
+        accumulate: parts that every device computes one after the other, at the least.
 
     Returns:
-        What function(params, images) would give, but for the order of additions; the sums
+        What function(params, examples) would give, but for the order of additions; the sums
         replicated.
     """
-    if not in_parts:
-        return function(params, images)
+    if at_a_time is None:
+        return function(params, examples)
 
-    def on_one_device(params: Any, images: Any) -> tuple[Sums, Each]:
-        size, height, width = jax.tree.leaves(images)[0].shape[:3]
+    def on_one_device(params: Any, examples: Any) -> tuple[Sums, Each]:
+        share = len(jax.tree.leaves(examples)[0])
+        most = max(1, share // accumulate)
         if not are_accelerators(list(mesh.devices.flat)):
-            most = max(1, cpu_pixels // (height * width))
-            size = max(n for n in range(1, most + 1) if size % n == 0)
-        parts = jax.tree.map(lambda leaf: leaf.reshape(-1, size, *leaf.shape[1:]), images)
+            most = min(most, at_a_time)
+        size = max(n for n in range(1, most + 1) if share % n == 0)
+        parts = jax.tree.map(lambda leaf: leaf.reshape(-1, size, *leaf.shape[1:]), examples)
         first = jax.tree.map(lambda leaf: leaf[0], parts)
         shapes, _ = jax.eval_shape(function, params, first)
         zeros = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes)
@@ -214,4 +219,14 @@ def sum_over_images(
         in_specs=(PartitionSpec(), PartitionSpec(_AXIS)),
         out_specs=(PartitionSpec(), PartitionSpec(_AXIS)),
         check_vma=False,  # with the check, JAX would add gradients up over devices at every part
-    )(params, images)
+    )(params, examples)
+
+
+def examples_at_a_time(spatial: Sequence[int], positions: int = _CPU_PIXELS) -> int:
+    """How many examples a CPU core computes at a time.
+
+    Args:
+        spatial: the lengths of an example's spatial axes.
+        positions: how many, pixels say, of all those examples together.
+    """
+    return max(1, positions // math.prod(spatial))

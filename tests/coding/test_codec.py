@@ -68,7 +68,7 @@ class Case:
         vqvae, prior = drawn(build, seed)
         # Distributions that differ from pixel to pixel, and leave each value more than 2^-24, the
         # least that the coder gives.
-        for layer, factor in ((vqvae.decoder.convs[-1], 1 / 8), (vqvae.head.out, 3)):
+        for layer, factor in ((vqvae.decoder.convs[-1], 1 / 8), (vqvae.likelihood.out, 3)):
             layer.kernel[...] = factor * layer.kernel[...]
         return vqvae, prior
 
@@ -270,7 +270,7 @@ def test_other_models_are_refused(models, content):
 @pytest.mark.usefixtures("unchecked")
 @pytest.mark.parametrize("shape", [(8, 8, 3), (6, 8, 1), (8, 8)])
 def test_images_of_another_shape_are_refused(models, content, shape):
-    message = "the images do not fit the VQ-VAE: images have shape"
+    message = "the images do not fit the VQ-VAE: x has shape"
     for count in (0, 2):
         with pytest.raises(DataError, match=message):
             compress(*models, random_images(count, shape))

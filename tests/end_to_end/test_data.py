@@ -15,7 +15,7 @@ from vqvae_jax.data import idx, load_dataset, sources, tfds_store
 from vqvae_jax.data.idx import Split
 from vqvae_jax.errors import ConfigError, DataError
 from vqvae_jax.training.config import Config
-from vqvae_jax.training.train import train
+from vqvae_jax.training.experiment import train_config
 
 pytestmark = pytest.mark.usefixtures("unchecked")
 
@@ -40,7 +40,7 @@ def train_with(file, workdir, **settings):
     for path, value in (small | settings).items():
         section, name = path.split("__")
         config[section][name] = value
-    train(Config.from_dict(config), workdir)
+    train_config(Config.from_dict(config), workdir)
 
 
 def command(*arguments):
@@ -114,7 +114,7 @@ def test_a_prior_takes_the_data_of_its_vqvae(tmp_path, capsys):
 @pytest.mark.slow
 def test_runs_of_earlier_versions_go_on(tmp_path, monkeypatch, capsys):
     """Their descriptions say less of where the data were."""
-    from vqvae_jax.training import train as module
+    from vqvae_jax.training import experiment as module
 
     root, workdir = tmp_path / "data", tmp_path / "run"
     described = module.describe

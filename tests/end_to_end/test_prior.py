@@ -15,13 +15,14 @@ from PIL import Image
 from configs import mnist_prior
 from tests.conftest import write_small_set
 from tests.end_to_end.programs import KILL, ROOT, assert_same_run, metrics, run
+from vqvae_jax import PixelHead
 from vqvae_jax.__main__ import main
 from vqvae_jax.arrays import read_arrays
 from vqvae_jax.data import load_dataset
 from vqvae_jax.errors import ConfigError
 from vqvae_jax.training.config import Config
+from vqvae_jax.training.experiment import train_config
 from vqvae_jax.training.model import load_model, load_prior
-from vqvae_jax.training.train import train
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("unchecked")]
 
@@ -64,7 +65,7 @@ def train_here(root, workdir, *, vqvae, **settings):
     for path, value in settings_of(root, vqvae, **settings).items():
         section, name = path.split(".")
         config[section][name] = str(value) if isinstance(value, Path) else value
-    train(Config.from_dict(config), workdir)
+    train_config(Config.from_dict(config), workdir)
 
 
 # python -m vqvae_jax, in a process of its own.
@@ -122,7 +123,7 @@ def test_a_run_leaves_what_it_promises(whole_run, folders):
     assert described["codes"]["maps"]["shape"] == [3, 3]
     assert described["config"]["prior"]["conditional"]
     assert load_prior(workdir).num_classes == 10
-    assert load_model(vqvae).head is not None
+    assert isinstance(load_model(vqvae).likelihood, PixelHead)
 
 
 @pytest.mark.parametrize(
@@ -180,7 +181,7 @@ def test_a_vqvae_trained_further_is_noticed(tmp_path, folders, commands):
     train_here(folders, workdir, vqvae=vqvae, training__max_steps=2)
     of_vqvae = Config.from_dict(json.loads((vqvae / "run.json").read_text())["config"])
     longer = dataclasses.replace(of_vqvae.training, max_steps=60)
-    train(dataclasses.replace(of_vqvae, training=longer), vqvae)
+    train_config(dataclasses.replace(of_vqvae, training=longer), vqvae)
     with pytest.raises(ConfigError, match="holds another VQ-VAE, or the same one trained"):
         train_here(
             folders, workdir, vqvae=vqvae, training__max_steps=4, vqvae_training__max_steps=60

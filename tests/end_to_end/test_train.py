@@ -307,7 +307,7 @@ def test_images_that_the_model_cannot_take_are_refused(tmp_path):
     arguments = command(tmp_path / "run", tmp_path / "data", data__archives=folder)
     result = run(arguments)
     assert result.returncode == 2
-    assert "H and W multiples of 4" in result.stderr.splitlines()[-1]
+    assert "with H, W multiples of 4, 4" in result.stderr.splitlines()[-1]
     assert "Traceback" not in result.stderr
     assert not (tmp_path / "run").exists()
 

@@ -47,7 +47,7 @@ def in_numpy(vqvae, prior, images):
     def outputs(vqvae, prior, images):
         codes = vqvae.encode(to_floats(images))
         features = vqvae.decoder(vqvae.quantizer.lookup(codes))
-        return codes, vqvae.head.log_probs(features, images), prior(codes)
+        return codes, vqvae.likelihood.log_probs(features, images), prior(codes)
 
     codes, *logits = outputs(vqvae, prior, jnp.asarray(images))
     assert len(np.unique(codes)) > 2
@@ -97,7 +97,7 @@ def test_bits_of_several_codebooks_and_of_pixels_that_depend(images):
 def test_uniform_models_take_log2_of_their_values(independent, images):
     """8 bits a pixel, and log2 of 5 codes for each of the 16 pixels of a position."""
     vqvae, prior = (nnx.clone(model) for model in independent[:2])
-    for layer in (vqvae.head.out, prior.outputs[0]):
+    for layer in (vqvae.likelihood.out, prior.outputs[0]):
         layer.kernel[...], layer.bias[...] = 0 * layer.kernel[...], 0 * layer.bias[...]
     bits = bits_per_dim(vqvae, prior, images, jax.devices()[:1])
     np.testing.assert_allclose(bits.pixels, 8, rtol=1e-5)
@@ -119,5 +119,5 @@ def test_model_without_a_head_is_refused(independent, images):
 @pytest.mark.parametrize("shape", [(2, 8, 12, 3), (2, 6, 12, 1)])
 def test_images_that_do_not_fit_are_refused(independent, shape):
     vqvae, prior, _ = independent
-    with pytest.raises(ValueError, match=r"images have shape .*; it must be \[B, H, W, 1\]"):
+    with pytest.raises(ValueError, match=r"x has shape .*; it must be \[B, H, W, 1\]"):
         bits_per_dim(vqvae, prior, np.zeros(shape, np.uint8), jax.devices()[:1])

@@ -3,14 +3,15 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 from flax import nnx
 
-from tests.conftest import small_dataset, some_by_default
+from tests.conftest import some_by_default
 from vqvae_jax import VQVAE
 from vqvae_jax.evaluation import Evaluator
 from vqvae_jax.pixels import to_floats
-from vqvae_jax.training.tasks.vqvae import VQVAETask
+from vqvae_jax.tasks import TokenizerTask
 
 VARIANCE = 0.08
 
@@ -19,9 +20,9 @@ VARIANCE = 0.08
 def test_metrics_are_those_of_the_whole_split(batch_size):
     model = VQVAE(1, 4, 16, VARIANCE, rngs=nnx.Rngs(0))
     images = np.random.RandomState(0).randint(0, 256, (10, 8, 8, 1)).astype(np.uint8)
-    task = VQVAETask(model, small_dataset(images, train=0), {})
-    evaluator = Evaluator(task.totals, task.zeros, jax.devices())
-    totals = evaluator(task.weights, images, batch_size)
+    task = TokenizerTask(model, optax.identity())
+    state = task.init(jax.random.key(0), images)
+    totals = Evaluator(task.eval_step, jax.devices())(state, images, batch_size)
     metrics = task.metrics(totals)
 
     x = np.asarray(to_floats(jnp.asarray(images)), np.float64)

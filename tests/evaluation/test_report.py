@@ -1,6 +1,7 @@
 """The pictures of a run are given what their titles say."""
 
 import functools
+import io
 
 import jax.numpy as jnp
 import numpy as np
@@ -9,8 +10,9 @@ from flax import nnx
 from PIL import Image
 
 from tests.conftest import drawn
-from vqvae_jax import VQVAE, AutoregressiveHead, CategoricalHead
-from vqvae_jax.evaluation import draw, figures
+from vqvae_jax import VQVAE, AutoregressiveHead, CategoricalHead, SquaredError
+from vqvae_jax.evaluation import figures
+from vqvae_jax.evaluation.report import tokenizer_figures
 
 HEADS = {
     "reconstruction": None,
@@ -25,14 +27,14 @@ def in_numpy(model, images):
     """Images of the codes of images, in [-0.5, 0.5]: of a head, the means."""
     floats = jnp.asarray(images / 255 - 0.5, jnp.float32)
     decoded = model.decoder(model.quantizer.lookup(model.encode(floats)))
-    if model.head is None:
+    if isinstance(model.likelihood, SquaredError):
         return np.asarray(decoded)
-    p = np.exp(np.asarray(model.head.log_probs(decoded), np.float64))
+    p = np.exp(np.asarray(model.likelihood.log_probs(decoded), np.float64))
     return p @ np.arange(256) / 255 - 0.5
 
 
 @pytest.mark.parametrize("shown", HEADS)
-def test_reconstructions_show_what_is_written_above_them(tmp_path, monkeypatch, shown):
+def test_reconstructions_show_what_is_written_above_them(monkeypatch, shown):
     def build():
         head = HEADS[shown] and HEADS[shown](3, 1, rngs=nnx.Rngs(0))
         return VQVAE(1, 4, 5, 0.1, head=head, rngs=nnx.Rngs(0))
@@ -48,10 +50,12 @@ def test_reconstructions_show_what_is_written_above_them(tmp_path, monkeypatch, 
     original = figures.reconstructions
     monkeypatch.setattr(figures, "reconstructions", reconstructions)
     records = [
-        {"step": 1, "split": split, "loss": 1.0, "nmse": 1.0, "perplexity": 1.0, "codes_used": 1}
+        {"step": 1, "split": split, "loss": 1.0, model.likelihood.monitor: 1.0}
+        | {"perplexity": 1.0, "codes_used": 1}
         for split in ("train", "test")
     ]
-    draw(tmp_path, model, images, np.ones(5, int), records, "nmse", "title")
+    written = tokenizer_figures(model, images, np.ones(5, int), records, "title")
+    assert {*written} == {"reconstructions.png", "codebook.png", "training.png"}
     originals, reconstructed, title, label = given
     assert (title, label) == ("title", shown)
     np.testing.assert_allclose(originals, images / 255 - 0.5, atol=1e-6)
@@ -61,5 +65,5 @@ def test_reconstructions_show_what_is_written_above_them(tmp_path, monkeypatch, 
         assert len(np.unique(integers.round())) > 100
     else:
         np.testing.assert_allclose(reconstructed, in_numpy(model, images), rtol=1e-3, atol=1e-4)
-    with Image.open(tmp_path / "reconstructions.png") as picture:
+    with Image.open(io.BytesIO(written["reconstructions.png"])) as picture:
         assert picture.format == "PNG"

@@ -29,7 +29,7 @@ def seeds(folder):
     """A good file for each target."""
     write_arrays(folder / "codes", {"train_codes": np.zeros((2, 3), np.int32)}, {"digest": "a"})
     state = {"params": np.zeros((2, 3), np.float32), "step": np.zeros((), np.int32)}
-    save_checkpoint(folder, 1, state, {"note": 1}, is_logged=True, goal=0.5)
+    save_checkpoint(folder, 1, state, {"note": 1}, is_logged=True, monitor=0.5)
     record = {"step": 1, "epoch": 1, "split": "train", "images": 8, "loss": 0.5}
     return {
         "idx": [gzip.compress(IDX), IDX],

@@ -68,7 +68,7 @@ def test_losses_are_means_over_what_counts(quantizer, head, integers, images, ma
         expected = np.mean((np.asarray(decoded, np.float64) - x)[kept] ** 2) / 0.1
     else:
         log_p = run_compiled(
-            lambda model, *given: model.head(*given), model, decoded, jnp.asarray(integers)
+            lambda model, *given: model.likelihood(*given), model, decoded, jnp.asarray(integers)
         )
         expected = -np.mean(np.asarray(log_p, np.float64)[kept])
     np.testing.assert_allclose(output.reconstruction_loss, expected, rtol=1e-5)

@@ -78,7 +78,7 @@ def test_straight_through_copies_the_decoders_gradient_bit_for_bit(split_model, 
     model = nnx.merge(*split_model)
 
     def reconstruction_loss(values):
-        return jnp.mean((model.decoder(values) - images) ** 2) / model.data_variance
+        return jnp.mean((model.decoder(values) - images) ** 2) / model.likelihood.data_variance
 
     z = model.encoder(images)
     at_the_decoder = jax.grad(reconstruction_loss)(model.quantizer(z).values)

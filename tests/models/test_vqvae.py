@@ -73,10 +73,14 @@ def test_same_seed_same_model(images):
     ("shape", "dtype", "message"),
     [
         ((2, 12, 20, 1), jnp.float32, r"\(2, 12, 20, 1\); it must be \[B, H, W, 3\]"),
-        ((2, 13, 20, 3), jnp.float32, "multiples of 4"),
-        ((2, 12, 22, 3), jnp.float32, "multiples of 4"),
+        ((2, 13, 20, 3), jnp.float32, "with H, W multiples of 4, 4"),
+        ((2, 12, 22, 3), jnp.float32, "with H, W multiples of 4, 4"),
         ((12, 20, 3), jnp.float32, r"it must be \[B, H, W, 3\]"),
-        ((2, 12, 20, 3), jnp.uint8, r"type uint8; they must be floats in \[-0.5, 0.5\]"),
+        (
+            (2, 12, 20, 3),
+            jnp.uint8,
+            r"type uint8; it must be floating \(integer pixels: x / 255 - 0.5\)",
+        ),
     ],
 )
 def test_wrong_images_are_named(model, method, shape, dtype, message):

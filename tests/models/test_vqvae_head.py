@@ -52,7 +52,7 @@ def test_loss_is_the_likelihood_and_the_quantizers(model, integers, images, outp
     chosen = codebook[distances.argmin(-1)]
     features = apply(model.decoder, jnp.asarray(chosen, jnp.float32))
     log_probs = nnx.jit(lambda head, *given: head.log_probs(*given))
-    table = np.asarray(log_probs(model.head, features, jnp.asarray(integers)), np.float64)
+    table = np.asarray(log_probs(model.likelihood, features, jnp.asarray(integers)), np.float64)
     log_p = np.take_along_axis(table, integers.astype(int)[..., None], axis=-1)
     np.testing.assert_allclose(output.reconstruction_loss, -log_p.mean(), rtol=1e-5)
     expected = -log_p.mean() + 1.25 * ((z - chosen) ** 2).mean()
@@ -64,15 +64,15 @@ def test_loss_is_exact_where_the_distribution_is_known(images, integers):
     """Logits that no feature moves: -log softmax(bias)[x], whatever the data variance."""
     model = make(CategoricalHead)
     bias = np.random.RandomState(1).randn(3, 256)
-    model.head.out.kernel[...] = 0 * model.head.out.kernel[...]
-    model.head.out.bias[...] = jnp.asarray(bias.ravel(), jnp.float32)
+    model.likelihood.out.kernel[...] = 0 * model.likelihood.out.kernel[...]
+    model.likelihood.out.bias[...] = jnp.asarray(bias.ravel(), jnp.float32)
     log_p = bias - np.log(np.exp(bias).sum(-1, keepdims=True))
     expected = -np.mean([log_p[c, integers[..., c]] for c in range(3)])
     np.testing.assert_allclose(model(images).reconstruction_loss, expected, rtol=1e-5)
 
 
 def test_decoder_gives_the_heads_features(model, output):
-    assert model.decoder.out_dim == model.head.in_dim == 5
+    assert model.decoder.out_dim == model.likelihood.in_dim == 5
     assert output.reconstruction.shape == (3, 8, 12, 5)
 
 
@@ -109,10 +109,10 @@ def test_decoding_draws_images(model, images, output):
 def test_images_are_drawn_from_the_distribution_given_the_codes():
     """Logits so far apart that the most likely value is drawn: that of the code's features."""
     model = make(CategoricalHead)
-    model.head.out.kernel[...] = 1e6 * model.head.out.kernel[...]
+    model.likelihood.out.kernel[...] = 1e6 * model.likelihood.out.kernel[...]
     codes = jnp.arange(16, dtype=jnp.int32).reshape(2, 2, 4)
     features = model.decoder(model.quantizer.lookup(codes))
-    kernel, bias = model.head.out.kernel[...], model.head.out.bias[...]
+    kernel, bias = model.likelihood.out.kernel[...], model.likelihood.out.bias[...]
     logits = np.asarray(features) @ np.asarray(kernel) + np.asarray(bias)
     expected = logits.reshape(2, 8, 16, 3, 256).argmax(-1)
     drawn = model.decode(codes, key=jax.random.key(0))
@@ -183,7 +183,7 @@ def test_total_is_the_weighted_sum_of_the_terms(gradients, part, weights):
 
 def test_straight_through_copies_the_gradient_of_the_features(model, images, integers):
     def likelihood(values):
-        return -jnp.mean(model.head(model.decoder(values), jnp.asarray(integers)))
+        return -jnp.mean(model.likelihood(model.decoder(values), jnp.asarray(integers)))
 
     @jax.jit
     def both(z):

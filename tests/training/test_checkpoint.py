@@ -20,8 +20,8 @@ def state(value=0.0, shape=(2, 3), dtype=jnp.float32):
     return {"params": {"kernel": jnp.full(shape, value, dtype)}, "count": jnp.asarray(3, jnp.int32)}
 
 
-def save(workdir, step, goal=None):
-    save_checkpoint(workdir, step, state(step), {"note": step}, is_logged=True, goal=goal)
+def save(workdir, step, monitor=None):
+    save_checkpoint(workdir, step, state(step), {"note": step}, is_logged=True, monitor=monitor)
 
 
 def file(workdir, step):
@@ -33,13 +33,13 @@ def kept(workdir):
 
 
 def test_latest_two_and_the_best_are_kept(tmp_path):
-    for step, goal in [(5, None), (10, 0.5), (15, None), (20, 0.3), (25, None), (30, 0.4)]:
-        save(tmp_path, step, goal)
+    for step, monitor in [(5, None), (10, 0.5), (15, None), (20, 0.3), (25, None), (30, 0.4)]:
+        save(tmp_path, step, monitor)
     save(tmp_path, 35)
     assert kept(tmp_path) == {"20", "30", "35"}
     latest, best = latest_checkpoint(tmp_path), best_checkpoint(tmp_path)
-    assert (latest.step, latest.goal, latest.is_logged) == (35, None, True)
-    assert (best.step, best.goal, best.run) == (20, 0.3, {"note": 20})
+    assert (latest.step, latest.monitor, latest.is_logged) == (35, None, True)
+    assert (best.step, best.monitor, best.run) == (20, 0.3, {"note": 20})
     restored = best.restore(like=state())
     np.testing.assert_array_equal(restored["params"]["kernel"], np.full((2, 3), 20))
     assert restored["count"] == 3
@@ -53,11 +53,11 @@ def test_nothing_there(tmp_path):
 
 
 def test_a_step_saved_again_replaces_itself(tmp_path):
-    save_checkpoint(tmp_path, 1, state(7), {}, is_logged=False, goal=None)
+    save_checkpoint(tmp_path, 1, state(7), {}, is_logged=False, monitor=None)
     assert not latest_checkpoint(tmp_path).is_logged
     save(tmp_path, 1, 0.5)
     assert latest_checkpoint(tmp_path).is_logged
-    assert latest_checkpoint(tmp_path).goal == 0.5
+    assert latest_checkpoint(tmp_path).monitor == 0.5
 
 
 def test_every_flipped_bit_and_every_cut_is_found(tmp_path, caplog):
@@ -137,7 +137,7 @@ def test_what_does_not_fit_is_refused(tmp_path, like, message):
 
 def test_bfloat16_comes_back(tmp_path):
     saved = state(1.5, dtype=jnp.bfloat16)
-    save_checkpoint(tmp_path, 1, saved, {}, is_logged=True, goal=None)
+    save_checkpoint(tmp_path, 1, saved, {}, is_logged=True, monitor=None)
     restored = latest_checkpoint(tmp_path).restore(like=saved)
     assert restored["params"]["kernel"].dtype == jnp.bfloat16
     np.testing.assert_array_equal(restored["params"]["kernel"], saved["params"]["kernel"])

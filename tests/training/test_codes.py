@@ -80,6 +80,6 @@ def flipped(content, place):
 
 
 def test_images_that_do_not_fit_are_named(tmp_path, model):
-    with pytest.raises(DataError, match="tiny do not fit the model: images have shape"):
+    with pytest.raises(DataError, match="tiny do not fit the model: x has shape"):
         load_codes(model, dataset(size=10), tmp_path / "codes.safetensors")
     assert list(tmp_path.iterdir()) == []

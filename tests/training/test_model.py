@@ -10,6 +10,6 @@ from vqvae_jax.training.model import load_model
 
 @pytest.mark.parametrize("run", [{}, {"config": {}}, {"config": {"model": {"sead": 1}}}])
 def test_checkpoint_that_describes_no_run_is_named(tmp_path, run):
-    save_checkpoint(tmp_path, 3, {"step": np.int32(3)}, run, is_logged=True, goal=0.5)
+    save_checkpoint(tmp_path, 3, {"step": np.int32(3)}, run, is_logged=True, monitor=0.5)
     with pytest.raises(CheckpointError, match=r"3\.safetensors does not describe a run: "):
         load_model(tmp_path)

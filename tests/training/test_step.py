@@ -9,7 +9,7 @@ import optax
 import pytest
 from flax import nnx
 
-from tests.conftest import promoting, small_dataset
+from tests.conftest import promoting
 from vqvae_jax import (
     LFQ,
     VQVAE,
@@ -21,11 +21,11 @@ from vqvae_jax import (
 from vqvae_jax.evaluation import Totals
 from vqvae_jax.parallel import mesh_for, replicated, split
 from vqvae_jax.pixels import to_floats
+from vqvae_jax.tasks import TokenizerTask
+from vqvae_jax.tasks.learning import split_model
 from vqvae_jax.training import feed as feed_module
 from vqvae_jax.training.feed import Feed
-from vqvae_jax.training.step import TrainState, initialized, train_steps
-from vqvae_jax.training.tasks import split_model
-from vqvae_jax.training.tasks.vqvae import VQVAETask
+from vqvae_jax.training.step import Progress, no_sums, step_on, train_steps
 
 IMAGES = np.random.RandomState(0).randint(0, 256, (60, 8, 8, 1)).astype(np.uint8)
 OPTIMIZER = optax.adam(1e-2, eps=1e-4)  # so that no rounding decides a sign
@@ -49,7 +49,7 @@ def model_with(name):
 
 
 def task_with(name):
-    return VQVAETask(model_with(name), small_dataset(IMAGES, train=48), {})
+    return TokenizerTask(model_with(name), OPTIMIZER)
 
 
 @functools.cache
@@ -82,15 +82,16 @@ def expected(name):
         _, params, variables = split_model(stepped)
         return params, variables, opt_state, output
 
-    opt_state, losses, totals = OPTIMIZER.init(params), [], Totals.zeros(quantizer)
+    opt_state, losses, totals = OPTIMIZER.init(params), [], []
     for index in range(3):
         images = jnp.asarray(IMAGES[12 * index : 12 * index + 12])
         key = jax.random.fold_in(jax.random.key(SEED), index)
         params, variables, opt_state, output = step(params, variables, opt_state, images, key)
         losses.append(output.loss)
-        totals += Totals.of(output, quantizer)
-    state = TrainState(jnp.asarray(3), params, variables, opt_state, totals)
-    return state, np.array(losses)
+        totals.append(Totals.of(output, quantizer))
+    state = {"params": params, "variables": variables, "opt_state": opt_state}
+    sums = jax.tree.map(lambda *each: sum(each), *totals)
+    return Progress(jnp.asarray(3), state, sums, jnp.asarray(36)), np.array(losses)
 
 
 @pytest.mark.parametrize(
@@ -107,19 +108,23 @@ def expected(name):
 def test_devices_and_dispatches_change_nothing(name, devices, steps_a_dispatch):
     task = task_with(name)
     mesh = mesh_for(jax.devices()[:devices], 12)
-    step = jax.jit(functools.partial(train_steps, task, OPTIMIZER, mesh, SEED))
-    state = jax.device_put(TrainState.of(task, OPTIMIZER), replicated(mesh))
-    terms = []
+    step = step_on(task, mesh)
+    steps = jax.jit(functools.partial(train_steps, step, SEED))
+    task.has_initialization = False
+    state = task.init(jax.random.key(SEED), IMAGES[:12])
+    sums = no_sums(step, state, IMAGES[:12])
+    progress = Progress(jnp.asarray(0), state, sums, jnp.asarray(0))
+    progress, terms = jax.device_put(progress, replicated(mesh)), []
     for some in np.split(IMAGES[:36].reshape(3, 12, 8, 8, 1), 3 // steps_a_dispatch):
-        state, more = step(state, jax.device_put(some, split(mesh, axis=1)))
+        progress, more = steps(progress, jax.device_put(some, split(mesh, axis=1)))
         terms += list(more)
-    expected_state, expected_losses = expected(name)
+    after, expected_losses = expected(name)
     *_, losses, params, variables, moments = np.array(terms).T
     np.testing.assert_allclose(losses / 12, expected_losses, rtol=1e-5)
     assert not np.any([params, variables, moments])  # 0: all is finite
-    np.testing.assert_array_equal(state.totals.code_counts, expected_state.totals.code_counts)
-    assert state.totals.images == 36
-    for got, wanted in zip(jax.tree.leaves(state), jax.tree.leaves(expected_state), strict=True):
+    np.testing.assert_array_equal(progress.sums.code_counts, after.sums.code_counts)
+    assert progress.sums.images == progress.examples == 36
+    for got, wanted in zip(jax.tree.leaves(progress), jax.tree.leaves(after), strict=True):
         wanted = np.array(wanted)
         scale = np.abs(wanted).max() + 1e-12
         np.testing.assert_allclose(np.array(got) / scale, wanted / scale, rtol=1e-4, atol=1e-4)
@@ -127,14 +132,14 @@ def test_devices_and_dispatches_change_nothing(name, devices, steps_a_dispatch):
 
 def test_initial_codes_come_from_the_first_batch():
     model, task = model_with("averaged"), task_with("averaged")
-    state = TrainState.of(task, OPTIMIZER)
-    once = initialized(task, SEED, state, jnp.asarray(IMAGES[:12]))
-    again = initialized(task, SEED, once, jnp.asarray(IMAGES[12:24]))
+    once = task.init(jax.random.key(SEED), jnp.asarray(IMAGES[:12]))
+    task.weights = (once["params"], once["variables"])
+    again = task.init(jax.random.key(SEED), jnp.asarray(IMAGES[12:24]))
     latents = np.asarray(model.encoder(to_floats(jnp.asarray(IMAGES[:12])))).reshape(-1, 4)
-    codes = np.asarray(once.variables["quantizer"]["embeddings"][...])
+    codes = np.asarray(once["variables"]["quantizer"]["embeddings"][...])
     assert np.all(codes >= latents.min(0) - 1e-6)
     assert np.all(codes <= latents.max(0) + 1e-6)
-    assert once.variables["quantizer"]["initialized"][...]
+    assert once["variables"]["quantizer"]["initialized"][...]
     for ours, first in zip(jax.tree.leaves(again), jax.tree.leaves(once), strict=True):
         np.testing.assert_array_equal(ours, first)
 

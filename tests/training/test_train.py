@@ -1,80 +1,114 @@
-"""What training says of what JAX cannot do, and of folders that it cannot use."""
+"""`vqvae_jax.train`: networks of a user's own on arrays in memory."""
 
-import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
+from flax import nnx
 
-from configs import mnist, mnist_prior
-from tests.conftest import small_dataset
-from vqvae_jax.errors import ConfigError, TrainingError
-from vqvae_jax.training import train as module
-from vqvae_jax.training.config import Config
+from tests.end_to_end.programs import metrics, saved_state
+from vqvae_jax import FSQ, SquaredError, Tokenizer
+from vqvae_jax.errors import CheckpointError, ConfigError
+from vqvae_jax.training.model import load_model
+from vqvae_jax.training.train import train
+
+WAVES = np.sin(np.arange(48 * 32).reshape(48, 32, 1) * 0.37).astype(np.float32)
+
+
+class Down(nnx.Module):
+    """An encoder of sequences, of flax's own layers."""
+
+    spatial_rank, downsampling = 1, (8,)
+
+    def __init__(self, width, *, rngs):
+        self.convs = nnx.List(
+            [nnx.Conv(1, width, 8, strides=8, rngs=rngs), nnx.Conv(width, 3, 1, rngs=rngs)]
+        )
+
+    def __call__(self, x):
+        return self.convs[1](nnx.gelu(self.convs[0](x)))
+
+
+class Up(nnx.Module):
+    spatial_rank, downsampling = 1, (8,)
+
+    def __init__(self, *, rngs):
+        self.conv = nnx.ConvTranspose(3, 1, 8, strides=8, rngs=rngs)
+
+    def __call__(self, z):
+        return self.conv(z)
+
+
+def sound(width=4, dtype=None):
+    rngs = nnx.Rngs(0)
+    parts = Down(width, rngs=rngs), FSQ((5, 5, 5)), Up(rngs=rngs)
+    return Tokenizer(*parts, SquaredError(1, 0.5), dtype=dtype)
+
+
+SETTINGS = {
+    "batch_size": 8,
+    "num_epochs": 6,
+    "optimizer": "adamw",
+    "learning_rate": 1e-2,
+    "weight_decay": 1e-3,
+    "warmup_steps": 4,
+    "schedule": "cosine",
+    "average_decay": 0.9,
+}
+
+
+def test_an_encoder_of_ones_own_learns_sequences_in_bfloat16(tmp_path):
+    model = sound(dtype=jnp.bfloat16)
+    trained = train(model, WAVES[:40], WAVES[40:], workdir=tmp_path / "run", training=SETTINGS)
+    records = [record for record in metrics(tmp_path / "run") if record["split"] == "test"]
+    assert records[-1]["nmse"] < 0.7 * records[0]["nmse"]
+    assert trained.encode(jnp.asarray(WAVES)).shape == (48, 4)
+    best = min(record["nmse"] for record in records)
+    loss = trained(jnp.asarray(WAVES[40:])).reconstruction_loss
+    np.testing.assert_allclose(loss, best, rtol=1e-3)
+    loaded = load_model(tmp_path / "run", like=sound(dtype=jnp.bfloat16))
+    np.testing.assert_array_equal(loaded(jnp.asarray(WAVES[40:])).reconstruction_loss, loss)
+    assert (tmp_path / "run" / "training.png").exists()
+
+
+def test_a_run_resumes_where_it_was(tmp_path):
+    whole, parts = tmp_path / "whole", tmp_path / "parts"
+    data = WAVES[:40], WAVES[40:]
+    train(sound(), *data, workdir=whole, training=SETTINGS)
+    for steps in (7, 30):
+        train(sound(), *data, workdir=parts, training=SETTINGS | {"max_steps": steps})
+    states = saved_state(whole, 30), saved_state(parts, 30)
+    for name, value in states[0].items():
+        if not name.startswith(("sums", "examples")):  # it also paused at step 7
+            np.testing.assert_array_equal(states[1][name], value, err_msg=name)
+    with pytest.raises(ConfigError, match=r"training.weight_decay was 0.001 and is 0.1; take"):
+        train(sound(), *data, workdir=whole, training=SETTINGS | {"weight_decay": 0.1})
+    with pytest.raises(ConfigError, match="its examples were others; take another workdir"):
+        train(sound(), WAVES[:39], WAVES[40:], workdir=whole, training=SETTINGS)
+    with pytest.raises(CheckpointError, match=r"bias as float32 \(4,\), not float32 \(5,\)"):
+        train(sound(width=5), *data, workdir=whole, training=SETTINGS)
+
+
+def test_wrong_settings_are_named(tmp_path):
+    for settings, message in (
+        ({"learning_rat": 1.0}, "training.learning_rat is unknown; did you mean"),
+        ({"num_epochs": 0}, "training.num_epochs is 0; it must be an integer from 1"),
+        ({"batch_size": 41}, "training.batch_size is 41; it must be at most 40"),
+    ):
+        with pytest.raises(ConfigError, match=message):
+            train(sound(), WAVES[:40], WAVES[40:], workdir=tmp_path / "run", training=settings)
+    assert not (tmp_path / "run").exists()
 
 
 @pytest.mark.parametrize(
-    ("reason", "advice"),
+    ("change", "message"),
     [
-        ("RESOURCE_EXHAUSTED: no 8 bytes", "a smaller training.batch_size takes less memory"),
-        ("UNAVAILABLE: nobody there", "the same command goes on"),
+        ({"downsampling": (4,)}, "the encoder has spatial_rank and downsampling .*they must be"),
+        ({"spatial_rank": 2}, r"the encoder has spatial_rank 2 and downsampling \(8,\); it must"),
+        ({"__call__": lambda self, x: x}, r"the encoder makes \[1, 32, 1\] of \[1, 32, 1\]; it"),
     ],
 )
-def test_what_jax_cannot_do_is_one_line(monkeypatch, tmp_path, reason, advice):
-    def fail(**settings):
-        raise jax.errors.JaxRuntimeError(f"{reason}\nand where")
-
-    monkeypatch.setattr(module, "load_dataset", fail)
-    config = Config.from_dict(mnist.get_config().to_dict())
-    with pytest.raises(TrainingError) as refusal:
-        module.train(config, tmp_path / "run")
-    assert str(refusal.value) == f"JAX gave up: {reason}; {advice}"
-
-
-@pytest.fixture
-def prior_config(monkeypatch, tmp_path):
-    """A prior over runs/mnist below a folder, of images that are at hand."""
-    images = np.zeros((150, 8, 8, 1), np.uint8)
-    monkeypatch.setattr(module, "load_dataset", lambda **settings: small_dataset(images, train=130))
-    settings = mnist_prior.get_config().to_dict()
-    settings["prior"]["vqvae"] = str(tmp_path / "vqvae")
-    return Config.from_dict(settings)
-
-
-def test_a_file_is_no_folder(tmp_path, prior_config):
-    file = tmp_path / "vqvae"
-    file.write_text("")
-    with pytest.raises(ConfigError, match=r"^prior.vqvae is .*; .*vqvae is a file, not a folder$"):
-        module.train(prior_config, tmp_path / "run")
-    for workdir in (file, file / "run"):
-        with pytest.raises(ConfigError) as refusal:
-            module.train(prior_config, workdir)
-        said = f"--workdir is {workdir}; {file} is a file, not a folder"
-        assert str(refusal.value) == said
-
-
-@pytest.mark.parametrize(
-    ("there", "refused"),
-    [(None, False), ([], False), (["lock", "run.json"], False), (["notes.txt"], True)],
-)
-def test_a_vqvae_is_trained_only_in_a_folder_of_its_own(
-    tmp_path, monkeypatch, capsys, prior_config, there, refused
-):
-    class TrainedError(Exception):
-        pass
-
-    def trained(*given):
-        raise TrainedError
-
-    folder = tmp_path / "vqvae"
-    if there is not None:
-        folder.mkdir()
-        for name in there:
-            (folder / name).write_text("{}")
-    monkeypatch.setattr(module, "VQVAETask", trained)
-    with pytest.raises(ConfigError if refused else TrainedError) as raised:
-        module.train(prior_config, tmp_path / "run")
-    if refused:
-        said = f"prior.vqvae is {folder}, which is not empty and holds no run; it must be the "
-        assert str(raised.value).startswith(said)
-    said = f"no run in {folder}: training its VQ-VAE there first (30 epochs at most)\n"
-    assert (said in capsys.readouterr().out) == (not refused)
-    assert not (tmp_path / "run").exists()
+def test_parts_that_do_not_fit_are_named(change, message):
+    rngs = nnx.Rngs(0)
+    encoder = type("Other", (Down,), change)(4, rngs=rngs)
+    with pytest.raises(ValueError, match=message):
+        Tokenizer(encoder, FSQ((5, 5, 5)), Up(rngs=rngs), SquaredError(1, 0.5))

@@ -124,8 +124,7 @@ class _Codec:
 
     def __init__(self, vqvae: VQVAE, prior: Prior, image_shape: tuple[int, ...]):
         check_pair(vqvae, prior)
-        assert vqvae.head is not None
-        self._prior, self._head = prior, vqvae.head
+        self._prior, self._head = prior, vqvae.likelihood
         self._image_shape = tuple(image_shape)
         shape = (_BATCH_SIZE, *self._image_shape)
         try:
@@ -135,7 +134,7 @@ class _Codec:
         self._maps = codes.shape[1:]
         self._encode = _compiled(vqvae, lambda vqvae, images: vqvae.encode(to_floats(images)))
         self._features = _compiled(
-            vqvae, lambda vqvae, codes: vqvae.decoder(vqvae.quantizer.lookup(codes))
+            vqvae, lambda vqvae, codes: vqvae.decoded(vqvae.quantizer.lookup(codes))
         )
         self._prior_step = _compiled(
             prior, lambda prior, cache, p, codes: prior.step(cache, p, codes), donate=True
@@ -143,12 +142,12 @@ class _Codec:
         self._codes_table = _compiled(
             prior, lambda prior, *given: jax.nn.softmax(prior.logits(*given))
         )
-        if isinstance(vqvae.head, AutoregressiveHead):
-            self._start = _compiled(vqvae.head, lambda head, features: head.start(features))
-            self._head_step = _compiled(vqvae.head, _pixel_table, donate=True)
+        if isinstance(vqvae.likelihood, AutoregressiveHead):
+            self._start = _compiled(vqvae.likelihood, lambda head, features: head.start(features))
+            self._head_step = _compiled(vqvae.likelihood, _pixel_table, donate=True)
         else:
             self._row_table = _compiled(
-                vqvae.head, lambda head, features: jnp.exp(head.log_probs(features))
+                vqvae.likelihood, lambda head, features: jnp.exp(head.log_probs(features))
             )
 
     def walk(self, stream: Stream, size: int, images: np.ndarray | None) -> np.ndarray:

@@ -1,7 +1,6 @@
 """Held-out metrics and the pictures of a run."""
 
 from vqvae_jax.evaluation.evaluate import Evaluator
-from vqvae_jax.evaluation.report import draw
-from vqvae_jax.evaluation.totals import Metrics, ReconstructionError, Totals
+from vqvae_jax.evaluation.totals import Totals
 
-__all__ = ["Evaluator", "Metrics", "ReconstructionError", "Totals", "draw"]
+__all__ = ["Evaluator", "Totals"]

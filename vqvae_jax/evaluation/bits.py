@@ -2,7 +2,6 @@
 
 import dataclasses
 import math
-import operator
 from collections.abc import Sequence
 
 import jax
@@ -13,12 +12,12 @@ from jax.sharding import Mesh
 from jaxtyping import Array
 
 from vqvae_jax.evaluation.evaluate import Evaluator
+from vqvae_jax.likelihoods import PixelHead
 from vqvae_jax.models import VQVAE
 from vqvae_jax.pairs import check_pair
-from vqvae_jax.parallel import sum_over_images
+from vqvae_jax.parallel import examples_at_a_time, sum_over_examples
 from vqvae_jax.pixels import to_floats
 from vqvae_jax.priors import Prior, nll
-from vqvae_jax.quantizers import Leaf
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,18 +45,6 @@ class BitsPerDim:
         return self.pixels + self.codes
 
 
-@jax.tree_util.register_dataclass
-@dataclasses.dataclass(frozen=True)
-class _Nats:
-    """Sums over images, in nats."""
-
-    pixels: Leaf
-    codes: Leaf
-
-    def __add__(self, other: "_Nats") -> "_Nats":
-        return jax.tree.map(operator.add, self, other)
-
-
 def bits_per_dim(
     vqvae: VQVAE,
     prior: Prior,
@@ -65,36 +52,38 @@ def bits_per_dim(
     devices: Sequence[jax.Device],
     batch_size: int = 128,
 ) -> BitsPerDim:
-    """Measures a VQ-VAE with a head and a prior over its codes.
+    """Measures a VQ-VAE with a distribution of pixels and a prior over its codes.
 
     Args:
-        vqvae: with a head.
+        vqvae: its likelihood a `PixelHead`.
         prior: over its codes; one with classes is asked for the probabilities without a class.
         images: uint8 [N, H, W, C]; 0 bits where N is 0.
         devices: that batches are split over.
         batch_size: images at a time.
 
     Raises:
-        ValueError: the VQ-VAE has no head, or does not take the images; or the prior is over other
-            codes.
+        ValueError: the VQ-VAE has no distribution of pixels, or does not take the images; or the
+            prior is over other codes.
     """
     check_pair(vqvae, prior)
+    if len(images) == 0:
+        return BitsPerDim(0.0, 0.0, 0)
     graphdef, state = nnx.split((vqvae, prior))
 
-    def of_part(state: nnx.State, images: Array) -> tuple[_Nats, None]:
+    def of_part(state: nnx.State, images: Array) -> tuple[dict[str, Array], None]:
         vqvae, prior = nnx.merge(graphdef, state)
-        assert vqvae.head is not None
+        assert isinstance(vqvae.likelihood, PixelHead)
         codes = vqvae.encode(to_floats(images))
-        features = vqvae.decoder(vqvae.quantizer.lookup(codes))
-        return _Nats(
-            pixels=jnp.sum(vqvae.head.nll(features, images)),
-            codes=nll(prior, codes) * codes.size,
-        ), None
+        features = vqvae.decoded(vqvae.quantizer.lookup(codes))
+        return {
+            "pixels": jnp.sum(vqvae.likelihood.nll(features, images)),
+            "codes": nll(prior, codes) * codes.size,
+        }, None
 
-    def totals(mesh: Mesh, state: nnx.State, images: Array) -> _Nats:
-        return sum_over_images(of_part, mesh, state, images)[0]
+    def nats_of(state: nnx.State, images: Array, mesh: Mesh) -> dict[str, Array]:
+        at_a_time = examples_at_a_time(images.shape[1:-1])
+        return sum_over_examples(of_part, mesh, state, images, at_a_time=at_a_time)[0]
 
-    evaluator = Evaluator(totals, lambda: _Nats(jnp.zeros(()), jnp.zeros(())), devices)
-    nats = evaluator(state, images, batch_size)
-    unit = math.log(2) * max(images.size, 1)
-    return BitsPerDim(float(nats.pixels) / unit, float(nats.codes) / unit, len(images))
+    nats = Evaluator(nats_of, devices)(state, images, batch_size)
+    unit = math.log(2) * images.size
+    return BitsPerDim(float(nats["pixels"]) / unit, float(nats["codes"]) / unit, len(images))

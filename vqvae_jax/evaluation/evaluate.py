@@ -2,6 +2,7 @@
 
 import collections
 import functools
+import operator
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -15,23 +16,20 @@ class Evaluator:
     """Adds up sums over a split, over several devices.
 
     Args:
-        totals: of a mesh, weights and a batch of examples, gives the batch's sums; a pure function.
-        zeros: gives sums of nothing.
+        sums_of: of a state, a batch of examples and a mesh gives the batch's sums, a pytree of
+            arrays; a pure function, such as a task's `eval_step`.
         devices: that batches are split over.
     """
 
-    def __init__(
-        self,
-        totals: Callable[[Mesh, Any, Any], Any],
-        zeros: Callable[[], Any],
-        devices: Sequence[jax.Device],
-    ):
-        self._zeros, self._devices = zeros, devices
-        self._totals_on = functools.cache(lambda mesh: jax.jit(functools.partial(totals, mesh)))
+    def __init__(self, sums_of: Callable[[Any, Any, Mesh], Any], devices: Sequence[jax.Device]):
+        self._devices = devices
+        self._sums_on = functools.cache(
+            lambda mesh: jax.jit(lambda state, batch: sums_of(state, batch, mesh))
+        )
 
     def __call__(
         self,
-        weights: Any,
+        state: Any,
         examples: Any,
         batch_size: int,
         after_each: Callable[[], object] = lambda: None,
@@ -39,25 +37,32 @@ class Evaluator:
         """The sums over a split.
 
         Args:
-            weights: as `totals` takes them.
-            examples: a pytree of NumPy arrays [N, ...].
+            state: as `sums_of` takes it.
+            examples: a pytree of NumPy arrays [N, ...], N at least 1.
             batch_size: examples at a time; changes the result by rounding only, but for a loss that
-                is not a mean over images, such as the entropy over a batch.
+                is not a mean over examples, such as the entropy over a batch.
             after_each: called after every batch; may raise.
 
         Returns:
             The sums, as NumPy arrays.
         """
-        sums = jax.device_get(self._zeros())
+        total: Any = None
         pending: collections.deque[Any] = collections.deque()
         count = len(jax.tree.leaves(examples)[0])
         for start in range(0, count, batch_size):
             size = min(batch_size, count - start)
             batch = jax.tree.map(lambda leaf, a=start, n=size: leaf[a : a + n], examples)
             mesh = mesh_for(self._devices, size)
-            weights = place(weights, replicated(mesh))
-            pending.append(self._totals_on(mesh)(weights, place(batch, split(mesh))))
+            state = place(state, replicated(mesh))
+            pending.append(self._sums_on(mesh)(state, place(batch, split(mesh))))
             if len(pending) > MAX_IN_FLIGHT:
-                sums += jax.device_get(pending.popleft())
+                total = _added(total, pending.popleft())
             after_each()
-        return sum(jax.device_get(list(pending)), sums)
+        for sums in pending:
+            total = _added(total, sums)
+        return total
+
+
+def _added(total: Any, sums: Any) -> Any:
+    sums = jax.device_get(sums)
+    return sums if total is None else jax.tree.map(operator.add, total, sums)

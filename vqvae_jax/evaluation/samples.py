@@ -1,4 +1,4 @@
-"""Images drawn from a prior and the VQ-VAE of its codes."""
+"""Images drawn from a prior and the tokenizer of its codes."""
 
 from collections.abc import Sequence
 from typing import Any, SupportsIndex
@@ -9,13 +9,13 @@ from flax import nnx
 from jaxtyping import Array
 
 from vqvae_jax.checks import check_integer
-from vqvae_jax.models import VQVAE
+from vqvae_jax.models import Tokenizer
 from vqvae_jax.priors import Prior, sample_codes
 from vqvae_jax.priors.base import Labels
 
 
 def draw_images(
-    vqvae: VQVAE,
+    tokenizer: Tokenizer,
     prior: Prior,
     number: SupportsIndex,
     shape: Sequence[SupportsIndex],
@@ -27,11 +27,11 @@ def draw_images(
     """Draws codes from the prior, and decodes them.
 
     Args:
-        vqvae: decodes the codes.
+        tokenizer: decodes the codes.
         prior: over its codes.
         number: N, how many images, at least 1.
         shape: h and w of the code maps.
-        key: draws the codes, and the pixels where the VQ-VAE has a head.
+        key: draws the codes, and the pixels where the likelihood is a distribution.
         labels: integers [N], the classes; None: of no class.
         **options: temperature, top_k, top_p and guidance of `sample_codes`.
 
@@ -43,7 +43,7 @@ def draw_images(
     """
     codes_key, pixels_key = jax.random.split(key)
     codes = sample_codes(prior, number, shape, key=codes_key, labels=labels, **options)
-    return np.asarray(_decode(vqvae, codes, pixels_key))
+    return np.asarray(_decode(tokenizer, codes, pixels_key))
 
 
 def classes_in_turn(prior: Prior, number: SupportsIndex) -> np.ndarray | None:
@@ -57,5 +57,5 @@ def classes_in_turn(prior: Prior, number: SupportsIndex) -> np.ndarray | None:
 
 
 @nnx.jit
-def _decode(vqvae: VQVAE, codes: Array, key: jax.Array) -> Array:
-    return vqvae.decode(codes, key=key)
+def _decode(tokenizer: Tokenizer, codes: Array, key: jax.Array) -> Array:
+    return tokenizer.decode(codes, key=key)

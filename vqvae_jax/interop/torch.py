@@ -17,6 +17,7 @@ import numpy as np
 from flax import nnx
 
 from vqvae_jax.layers import ConvTranspose
+from vqvae_jax.likelihoods import SquaredError
 from vqvae_jax.models import VQVAE
 from vqvae_jax.quantizers import VectorQuantizer
 
@@ -83,9 +84,9 @@ def _params(model: VQVAE) -> dict[str, tuple[nnx.Variable, tuple[tuple[int, ...]
             f"the model's quantizer is a {type(model.quantizer).__name__}; "
             "PyTorch's names are those of a VectorQuantizer"
         )
-    if model.head is not None:
+    if not isinstance(model.likelihood, SquaredError):
         raise ValueError(
-            f"the model has a head, a {type(model.head).__name__}; "
+            f"the model has a head, a {type(model.likelihood).__name__}; "
             "PyTorch's names are those of a model without"
         )
     params: dict[str, tuple[nnx.Variable, tuple[tuple[int, ...], ...] | None]] = {}

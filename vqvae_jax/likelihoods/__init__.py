@@ -1,6 +1,7 @@
-"""Distributions of a pixel's 256 values given the decoder's features, p(x | z)."""
+"""What the decoder's output says of the data: squared errors, distributions of pixels."""
 
 from vqvae_jax.likelihoods.autoregressive import AutoregressiveHead, RasterCache
+from vqvae_jax.likelihoods.base import Likelihood
 from vqvae_jax.likelihoods.distributions import (
     CATEGORICAL,
     PixelDistribution,
@@ -12,15 +13,18 @@ from vqvae_jax.likelihoods.distributions import (
     sample_values,
 )
 from vqvae_jax.likelihoods.heads import CategoricalHead, LogisticMixtureHead, PixelHead
+from vqvae_jax.likelihoods.squared_error import SquaredError
 
 __all__ = [
     "CATEGORICAL",
     "AutoregressiveHead",
     "CategoricalHead",
+    "Likelihood",
     "LogisticMixtureHead",
     "PixelDistribution",
     "PixelHead",
     "RasterCache",
+    "SquaredError",
     "categorical_log_prob",
     "categorical_log_probs",
     "logistic_mixture",

@@ -1,13 +1,15 @@
 """Heads: from the decoder's features at a pixel to a distribution over the pixel's values."""
 
 import abc
+import math
 
 import jax
 import jax.numpy as jnp
 from flax import nnx
-from jaxtyping import Array, Float, UInt8
+from jaxtyping import Array, Bool, Float, UInt8
 
 from vqvae_jax.checks import check_integer
+from vqvae_jax.likelihoods.base import Likelihood
 from vqvae_jax.likelihoods.distributions import (
     CATEGORICAL,
     PixelDistribution,
@@ -15,9 +17,11 @@ from vqvae_jax.likelihoods.distributions import (
     mean_value,
     sample_values,
 )
+from vqvae_jax.means import mean
+from vqvae_jax.pixels import to_floats, to_integers
 
 
-class PixelHead(nnx.Module):
+class PixelHead(Likelihood):
     """The contract of all heads: p(x | features), over images of integers in [0, 255].
 
     Features [B, H, W, F] are floats, what a decoder with out_dim = F gives; images x [B, H, W, C]
@@ -29,14 +33,12 @@ class PixelHead(nnx.Module):
         distribution: the family of each channel's distribution.
         autoregressive: whether a pixel's distribution depends on the pixels before it, in raster
             order. On later ones it never does.
-        reconstruction: what `reconstruct` gives, in a few words.
     """
 
-    in_dim: int
-    out_dim: int
+    monitor = "bits_per_dim"
+    reconstruction = "a draw from p(x | z)"
     distribution: PixelDistribution
     autoregressive: bool = False
-    reconstruction: str = "a draw from p(x | z)"
 
     def __call__(
         self, features: Float[Array, "b h w f"], x: UInt8[Array, "b h w c"]
@@ -95,24 +97,38 @@ class PixelHead(nnx.Module):
             ValueError: features have the wrong shape or type.
         """
 
-    def reconstruct(
-        self, features: Float[Array, "b h w f"], key: jax.Array
-    ) -> Float[Array, "b h w c"]:
-        """The images that features stand for: the mean of p(x | features), or else a draw from it.
+    def loss(
+        self,
+        decoded: Float[Array, "b h w f"],
+        x: Float[Array, "b h w c"],
+        mask: Bool[Array, "b h w"] | None = None,
+    ) -> Float[Array, ""]:
+        """The mean of -log p(x | decoded) in nats; see `Likelihood.loss`.
 
-        A head draws where its mean has no closed form.
-
-        Args:
-            features: [B, H, W, F].
-            key: draws the images.
-
-        Returns:
-            [B, H, W, C], in [0, 255].
-
-        Raises:
-            ValueError: features have the wrong shape or type.
+        The pixels that do not count are black to those that depend on them.
         """
-        return self.sample(features, key).astype(jnp.float32)
+        integers = to_integers(x)
+        if mask is not None:
+            integers = jnp.where(mask[..., None], integers, jnp.zeros_like(integers))
+        return -mean(self(decoded, integers), mask)
+
+    def metrics(self, loss: float) -> dict[str, float]:
+        """See `Likelihood.metrics`: bits_per_dim, the loss in bits."""
+        return {"bits_per_dim": loss / math.log(2)}
+
+    def decode(
+        self, decoded: Float[Array, "b h w f"], key: jax.Array | None
+    ) -> Float[Array, "b h w c"]:
+        """See `Likelihood.decode`: a draw, in [-0.5, 0.5]."""
+        if key is None:
+            raise ValueError("key is None; a model with a head draws images, and needs one")
+        return to_floats(self.sample(decoded, key))
+
+    def reconstruct(
+        self, decoded: Float[Array, "b h w f"], key: jax.Array
+    ) -> Float[Array, "b h w c"]:
+        """See `Likelihood.reconstruct`: a draw, in [-0.5, 0.5]; a mean where that is at hand."""
+        return to_floats(self.sample(decoded, key))
 
     @abc.abstractmethod
     def _parameters(
@@ -172,10 +188,10 @@ class IndependentHead(PixelHead):
         return sample_values(self.log_probs(features), key)
 
     def reconstruct(
-        self, features: Float[Array, "b h w f"], key: jax.Array
+        self, decoded: Float[Array, "b h w f"], key: jax.Array
     ) -> Float[Array, "b h w c"]:
-        """The mean of p(x | features); see `PixelHead.reconstruct`."""
-        return mean_value(self.log_probs(features))
+        """See `Likelihood.reconstruct`: the mean of p(x | decoded), in [-0.5, 0.5]."""
+        return mean_value(self.log_probs(decoded)) / 255 - 0.5
 
     def _parameters(
         self, features: Float[Array, "b h w f"], x: UInt8[Array, "b h w c"] | None

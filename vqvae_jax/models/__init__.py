@@ -1,6 +1,7 @@
-"""The models that the quantizers sit in."""
+"""Tokenizers: the networks that the quantizers sit in."""
 
 from vqvae_jax.models.autoencoder import Decoder, Encoder
-from vqvae_jax.models.vqvae import VQVAE, VQVAEOutput
+from vqvae_jax.models.tokenizer import Tokenizer, TokenizerOutput
+from vqvae_jax.models.vqvae import VQVAE
 
-__all__ = ["VQVAE", "Decoder", "Encoder", "VQVAEOutput"]
+__all__ = ["VQVAE", "Decoder", "Encoder", "Tokenizer", "TokenizerOutput"]

@@ -17,6 +17,9 @@ class Encoder(nnx.Module):
         rngs: `params` draws the initial values.
     """
 
+    spatial_rank = 2
+    downsampling = (4, 4)
+
     def __init__(self, in_dim: int = 3, latent_dim: int = 16, *, rngs: nnx.Rngs):
         self.in_dim, self.latent_dim = in_dim, latent_dim
         self.convs = nnx.List(
@@ -40,6 +43,9 @@ class Decoder(nnx.Module):
         latent_dim: D, numbers in a latent vector, at least 1.
         rngs: `params` draws the initial values.
     """
+
+    spatial_rank = 2
+    downsampling = (4, 4)
 
     def __init__(self, out_dim: int = 1, latent_dim: int = 16, *, rngs: nnx.Rngs):
         self.out_dim, self.latent_dim = out_dim, latent_dim

@@ -8,7 +8,7 @@ from jaxtyping import Array, Float, Int, Integer, Key
 from vqvae_jax.checks import is_finite
 from vqvae_jax.means import mean
 from vqvae_jax.priors.base import Labels, Prior
-from vqvae_jax.quantizers.core import as_int32
+from vqvae_jax.quantizers.core import as_int32, wide
 
 
 def nll(
@@ -32,7 +32,7 @@ def nll(
         ValueError: codes or labels have the wrong shape or type.
     """
     codes = as_int32("codes", codes)
-    log_p = jax.nn.log_softmax(prior(codes, labels, keys=keys))
+    log_p = jax.nn.log_softmax(wide(prior(codes, labels, keys=keys)))
     inside = jnp.where(codes < 0, prior.num_embeddings, codes)
     return -mean(jnp.take_along_axis(log_p, inside[..., None], axis=-1, mode="fill"))
 

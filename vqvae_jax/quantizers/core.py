@@ -49,6 +49,12 @@ class Quantized:
     loss: Leaf
     stage_losses: Leaf = None
 
+    @property
+    def losses(self) -> dict[str, Leaf]:
+        """The unweighted losses by their names."""
+        names = ("codebook_loss", "commitment_loss", "entropy_loss")
+        return {name: getattr(self, name) for name in names}
+
 
 def stage_losses(outputs: Sequence[Quantized]) -> dict[str, Float[Array, " n"]]:
     """The losses of each quantizer that another is composed of, by their names."""

@@ -22,7 +22,7 @@ Tree = TypeVar("Tree")
 _log = logging.getLogger(__name__)
 
 _LATEST_KEPT = 2
-_DESCRIBED = {"step", "is_logged", "goal", "run"}
+_DESCRIBED = {"step", "is_logged", "monitor", "run"}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,7 +33,7 @@ class Checkpoint:
         path: its file.
         step: how many steps were done.
         is_logged: whether what follows that step was done, too: the log, the evaluation.
-        goal: the held-out figure at this step; None where there was no evaluation.
+        monitor: the held-out figure at this step; None where there was no evaluation.
         run: JSON values that describe the run.
         arrays: the leaves of the state by their path, such as params.encoder.convs.0.kernel.
     """
@@ -41,7 +41,7 @@ class Checkpoint:
     path: Path
     step: int
     is_logged: bool
-    goal: float | None
+    monitor: float | None
     run: dict[str, Any]
     arrays: dict[str, np.ndarray]
 
@@ -78,7 +78,7 @@ def save_checkpoint(
     run: dict[str, Any],
     *,
     is_logged: bool,
-    goal: float | None,
+    monitor: float | None,
 ) -> None:
     """Writes a checkpoint, and drops those that are neither the latest two nor the best.
 
@@ -88,24 +88,24 @@ def save_checkpoint(
         state: a pytree of arrays.
         run: JSON values that describe the run.
         is_logged: see `Checkpoint`.
-        goal: see `Checkpoint`; finite.
+        monitor: see `Checkpoint`; finite.
 
     Raises:
         OSError: it cannot be written; those before it are still there.
     """
     folder = _folder(workdir)
     folder.mkdir(exist_ok=True)
-    description = {"step": step, "is_logged": is_logged, "goal": goal, "run": run}
+    description = {"step": step, "is_logged": is_logged, "monitor": monitor, "run": run}
     arrays = {name: np.asarray(leaf) for name, leaf in _named_leaves(state).items()}
     write_arrays(_path(folder, step), arrays, description)
-    goals = {}
+    monitored = {}
     for other in _steps(folder):
         try:
-            goals[other] = _description(_path(folder, other))["goal"]
+            monitored[other] = _description(_path(folder, other))["monitor"]
         except DamagedError as error:
             _log.warning("WARNING: %s", error)
-    kept = {*sorted(goals)[-_LATEST_KEPT:], *_best_first(goals)[:1]}
-    for other in goals.keys() - kept:
+    kept = {*sorted(monitored)[-_LATEST_KEPT:], *_best_first(monitored)[:1]}
+    for other in monitored.keys() - kept:
         _path(folder, other).unlink(missing_ok=True)
 
 
@@ -115,7 +115,7 @@ def latest_checkpoint(workdir: Path) -> Checkpoint | None:
     Raises:
         CheckpointError: there are some, but none is whole.
     """
-    return _first_whole(_folder(workdir), lambda goals: sorted(goals, reverse=True))
+    return _first_whole(_folder(workdir), lambda monitored: sorted(monitored, reverse=True))
 
 
 def best_checkpoint(workdir: Path) -> Checkpoint | None:
@@ -163,14 +163,14 @@ def _first_whole(
             "take another --workdir"
         )
     damage: DamagedError | None = None
-    goals: dict[int, float | None] = {}
+    monitored: dict[int, float | None] = {}
     for step in _steps(folder):
         try:
-            goals[step] = _description(_path(folder, step))["goal"]
+            monitored[step] = _description(_path(folder, step))["monitor"]
         except DamagedError as error:
             _log.warning("WARNING: %s; it is passed over", error)
             damage = error
-    for step in ranked(goals):
+    for step in ranked(monitored):
         try:
             arrays, description = read_arrays(_path(folder, step))
         except DamagedError as error:
@@ -190,8 +190,8 @@ def _description(path: Path) -> dict[str, Any]:
     return description
 
 
-def _best_first(goals: dict[int, float | None]) -> list[int]:
-    ranked = sorted((goal, step) for step, goal in goals.items() if goal is not None)
+def _best_first(monitored: dict[int, float | None]) -> list[int]:
+    ranked = sorted((monitor, step) for step, monitor in monitored.items() if monitor is not None)
     return [step for _, step in ranked]
 
 

@@ -38,6 +38,16 @@ class Codes:
     test_labels: np.ndarray
     digest: str
 
+    @property
+    def train_examples(self) -> tuple[np.ndarray, np.ndarray]:
+        """Codes and int32 labels to train on, as a `PriorTask` takes them."""
+        return self.train_codes, self.train_labels.astype(np.int32)
+
+    @property
+    def test_examples(self) -> tuple[np.ndarray, np.ndarray]:
+        """Likewise, held out."""
+        return self.test_codes, self.test_labels.astype(np.int32)
+
 
 _ARRAYS = ("train_codes", "train_labels", "test_codes", "test_labels")
 

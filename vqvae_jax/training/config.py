@@ -144,6 +144,22 @@ def _unknown(path: str, near: Sequence[str]) -> ConfigError:
     return ConfigError(f"{shown} is unknown; {did_you_mean(near) or known}")
 
 
+def training_config(settings: Mapping[str, Any]) -> TrainingConfig:
+    """The protocol that the settings of the section `training` describe, by name.
+
+    Raises:
+        ConfigError: a setting is unknown or out of its range.
+    """
+    for name in settings:
+        rule_of(f"training.{name}")
+    return TrainingConfig(**settings)
+
+
+def changed_training(before: Mapping[str, Any], now: Mapping[str, Any]) -> str | None:
+    """As `changed_setting`, of the section `training` alone."""
+    return _changed({"training": before}, {"training": now})
+
+
 def changed_setting(old: Config, new: Config) -> str | None:
     """Which setting differs, of those that decide what a run has computed so far; None if none.
 
@@ -151,12 +167,14 @@ def changed_setting(old: Config, new: Config) -> str | None:
         old: the run's.
         new: of the same kind.
     """
-    before, now = old.to_dict(), new.to_dict()
+    return _changed(old.to_dict(), new.to_dict())
+
+
+def _changed(before: Mapping[str, Any], now: Mapping[str, Any]) -> str | None:
+    decays = now["training"]["schedule"] != "constant"
     for path, rule in rules().items():
         section, name = path.split(".")
-        fixed = not rule.changeable or (
-            path == "training.num_epochs" and new.training.schedule == "cosine"
-        )
+        fixed = not rule.changeable or (path == "training.num_epochs" and decays)
         if section in now and before[section][name] != now[section][name] and fixed:
             return f"{path} was {before[section][name]!r} and is {now[section][name]!r}"
     return None

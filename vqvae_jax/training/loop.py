@@ -1,6 +1,5 @@
 """The training loop: steps, metrics, pictures and checkpoints of a run, whatever it learns."""
 
-import dataclasses
 import functools
 import json
 import math
@@ -10,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import jax
-import optax
+import jax.numpy as jnp
 from tqdm import tqdm
 
 from vqvae_jax.errors import TrainingError
@@ -24,19 +23,18 @@ from vqvae_jax.parallel import (
     place,
     replicated,
 )
+from vqvae_jax.tasks.base import Evaluation, Examples, State, Sums, Task
 from vqvae_jax.training.checkpoint import Checkpoint, save_checkpoint
 from vqvae_jax.training.feed import Feed
 from vqvae_jax.training.interruption import Interrupted, deferred, leave_if_asked
 from vqvae_jax.training.metrics import MetricsLog, Record, Records, epoch_mean, read_records
-from vqvae_jax.training.resuming import check_resumes
 from vqvae_jax.training.schedule import Schedule
 from vqvae_jax.training.sections import TrainingConfig
-from vqvae_jax.training.step import TrainState, initialized, train_steps
-from vqvae_jax.training.tasks import Task
+from vqvae_jax.training.step import Progress, no_sums, step_on, train_steps
 from vqvae_jax.training.watch import Watch
 from vqvae_jax.words import counted
 
-# Steps a dispatch, where so many are left before a pause. On accelerators a step is so short that
+# Steps per dispatch, where so many are left before a pause. On accelerators a step is so short that
 # the host could not keep up otherwise.
 _STEPS_ON_ACCELERATOR = 10
 
@@ -46,55 +44,62 @@ class Run:
 
     Args:
         task: what is learnt.
+        examples: a pytree of NumPy arrays with an example's part at each index.
+        held_out: likewise, the held-out ones.
         settings: the protocol.
         devices: that batches are split over.
         workdir: the run's folder; exists.
-        checkpoint: where the run goes on; None: it begins.
+        description: JSON values for run.json and the checkpoints: what the run is made from.
+        about: the same in a few words.
+        checkpoint: where the run resumes; None: it begins.
 
     Raises:
-        ConfigError: the checkpoint is of a run with other settings or other data.
         CheckpointError: the checkpoint does not fit.
     """
 
     def __init__(
         self,
         task: Task,
+        examples: Examples,
+        held_out: Examples,
         settings: TrainingConfig,
         devices: list[jax.Device],
         workdir: Path,
+        *,
+        description: dict[str, Any],
+        about: str,
         checkpoint: Checkpoint | None,
     ):
-        self.task, self.settings = task, settings
+        self.task, self.held_out, self.settings = task, held_out, settings
         self.devices, self.workdir = devices, workdir
-        self.schedule = Schedule(settings, task.num_images)
-
-        rate: optax.ScalarOrSchedule = settings.learning_rate
-        if settings.schedule == "cosine":
-            steps = settings.num_epochs * self.schedule.steps_per_epoch
-            rate = optax.cosine_decay_schedule(rate, steps)
-        optimizer = optax.adam(rate)
-        self.state = TrainState.of(task, optimizer)
-        self.step = self.saved_step = 0
-        self.is_logged = True  # whether all that follows the step is done, too
-        if checkpoint is not None:
-            self._resume(checkpoint)
-
-        self.steps_a_dispatch = _STEPS_ON_ACCELERATOR if are_accelerators(devices) else 1
-        self.feed = Feed(task.train_examples, devices)
+        self.description, self.about = description, about
+        self.schedule = Schedule(settings, len(jax.tree.leaves(examples)[0]))
+        self.steps_per_dispatch = _STEPS_ON_ACCELERATOR if are_accelerators(devices) else 1
+        self.feed = Feed(examples, devices)
+        self.step_on = functools.cache(functools.partial(step_on, task))
         self.train_steps_on = functools.cache(
             lambda mesh: jax.jit(
-                functools.partial(train_steps, task, optimizer, mesh, settings.seed),
+                functools.partial(train_steps, self.step_on(mesh), settings.seed),
                 donate_argnums=0,
             )
         )
-        self.watch = Watch(self.state.totals)
-        self.evaluator = Evaluator(task.totals, task.zeros, devices)
+        self.evaluator = Evaluator(task.eval_step, devices)
 
-    def _resume(self, checkpoint: Checkpoint) -> None:
-        check_resumes(self.workdir, checkpoint.run, self.task.description)
-        self.state = checkpoint.restore(like=self.state)
-        self.step = self.saved_step = checkpoint.step
-        self.is_logged = checkpoint.is_logged
+        self.step = self.saved_step = 0
+        self.is_logged = True  # whether all that follows the step is done, too
+        batch = jax.tree.map(lambda leaf: leaf[self.schedule.batches_after(0, most=1)[0]], examples)
+        key = jax.random.key(settings.seed)
+        if checkpoint is None:
+            state = task.init(key, batch)
+        else:
+            state = jax.eval_shape(task.init, key, batch)
+        sums = no_sums(self.step_on(mesh_for(devices, settings.batch_size)), state, batch)
+        self.progress = _at_step(0, state, sums)
+        self.watch = Watch(sums, state)
+        if checkpoint is not None:
+            self.progress = checkpoint.restore(like=self.progress)
+            self.step = self.saved_step = checkpoint.step
+            self.is_logged = checkpoint.is_logged
 
     def train(self) -> None:
         """Takes the steps that are left, if any are.
@@ -107,14 +112,11 @@ class Run:
         if over := self._why_over(read_records(self.workdir, logged_step)):
             print(f"{self.workdir}: {over}")
             return
-        description, data = self.task.description, self.task.description["data"]
         if is_first_process():
-            write_atomically(
-                self.workdir / "run.json", (json.dumps(description, indent=2) + "\n").encode()
-            )
+            text = json.dumps(self.description, indent=2) + "\n"
+            write_atomically(self.workdir / "run.json", text.encode())
         print(
-            f"{self.workdir}: {counted(self.task.num_images, 'image')} of {data['name']} "
-            f"from {data['source']}; steps {self.step} to {self.schedule.last_step} "
+            f"{self.workdir}: {self.about}; steps {self.step} to {self.schedule.last_step} "
             f"on {counted(len(self.devices), f'{self.devices[0].platform} device')}",
             flush=True,
         )
@@ -139,12 +141,6 @@ class Run:
 
     def _train(self, log: Records, bar: "tqdm[Any]") -> None:
         self._start_clock()
-        if self.step == 0 and self.task.has_initialization:
-            first = self.schedule.batches_after(0, most=1)[0]
-            batch = jax.tree.map(lambda leaf: leaf[first], self.task.train_examples)
-            self.state = jax.jit(functools.partial(initialized, self.task, self.settings.seed))(
-                self.state, batch
-            )
         while True:
             if not self.is_logged:
                 self._pause(log, bar)
@@ -159,13 +155,13 @@ class Run:
 
     def _dispatch(self) -> int:
         """Has the devices take the next steps, and returns how many images they see."""
-        indices = self.schedule.batches_after(self.step, self.steps_a_dispatch)
+        indices = self.schedule.batches_after(self.step, self.steps_per_dispatch)
         mesh = mesh_for(self.devices, indices.shape[1])
         batches = self.feed.take(indices, mesh)
-        # The totals are the part that is also made anew: where they lie, all of the state does.
-        if self.state.totals.images.sharding != replicated(mesh):
-            self.state = place(self.state, replicated(mesh))
-        self.state, terms = self.train_steps_on(mesh)(self.state, batches)
+        # The count is also reset by the host: where it lies, all of the progress does.
+        if self.progress.examples.sharding != replicated(mesh):
+            self.progress = place(self.progress, replicated(mesh))
+        self.progress, terms = self.train_steps_on(mesh)(self.progress, batches)
         self.watch.add(self.step + 1, terms)
         self.watch.wait(leave=MAX_IN_FLIGHT)
         self.step += len(indices)
@@ -181,31 +177,31 @@ class Run:
         if to_log or to_save:
             self.watch.wait(leave=0)
             start = time.perf_counter()
-            state = self.state
-            # The log before the checkpoint: what a checkpoint does not know of is written anew.
+            after = self.progress
+            # The log before the checkpoint: what a checkpoint does not know of is written again.
             if to_log:
                 self._log_training(log, bar, start - self.clock)
-                state = dataclasses.replace(state, totals=self.task.zeros())
-            goal = self._evaluate(log, bar) if self.schedule.evaluates(self.step) else None
-            self.state = state
+                after = _at_step(self.step, after.state, jax.tree.map(jnp.zeros_like, after.sums))
+            monitor = self._evaluate(log, bar) if self.schedule.evaluates(self.step) else None
+            self.progress = after
             if to_log:
                 self._start_clock()
             else:
                 self.clock += time.perf_counter() - start
         self.is_logged = True
         if to_save:
-            self._save(log, goal)
+            self._save(log, monitor)
 
-    def _save(self, log: Records, goal: float | None) -> None:
+    def _save(self, log: Records, monitor: float | None) -> None:
         log.flush()
         if is_first_process():
             save_checkpoint(
                 self.workdir,
                 self.step,
-                self.state,
-                self.task.description,
+                self.progress,
+                self.description,
                 is_logged=self.is_logged,
-                goal=goal,
+                monitor=monitor,
             )
         self.saved_step = self.step
 
@@ -214,47 +210,47 @@ class Run:
 
     def _log_training(self, log: Records, bar: "tqdm[Any]", seconds: float) -> None:
         """Writes the metrics of the steps since the last such line, which took `seconds`."""
-        metrics = self.task.metrics(self.state.totals)
         images_in = self.schedule.images_in
         speed = (images_in(self.step) - images_in(self.clock_step)) / seconds
-        record = self._record("train", metrics, speed)
+        record = self._record("train", self.progress.sums, int(self.progress.examples), speed)
         log.write(record)
-        bar.set_postfix(loss=f"{metrics['loss']:.4f}")
+        name = self.task.progress
+        bar.set_postfix({name: f"{record[name]:.4f}"})
         if bar.disable:
             print(
-                f"step {self.step}/{self.schedule.last_step}  loss {metrics['loss']:.4f}  "
+                f"step {self.step}/{self.schedule.last_step}  {name} {record[name]:.4f}  "
                 f"{record['images_per_second']:.0f} images/s",
                 flush=True,
             )
 
     def _evaluate(self, log: Records, bar: "tqdm[Any]") -> float:
-        """Measures the held-out split, redraws the pictures, and returns the goal."""
+        """Measures the held-out split, redraws the figures, and returns the monitor's value."""
         start = time.perf_counter()
-        weights = (self.state.params, self.state.variables)
-        totals = self.evaluator(
-            weights, self.task.test_examples, self.settings.batch_size, leave_if_asked
-        )
-        metrics = self.task.metrics(totals)
-        speed = metrics["images"] / (time.perf_counter() - start)
-        record = self._record("test", metrics, speed)
+        state, count = self.progress.state, len(jax.tree.leaves(self.held_out)[0])
+        sums = self.evaluator(state, self.held_out, self.settings.batch_size, leave_if_asked)
+        speed = count / (time.perf_counter() - start)
+        record = self._record("test", sums, count, speed)
         log.write(record)
 
         epoch = record["epoch"]
-        when = f"step {self.step}, epoch {epoch}"
         if is_first_process():
-            model = self.task.merge(jax.device_put(jax.device_get(weights), self.devices[0]))
-            self.task.draw(self.workdir, model, totals, log.records, when)
+            state = jax.device_put(jax.device_get(state), self.devices[0])
+            when = f"step {self.step}, epoch {epoch}"
+            evaluation = Evaluation(self.held_out, sums, log.records, when)
+            for name, content in self.task.figures(state, evaluation).items():
+                write_atomically(self.workdir / name, content)
         leave_if_asked()
-        train_loss = epoch_mean(log.records, epoch, "loss")
+        name = self.task.progress
         bar.write(
             f"epoch {epoch}/{self.settings.num_epochs}  step {self.step}  "
-            f"train loss {train_loss:.4f}  {self.task.summary(metrics)}",
+            f"train {name} {epoch_mean(log.records, epoch, name):.4f}  {self.task.summary(record)}",
             file=sys.stdout,
         )
         sys.stdout.flush()
-        return metrics[self.task.goal]
+        return record[self.task.monitor]
 
-    def _record(self, split: str, metrics: dict[str, Any], images_per_second: float) -> Record:
+    def _record(self, split: str, sums: Sums, count: int, images_per_second: float) -> Record:
+        metrics = self.task.metrics(sums)
         for name, value in metrics.items():
             if not math.isfinite(value):
                 raise TrainingError(f"the {split} {name} after step {self.step} is {value}")
@@ -262,9 +258,15 @@ class Run:
             "step": self.step,
             "epoch": self.schedule.epoch(self.step),
             "split": split,
+            "images": count,
             **metrics,
             "images_per_second": round(images_per_second, 1),
         }
 
     def _why_over(self, records: list[Record]) -> str | None:
-        return self.schedule.why_over(self.step, self.is_logged, records, self.task.goal)
+        return self.schedule.why_over(self.step, self.is_logged, records, self.task.monitor)
+
+
+def _at_step(step: int, state: State, sums: Sums) -> Progress:
+    """The progress after a step, where no example follows the last line of the log."""
+    return Progress(jnp.asarray(step, jnp.int32), state, sums, jnp.zeros((), jnp.int32))

@@ -100,18 +100,18 @@ def read_records(workdir: Path, last_step: int) -> list[Record]:
 
 
 def stops_early(
-    records: list[Record], goal: str, patience: int | None, steps_per_epoch: int
+    records: list[Record], monitor: str, patience: int | None, steps_per_epoch: int
 ) -> bool:
     """Whether the best epoch's end lies `patience` epochs or more back; never with None.
 
     Args:
         records: a run's log.
-        goal: the held-out metric that is the lower the better.
+        monitor: the held-out metric that is the lower the better.
         patience: at least 1, or None.
         steps_per_epoch: an evaluation within an epoch, where a run was to pause, does not count.
     """
     values = [
-        record.get(goal, math.inf)
+        record.get(monitor, math.inf)
         for record in records
         if record["split"] == "test" and record["step"] % steps_per_epoch == 0
     ]
@@ -155,8 +155,6 @@ def _is_record(record: Any) -> bool:
         return False
     counts = [record.get(name) for name in ("step", "epoch", "images")]
     numbers = [value for name, value in record.items() if name != "split"]
-    return (
-        all(type(count) is int for count in counts)
-        and "loss" in record
-        and all(isinstance(value, int | float) for value in numbers)
+    return all(type(count) is int for count in counts) and all(
+        isinstance(value, int | float) for value in numbers
     )

@@ -13,13 +13,13 @@ from vqvae_jax.data import Dataset, recall_dataset
 from vqvae_jax.errors import CheckpointError, ConfigError, DataError
 from vqvae_jax.models import VQVAE
 from vqvae_jax.priors import Prior
-from vqvae_jax.training.checkpoint import best_checkpoint
+from vqvae_jax.tasks.learning import split_model
+from vqvae_jax.training.checkpoint import Checkpoint, best_checkpoint
 from vqvae_jax.training.config import Config
 from vqvae_jax.training.networks import CodeMaps, build_head, build_prior
 from vqvae_jax.training.registry import build_quantizer
 from vqvae_jax.training.resuming import other_vqvae
 from vqvae_jax.training.settings import Section
-from vqvae_jax.training.tasks import split_model
 from vqvae_jax.weights import weights_digest
 
 Model = TypeVar("Model", bound=nnx.Module)
@@ -45,6 +45,7 @@ def build_vqvae(config: Config, in_dim: int, data_variance: float) -> VQVAE:
             data_variance,
             quantizer=build_quantizer(config.model, rngs),
             head=build_head(config.model, in_dim, rngs),
+            dtype=config.training.dtype,
             rngs=rngs,
         )
 
@@ -125,17 +126,23 @@ class SavedRun:
     model: Any
 
 
-def load_model(workdir: str | Path) -> VQVAE:
-    """The VQ-VAE of a run, as it was at the evaluation with the lowest held-out figure.
+def load_model(workdir: str | Path, like: Model | None = None) -> Any:
+    """The model of a run, as it was at the evaluation with the lowest held-out figure.
 
     Args:
         workdir: the run's folder.
+        like: a model built like it, for a run of `vqvae_jax.train`, which does not say how that is
+            done; stays as it is. None: the VQ-VAE of a run of `train.py`.
 
     Raises:
-        CheckpointError: it is not the run of a VQ-VAE; there is no evaluated checkpoint, or it does
-            not fit its own description.
+        CheckpointError: it is not the run of such a model; there is no evaluated checkpoint, or it
+            does not fit its own description.
     """
-    return load_run(workdir, VQVAE).model
+    if like is None:
+        return load_run(workdir, VQVAE).model
+    checkpoint = _best(Path(workdir))
+    run = checkpoint.run.get("config", checkpoint.run)
+    return _with_weights(nnx.clone(like), checkpoint, run["training"]["average_decay"] > 0)
 
 
 def load_prior(workdir: str | Path) -> Prior:
@@ -181,11 +188,7 @@ def load_run(workdir: str | Path, kind: type[nnx.Module]) -> SavedRun:
             not fit its own description.
     """
     folder = Path(workdir)
-    if not (folder / "checkpoints").is_dir():
-        raise CheckpointError(f"{folder} holds no run")
-    checkpoint = best_checkpoint(folder)
-    if checkpoint is None:
-        raise CheckpointError(f"{folder} holds no checkpoint with an evaluation yet")
+    checkpoint = _best(folder)
     try:
         config = Config.from_dict(checkpoint.run["config"])
         model = _described(config, checkpoint.run)
@@ -194,10 +197,28 @@ def load_run(workdir: str | Path, kind: type[nnx.Module]) -> SavedRun:
     if not isinstance(model, kind):
         wanted = "VQ-VAE" if kind is VQVAE else "prior"
         raise CheckpointError(f"{folder} holds the run of a {config.kind}, not of a {wanted}")
-    _, params, variables = split_model(model)
-    saved = checkpoint.restore(like={"params": params, "variables": variables})
-    nnx.update(model, saved["params"], saved["variables"])
+    model = _with_weights(model, checkpoint, config.training.average_decay > 0)
     return SavedRun(folder, config, checkpoint.run, model)
+
+
+def _best(folder: Path) -> Checkpoint:
+    if not (folder / "checkpoints").is_dir():
+        raise CheckpointError(f"{folder} holds no run")
+    checkpoint = best_checkpoint(folder)
+    if checkpoint is None:
+        raise CheckpointError(f"{folder} holds no checkpoint with an evaluation yet")
+    return checkpoint
+
+
+def _with_weights(model: Model, checkpoint: Checkpoint, are_averages: bool) -> Model:
+    """The model with the weights of a checkpoint: the parameters, or their moving averages."""
+    _, params, variables = split_model(model)
+    trained: dict[str, Any] = {"params": params}
+    if are_averages:
+        trained = {"average": trained}
+    saved = checkpoint.restore(like={"state": {**trained, "variables": variables}})["state"]
+    nnx.update(model, saved.get("average", saved)["params"], saved["variables"])
+    return model
 
 
 def load_data(run: SavedRun, archives: str | None = None, data_dir: str | None = None) -> Dataset:

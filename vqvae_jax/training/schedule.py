@@ -69,19 +69,21 @@ class Schedule:
             return order[None, first : first + size]
         return order[first : first + most * size].reshape(-1, size)
 
-    def why_over(self, step: int, is_logged: bool, records: list[Record], goal: str) -> str | None:
+    def why_over(
+        self, step: int, is_logged: bool, records: list[Record], monitor: str
+    ) -> str | None:
         """Why a run takes no more steps, in words; None: it does.
 
         Args:
             step: how many were taken.
             is_logged: whether what follows that step was done, too.
             records: the run's log.
-            goal: the held-out metric that is the lower the better.
+            monitor: the held-out metric that is the lower the better.
         """
         if not is_logged:
             return None
         done = f"{counted(step, 'step')} {'is' if step == 1 else 'are'}"
-        if stops_early(records, goal, self._settings.patience, self.steps_per_epoch):
+        if stops_early(records, monitor, self._settings.patience, self.steps_per_epoch):
             return (
                 f"this run has stopped early, {done} done; a higher training.patience would go on"
             )

@@ -5,6 +5,9 @@ import re
 from collections.abc import Sequence
 from typing import ClassVar
 
+import jax.numpy as jnp
+from jaxtyping import DTypeLike
+
 from vqvae_jax.errors import ConfigError
 from vqvae_jax.training.networks import HEADS, PRIORS
 from vqvae_jax.training.registry import ESTIMATORS, RECIPES
@@ -19,6 +22,8 @@ from vqvae_jax.training.settings import (
     number,
     setting,
 )
+
+_WITH_WEIGHT_DECAY = ("adamw", "lion", "muon")
 
 
 def _is_share(value: float) -> bool:
@@ -116,9 +121,22 @@ class TrainingConfig(Section):
 
     Attributes:
         batch_size: images per step; the last batch of an epoch may be smaller.
-        learning_rate: Adam's step size.
-        schedule: how the step size changes: constant, or cosine, from learning_rate to 0 at the
-            end of num_epochs, which a resumed run may then not change.
+        optimizer: name of the optimizer: adam, adamw, lion, sgd (momentum 0.9) or muon (Adam for
+            what is no matrix).
+        learning_rate: step size, at its highest.
+        schedule: how the step size changes: constant, or cosine or linear, from learning_rate to 0
+            at the end of num_epochs, which a resumed run may then not change.
+        warmup_steps: steps over which the step size rises from 0 to learning_rate first.
+        weight_decay: share of a weight, times the step size, that a step takes away from it, for
+            adamw, lion and muon; not from biases, scales and codes.
+        clip_norm: norm to which the gradient of all parameters together is clipped; None: it is
+            not.
+        accumulate: parts that a batch is computed in, one after the other, so that it takes less
+            memory; the step is that of the whole batch.
+        average_decay: decay of the moving average of the weights, which evaluations take and
+            load_model returns; 0: the weights themselves.
+        precision: type that the networks compute in: float32 or bfloat16. Parameters, quantizers,
+            losses and the optimizer's state are float32.
         num_epochs: passes over the training images.
         max_steps: where to stop although epochs are left; None to go through all.
         seed: seed of the initial values and of the order of the images.
@@ -133,16 +151,40 @@ class TrainingConfig(Section):
 
     section: ClassVar[str] = "training"
 
-    batch_size: int = setting(integer(1, 2**31 - 1))
-    learning_rate: float = setting(number("a finite number above 0", lambda value: value > 0))
-    schedule: str = setting(choice(["constant", "cosine"]), "constant")
-    num_epochs: int = setting(integer(1, 10**9, changeable=True))
+    batch_size: int = setting(integer(1, 2**31 - 1), 128)
+    learning_rate: float = setting(number("a finite number above 0", lambda value: value > 0), 1e-3)
+    optimizer: str = setting(choice(["adam", "adamw", "lion", "sgd", "muon"]), "adam")
+    schedule: str = setting(choice(["constant", "cosine", "linear"]), "constant")
+    warmup_steps: int = setting(integer(0, 10**9), 0)
+    weight_decay: float = setting(
+        number("a finite number of at least 0", lambda value: value >= 0), 0.0
+    )
+    clip_norm: float | None = setting(
+        number("a finite number above 0", lambda value: value > 0, optional=True), None
+    )
+    accumulate: int = setting(integer(1, 2**20), 1)
+    average_decay: float = setting(number("a number of at least 0 and below 1", _is_share), 0.0)
+    precision: str = setting(choice(["float32", "bfloat16"]), "float32")
+    num_epochs: int = setting(integer(1, 10**9, changeable=True), 30)
     max_steps: int | None = setting(integer(1, 10**18, optional=True, changeable=True), None)
-    seed: int = setting(integer(0, 2**32 - 1))
+    seed: int = setting(integer(0, 2**32 - 1), 0)
     devices: int | None = setting(integer(1, 2**16, optional=True, changeable=True), None)
     log_every: int = setting(integer(1, 10**18, changeable=True), 100)
     checkpoint_every: int = setting(integer(1, 10**18, changeable=True), 500)
     patience: int | None = setting(integer(1, 10**9, optional=True, changeable=True), None)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.weight_decay and self.optimizer not in _WITH_WEIGHT_DECAY:
+            raise ConfigError(
+                f"{self.section}.weight_decay is {self.weight_decay}; with the optimizer "
+                f"{self.optimizer} it must be 0.0 ({', '.join(_WITH_WEIGHT_DECAY)} take it)"
+            )
+
+    @property
+    def dtype(self) -> DTypeLike | None:
+        """The type that the networks compute in; None: their parameters'."""
+        return None if self.precision == "float32" else jnp.dtype(self.precision)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

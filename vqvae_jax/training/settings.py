@@ -57,14 +57,16 @@ def integer(low: int, high: int, *, optional: bool = False, changeable: bool = F
     )
 
 
-def number(allowed: str, check: Callable[[float], bool]) -> Rule:
-    """A finite number that passes a check."""
+def number(allowed: str, check: Callable[[float], bool], *, optional: bool = False) -> Rule:
+    """A finite number that passes a check; None too where `optional`."""
 
     def in_range(value: Any) -> bool:
+        if value is None:
+            return optional
         is_number = isinstance(value, int | float) and not isinstance(value, bool)
         return is_number and abs(value) < math.inf and check(value)
 
-    return Rule(float, allowed, in_range)
+    return Rule(float, f"{allowed}{', or not given' * optional}", in_range)
 
 
 def flag(*, changeable: bool = False) -> Rule:

@@ -1,127 +1,79 @@
-"""Training steps: a pure function of the state and batches."""
+"""Training steps: a pure function of what a run has come to, and batches."""
 
 import dataclasses
-from typing import Any
+from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
-import optax
-from flax import nnx
 from jax.sharding import Mesh
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Int
 
-from vqvae_jax.moments import reset_moments
-from vqvae_jax.parallel import replicated
-from vqvae_jax.quantizers import Leaf
-from vqvae_jax.training.tasks import Task, split_model
-from vqvae_jax.training.tasks.base import Examples, Totals
+from vqvae_jax.tasks.base import Examples, State, Sums, Task
 from vqvae_jax.training.watch import watched
+
+# Of a state, a batch and a key, the state after a step and the sums of its examples.
+Step = Callable[[State, Examples, jax.Array], tuple[State, Sums]]
 
 
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
-class TrainState:
+class Progress:
     """All that a step reads and writes.
 
     Attributes:
         step: int32 scalar, how many steps are done.
-        params: the model's parameters.
-        variables: what the model keeps beside them: the quantizer's averages and flags.
-        opt_state: the optimiser's state.
-        totals: metrics since the last line of the log.
+        state: the task's.
+        sums: over the examples since the last line of the log.
+        examples: int32 scalar, how many those are.
     """
 
-    step: Leaf
-    params: nnx.State
-    variables: nnx.State
-    opt_state: optax.OptState
-    totals: Totals
-
-    @classmethod
-    def of(cls, task: Task, optimizer: optax.GradientTransformation) -> "TrainState":
-        """The state before the first step."""
-        params, variables = task.weights
-        return cls(
-            step=jnp.zeros((), jnp.int32),
-            params=params,
-            variables=variables,
-            opt_state=optimizer.init(params),
-            totals=task.zeros(),
-        )
+    step: Int[Array, ""]
+    state: State
+    sums: Sums
+    examples: Int[Array, ""]
 
 
 def train_steps(
-    task: Task,
-    optimizer: optax.GradientTransformation,
-    mesh: Mesh,
-    seed: int,
-    state: TrainState,
-    batches: Examples,
-) -> tuple[TrainState, Float[Array, "steps terms"]]:
-    """Moves the parameters, once a batch, by one step down the gradient of the loss.
-
-    Then the model is updated with what the step has seen, if the task has that; parameters that
-    this replaces get new optimiser states. To be jitted with `task`, `optimizer`, `mesh` and `seed`
-    bound, `state` donated.
+    step: Step, seed: int, progress: Progress, batches: Examples
+) -> tuple[Progress, Float[Array, "steps terms"]]:
+    """Takes one step of a task per batch; to be jitted with the first two arguments bound.
 
     Args:
-        task: what is learnt.
-        optimizer: the optax transformation that `state.opt_state` belongs to.
-        mesh: the devices that each batch is split over.
+        step: from `step_on`.
         seed: of the random numbers that a step draws; each has its own.
-        state: before the steps, replicated over the mesh.
+        progress: before the steps, replicated over the mesh; may be donated.
         batches: a pytree of arrays [S, B, ...], one batch of examples for each step.
 
     Returns:
-        The state after the steps, and of each of them what `watched` gives.
+        The progress after the steps, and of each of them what `watched` gives.
     """
 
-    def step(state: TrainState, batch: Examples) -> tuple[TrainState, Array]:
-        key = jax.random.fold_in(jax.random.key(seed), state.step)
-        draws, updates_draw = jax.random.fold_in(key, 0), jax.random.fold_in(key, 1)
-        weights = (state.params, state.variables)
-        gradients, totals, seen = task.gradients(mesh, weights, batch, draws)
-        with jax.numpy_dtype_promotion("standard"):  # optax relies on it
-            updates, opt_state = optimizer.update(gradients, state.opt_state, state.params)
-        after = TrainState(
-            step=state.step + 1,
-            params=optax.apply_updates(state.params, updates),
-            variables=state.variables,
-            opt_state=opt_state,
-            totals=state.totals + totals,
+    def take(progress: Progress, batch: Examples) -> tuple[Progress, Array]:
+        key = jax.random.fold_in(jax.random.key(seed), progress.step)
+        state, sums = step(progress.state, batch, key)
+        after = Progress(
+            step=progress.step + 1,
+            state=state,
+            sums=jax.tree.map(jnp.add, progress.sums, sums),
+            examples=progress.examples + len(jax.tree.leaves(batch)[0]),
         )
-        if task.has_updates:
-            seen = jax.lax.with_sharding_constraint(seen, replicated(mesh))
-            after = _updated(task, optimizer, after, seen, updates_draw)
-        return after, watched(totals, after.params, after.variables, after.opt_state)
+        return after, watched(sums, state)
 
-    return jax.lax.scan(step, state, batches)
+    return jax.lax.scan(take, progress, batches)
 
 
-def _updated(
-    task: Task,
-    optimizer: optax.GradientTransformation,
-    state: TrainState,
-    seen: Any,
-    key: jax.Array,
-) -> TrainState:
-    model = task.merge((state.params, state.variables))
-    task.update(model, seen, key)
-    _, params, variables = split_model(model)
-    opt_state = reset_moments(optimizer, state.opt_state, state.params, params)
-    return dataclasses.replace(state, params=params, variables=variables, opt_state=opt_state)
+def step_on(task: Task, mesh: Mesh) -> Step:
+    """The task's step on the devices of a mesh, traced once for all its uses."""
+    return jax.jit(lambda state, batch, key: task.train_step(state, batch, key, mesh), inline=True)
 
 
-def initialized(task: Task, seed: int, state: TrainState, batch: Examples) -> TrainState:
-    """The state with what the model takes from the first batch, such as initial codes.
+def no_sums(step: Step, state: State, batch: Examples) -> Sums:
+    """The sums before any example; every leaf a buffer of its own, so that all can be donated.
 
     Args:
-        task: what is learnt.
-        seed: of the random numbers.
-        state: before the first step.
-        batch: the first batch of examples.
+        step: from `step_on`.
+        state: the task's, or its shapes.
+        batch: the examples of a step, or their shapes.
     """
-    model = task.merge((state.params, state.variables))
-    task.initialize(model, batch, jax.random.key(seed))
-    _, params, variables = split_model(model)
-    return dataclasses.replace(state, params=params, variables=variables)
+    shapes = jax.eval_shape(step, state, batch, jax.random.key(0))[1]
+    return jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes)

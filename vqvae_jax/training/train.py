@@ -1,138 +1,182 @@
-"""From a config to a run: data, model and task, and with a prior the VQ-VAE that it is for."""
+"""Training from Python: a task, or a model with the task that goes with it, and arrays."""
 
 import contextlib
 import dataclasses
+import hashlib
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import jax
 import numpy as np
+from flax import nnx
 
-from vqvae_jax.data import Dataset, load_dataset, recall_dataset
-from vqvae_jax.errors import ConfigError, DataError, TrainingError
+from vqvae_jax.errors import ConfigError
 from vqvae_jax.files import check_folder, remove_drafts
-from vqvae_jax.parallel import (
-    all_devices,
-    check_same,
-    first_process_first,
-    is_first_process,
-    mesh_for,
-    wait_for_all,
-)
+from vqvae_jax.models import Tokenizer
+from vqvae_jax.parallel import all_devices, first_process_first, is_first_process, mesh_for
+from vqvae_jax.tasks import Task, TokenizerTask
+from vqvae_jax.tasks.base import Examples
 from vqvae_jax.training.checkpoint import (
     Checkpoint,
-    described_run,
+    best_checkpoint,
     latest_checkpoint,
     set_damaged_aside,
 )
-from vqvae_jax.training.codes import load_codes
-from vqvae_jax.training.config import Config, changed_setting
+from vqvae_jax.training.config import changed_training, training_config
 from vqvae_jax.training.lock import locked
 from vqvae_jax.training.loop import Run
-from vqvae_jax.training.metrics import read_records
-from vqvae_jax.training.model import describe, load_model, prior_for, vqvae_for
-from vqvae_jax.training.networks import CodeMaps
-from vqvae_jax.training.resuming import check_resumes
+from vqvae_jax.training.optimizer import build_optimizer
 from vqvae_jax.training.schedule import Schedule
-from vqvae_jax.training.tasks import Task
-from vqvae_jax.training.tasks.prior import PriorTask
-from vqvae_jax.training.tasks.vqvae import VQVAETask, goal_of
-from vqvae_jax.weights import weights_digest
+from vqvae_jax.training.sections import TrainingConfig
 from vqvae_jax.words import counted
 
+Model = TypeVar("Model", bound=nnx.Module)
 
-def train(config: Config, workdir: Path) -> None:
-    """Trains what the config describes, or goes on with the run that `workdir` holds.
 
-    Writes metrics.jsonl, tensorboard/, pictures, run.json and checkpoints/ there. A run that was
-    stopped and started again ends with the same parameters, optimiser state and metrics as one that
-    was not.
+def train(
+    task_or_model: Task | Tokenizer,
+    source: Examples,
+    held_out: Examples,
+    *,
+    workdir: str | Path,
+    training: Mapping[str, Any] | None = None,
+) -> Any:
+    """Trains a task or a tokenizer on arrays, or resumes the run that `workdir` holds.
 
-    A prior is for the codes of a VQ-VAE: where `config.prior.vqvae` holds no finished run of one,
-    that is trained first.
+    Writes metrics.jsonl, tensorboard/, run.json, checkpoints/ and figures there, as `train.py`
+    does. A run that was stopped and started again ends with the same weights and metrics.
+
+        model = vqvae_jax.VQVAE(3, 16, 512, data_variance, rngs=nnx.Rngs(0))
+        model = vqvae_jax.train(
+            model, images, test_images, workdir="runs/mine", training={"num_epochs": 10}
+        )
 
     Args:
-        config: the run's settings.
-        workdir: its folder; made if missing.
+        task_or_model: what is learnt: a `Tokenizer`, with its initial values, or a `Task`, which
+            brings its own optimizers.
+        source: a pytree of NumPy arrays with the examples on the first axis of each. For a
+            tokenizer data [N, *spatial, C]: pixels uint8, which it sees as x / 255 - 0.5, or floats
+            on its own scale.
+        held_out: likewise, what evaluations are of.
+        workdir: the run's folder; made if missing.
+        training: settings of the section `training` of `train.py --help`, by name; those of the
+            optimizer are a tokenizer's; its precision is the dtype that it was made with.
+
+    Returns:
+        The tokenizer as it was at its best evaluation; of a task the state of that.
 
     Raises:
-        ConfigError: batch, images and model do not fit, or `workdir` holds a run with other
-            settings.
-        DataError: the data cannot be had.
-        CheckpointError: what `workdir` holds cannot be read.
+        ConfigError: a setting is unknown or out of its range; or the folder holds the run of other
+            data, or with other settings.
+        CheckpointError: what the folder holds cannot be read, or is of another model.
+        TrainingError: something became NaN or infinite.
         BusyError: another process trains there.
-        TrainingError: something became NaN or infinite, a device has too little memory, or another
-            process of the run is gone.
-        OSError: `workdir` cannot be written.
+        OSError: the folder cannot be written.
     """
-    check_folder("--workdir", workdir)
-    try:
-        config, data = first_process_first(lambda: _with_data(config, workdir))
-        _train(config, data, workdir)
-    except jax.errors.JaxRuntimeError as error:  # a device is out of memory, a process is gone
-        reason = str(error).partition("\n")[0]
-        advice = "the same command goes on"
-        if reason.startswith("RESOURCE_EXHAUSTED"):
-            advice = "a smaller training.batch_size takes less memory"
-        raise TrainingError(f"JAX gave up: {reason}; {advice}") from error
-
-
-def _with_data(config: Config, workdir: Path) -> tuple[Config, Dataset]:
-    """The data: those of the run that is there, else of a prior's VQ-VAE, else those asked for.
-
-    And the config with the name that the run knows them by: mnist, where the sample stands in for
-    it and is now asked for as mnist_sample.
-    """
-    vqvae = None if config.prior is None else Path(config.prior.vqvae).expanduser()
-    settings = dataclasses.asdict(config.data)
-    for folder in filter(None, (workdir, vqvae)):
-        run = described_run(folder)
-        if run is None:
-            continue
-        data = recall_dataset(run, **settings)
-        known = run["data"]
-        if folder == vqvae and data.digest != known["digest"]:
-            raise ConfigError(
-                f"prior.vqvae is {folder}, trained on {known['name']} from {known['source']}; a "
-                f"prior is for the codes of the same data, not of {data.name} from {data.source}"
-            )
-        if config.data.name == known["name"]:
-            named = dataclasses.replace(config.data, name=run["config"]["data"]["name"])
-            config = dataclasses.replace(config, data=named)
-        return config, data
-    return config, load_dataset(**settings)
-
-
-def _train(config: Config, data: Dataset, workdir: Path) -> None:
-    devices = all_devices(config.training.devices)
-    if config.training.batch_size > len(data.train_images):
-        raise ConfigError(
-            f"training.batch_size is {config.training.batch_size}; it must be at most "
-            f"{len(data.train_images)}, the number of training images of {data.name}"
+    folder = Path(workdir)
+    check_folder("workdir", folder)
+    settings = training_config(training or {})
+    count = len(jax.tree.leaves(source)[0])
+    task = task_or_model
+    if isinstance(task_or_model, Tokenizer):
+        task = TokenizerTask(
+            task_or_model,
+            build_optimizer(settings, Schedule(settings, count).steps_per_epoch),
+            accumulate=settings.accumulate,
+            average_decay=settings.average_decay,
         )
-    size = config.training.batch_size
-    for batch in (size, len(data.train_images) % size, len(data.test_images) % size):
-        mesh_for(devices, batch or size)
-    if config.prior is None:
-        task: Task = VQVAETask(vqvae_for(config, data), data, describe(config, data))
-    else:
-        task = _prior_task(config, data, workdir)
-    check_same(_decisive(task.description), "settings or other data")
+    assert isinstance(task, Task)
+    description = {
+        "training": dataclasses.asdict(settings),
+        "data": {"digest": _digest(source), "examples": count},
+    }
+
+    def check(saved: dict[str, Any]) -> None:
+        _check_resumes(folder, saved, description)
+
+    run_task(
+        task,
+        source,
+        held_out,
+        settings,
+        folder,
+        description=description,
+        about=counted(count, "example"),
+        check_resumes=check,
+    )
+    best = best_checkpoint(folder)
+    assert best is not None
+    batch = jax.tree.map(lambda leaf: leaf[: settings.batch_size], source)
+    like = {"state": jax.eval_shape(task.init, jax.random.key(settings.seed), batch)}
+    state = best.restore(like=like)["state"]
+    return task.merge(task.evaluated(state)) if isinstance(task, TokenizerTask) else state
+
+
+def run_task(
+    task: Task,
+    examples: Examples,
+    held_out: Examples,
+    settings: TrainingConfig,
+    workdir: Path,
+    *,
+    description: dict[str, Any],
+    about: str,
+    check_resumes: Callable[[dict[str, Any]], None],
+) -> None:
+    """Runs a task in a folder, from its latest checkpoint if there is one.
+
+    Args:
+        task: as of `Run`, like the arguments that follow.
+        examples: what it learns from.
+        held_out: what evaluations are of.
+        settings: the protocol.
+        workdir: the run's folder; made if missing.
+        description: JSON values.
+        about: the same in a few words.
+        check_resumes: raises a ConfigError if the run of a checkpoint, given its description, is
+            another one.
+
+    Raises:
+        ConfigError, CheckpointError, BusyError, TrainingError, OSError: as `train`.
+    """
+    devices = all_devices(settings.devices)
+    check_batches(settings, devices, examples, held_out)
     workdir.mkdir(parents=True, exist_ok=True)
     with locked(workdir) if is_first_process() else contextlib.nullcontext():
         checkpoint = first_process_first(lambda: _opened(workdir))
-        Run(task, config.training, devices, workdir, checkpoint).train()
-    wait_for_all()  # the first process writes last
+        if checkpoint is not None:
+            check_resumes(checkpoint.run)
+        Run(
+            task,
+            examples,
+            held_out,
+            settings,
+            devices,
+            workdir,
+            description=description,
+            about=about,
+            checkpoint=checkpoint,
+        ).train()
 
 
-def _decisive(description: dict[str, Any]) -> list[Any]:
-    """Of a description what has to be the same in all processes: not where the data are."""
-    sections = {name: of for name, of in description["config"].items() if name != "data"}
-    return [sections, *(description[p]["digest"] for p in ("data", "codes") if p in description)]
+def check_batches(
+    settings: TrainingConfig, devices: list[jax.Device], examples: Examples, held_out: Examples
+) -> None:
+    """Refuses a batch that is larger than the data, or that processes cannot share."""
+    size = settings.batch_size
+    counts = [len(jax.tree.leaves(some)[0]) for some in (examples, held_out)]
+    if size > counts[0]:
+        raise ConfigError(
+            f"training.batch_size is {size}; it must be at most {counts[0]}, the number of "
+            "training examples"
+        )
+    for batch in (size, *(count % size for count in counts)):
+        mesh_for(devices, batch or size)
 
 
 def _opened(workdir: Path) -> Checkpoint | None:
-    """The checkpoint to go on from, after the traces of a run that was killed are cleared."""
+    """The checkpoint to resume from, after the traces of a run that was killed are cleared."""
     checkpoint = latest_checkpoint(workdir)
     if is_first_process():
         for folder in (workdir, workdir / "checkpoints"):
@@ -141,99 +185,22 @@ def _opened(workdir: Path) -> Checkpoint | None:
     return checkpoint
 
 
-def _prior_task(config: Config, data: Dataset, workdir: Path) -> PriorTask:
-    assert config.prior is not None
-    folder = Path(config.prior.vqvae).expanduser().resolve()
-    if folder == workdir.resolve():
-        raise ConfigError(f"prior.vqvae is {folder}, the run's own folder; it must be another")
-    check_folder("prior.vqvae", folder)
-    found = _run_in(folder)
-    if found is not None:
-        there = dataclasses.replace(_config_of(found), data=config.data)
-        other = changed_setting(there, _vqvae_of(config))
-        print(
-            f"{folder}: the VQ-VAE there is taken, after {counted(found.step, 'step')}"
-            + (f", although {other} in this config" if other else "")
-        )
-        config = Config.of_prior(there, config.prior, config.training)
-    maps = _maps_of(config, data)
-    # Now: the settings may be wrong, or the workdir another run's, and the VQ-VAE takes long.
-    prior = prior_for(config, maps)
-    if (run := described_run(workdir)) is not None:
-        check_resumes(workdir, run, describe(config, data))
-    if found is None or not _is_finished(folder, found, data):
-        vqvae_config = _vqvae_of(config)
-        if found is None:
-            epochs = counted(vqvae_config.training.num_epochs, "epoch")
-            print(f"no run in {folder}: training its VQ-VAE there first ({epochs} at most)")
-        here = dataclasses.replace(vqvae_config.training, devices=config.training.devices)
-        _train(dataclasses.replace(vqvae_config, training=here), data, folder)
-    vqvae = load_model(folder)
-    codes = first_process_first(lambda: load_codes(vqvae, data, folder / "codes.safetensors"))
-    description: dict[str, Any] = describe(config, data) | {
-        "codes": {
-            "source": str(folder),
-            "digest": codes.digest,
-            "weights": weights_digest(vqvae),
-            "maps": dataclasses.asdict(maps),
-        }
-    }
-    assert config.prior is not None
-    return PriorTask(prior, vqvae, codes, config.prior.label_dropout, description)
-
-
-def _vqvae_of(config: Config) -> Config:
-    """The run of the VQ-VAE, of a prior's config."""
-    assert config.vqvae_training is not None
-    return Config(data=config.data, model=config.model, training=config.vqvae_training)
-
-
-def _run_in(folder: Path) -> Checkpoint | None:
-    """The latest checkpoint of a VQ-VAE's run, if the folder holds one.
-
-    Raises:
-        ConfigError: it is the run of a prior, or the folder holds other things than a run.
-        CheckpointError: its checkpoints are damaged.
-    """
-    found = latest_checkpoint(folder)
-    if found is None and not _may_begin_in(folder):
+def _check_resumes(workdir: Path, saved: dict[str, Any], given: dict[str, Any]) -> None:
+    if "config" in saved:
+        raise ConfigError(f"{workdir} holds a run of train.py; take another workdir")
+    changed = changed_training(saved["training"], given["training"])
+    if changed is None and saved["data"] != given["data"]:
+        changed = "its examples were others"
+    if changed is not None:
         raise ConfigError(
-            f"prior.vqvae is {folder}, which is not empty and holds no run; it must be the folder "
-            "of a VQ-VAE's run, or empty or missing for one to be trained there first"
+            f"{workdir} holds a run with other settings: {changed}; take another workdir"
         )
-    if found is not None and _config_of(found).prior is not None:
-        raise ConfigError(f"prior.vqvae is {folder}, the run of a prior; it must be a VQ-VAE's")
-    return found
 
 
-def _may_begin_in(folder: Path) -> bool:
-    """Whether a folder is missing, empty, or of a run that was stopped before a checkpoint."""
-    return not folder.exists() or not any(folder.iterdir()) or (folder / "lock").exists()
-
-
-def _config_of(checkpoint: Checkpoint) -> Config:
-    return Config.from_dict(checkpoint.run["config"])
-
-
-def _is_finished(folder: Path, found: Checkpoint, data: Dataset) -> bool:
-    """Whether a VQ-VAE's own command would take no more steps."""
-    config = _config_of(found)
-    schedule = Schedule(config.training, len(data.train_images))
-    records = read_records(folder, found.step)
-    goal = goal_of(config.model.head != "none")
-    return schedule.why_over(found.step, found.is_logged, records, goal) is not None
-
-
-def _maps_of(config: Config, data: Dataset) -> CodeMaps:
-    """What the code maps will be."""
-    num_classes = int(data.train_labels.max()) + 1
-    if np.any(data.test_labels >= num_classes):
-        raise DataError(
-            f"the test split has the label {data.test_labels.max()}; "
-            f"it must be below {num_classes}, like the training split's"
-        )
-    vqvae = vqvae_for(_vqvae_of(config), data)
-    images = jax.ShapeDtypeStruct((1, *data.train_images.shape[1:]), np.float32)
-    height, width = jax.eval_shape(vqvae.encode, images).shape[1:3]
-    quantizer = vqvae.quantizer
-    return CodeMaps((height, width), quantizer.num_embeddings, quantizer.num_codebooks, num_classes)
+def _digest(examples: Examples) -> str:
+    digest = hashlib.sha256()
+    for leaf in jax.tree.leaves(examples):
+        array = np.ascontiguousarray(leaf)
+        digest.update(repr((array.shape, array.dtype.str)).encode())
+        digest.update(array.data)
+    return digest.hexdigest()

@@ -13,25 +13,22 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from vqvae_jax.errors import TrainingError
-from vqvae_jax.training.tasks.base import Totals
-
-_PARTS = ("parameters", "variables", "optimiser's moments")
+from vqvae_jax.tasks.base import State, Sums
 
 
-def watched(totals: Totals, params: Any, variables: Any, opt_state: Any) -> Float[Array, " terms"]:
+def watched(sums: Sums, state: State) -> Float[Array, " terms"]:
     """The numbers of one step; to be called under jit.
 
     Args:
-        totals: the sums of the step's batch, alone.
-        params: after the step, like the others.
-        variables: the model's.
-        opt_state: the optimiser's.
+        sums: of the step's batch, alone.
+        state: after the step.
 
     Returns:
-        Each loss; then 0 for each part of the state, or NaN where it holds anything not finite.
+        Each floating-point sum; then 0 for each part of the state, or NaN where it holds anything
+        not finite.
     """
-    losses = [getattr(totals, name) for name in _losses(totals)]
-    parts = [jnp.where(_is_finite(part), 0, jnp.nan) for part in (params, variables, opt_state)]
+    losses = list(_losses(sums).values())
+    parts = [jnp.where(_is_finite(part), 0, jnp.nan) for _, part in sorted(state.items())]
     return jnp.stack([term.astype(jnp.float32) for term in (*losses, *parts)])
 
 
@@ -39,11 +36,12 @@ class Watch:
     """The steps whose numbers were not looked at yet.
 
     Args:
-        totals: sums like those given to `watched`.
+        sums: like those given to `watched`.
+        state: likewise.
     """
 
-    def __init__(self, totals: Totals):
-        self._losses = _losses(totals)
+    def __init__(self, sums: Sums, state: State):
+        self._losses, self._parts = list(_losses(sums)), sorted(state)
         self._pending: collections.deque[tuple[int, Array]] = collections.deque()
 
     def add(self, first: int, terms: Float[Array, "steps terms"]) -> None:
@@ -68,17 +66,19 @@ class Watch:
         if term < len(self._losses):
             what = f"the {self._losses[term]} of step {step} is {value}"
         else:
-            part = _PARTS[term - len(self._losses)]
-            what = f"the {part} after step {step} are not finite"
+            part = self._parts[term - len(self._losses)]
+            what = f"{part} holds NaN or infinity after step {step}"
         return f"{what}; a lower training.learning_rate may help"
 
 
-def _losses(totals: Totals) -> list[str]:
-    """The names of the sums that are floating-point numbers, the whole loss last."""
-    names = [
-        name for name, leaf in vars(totals).items() if jnp.issubdtype(leaf.dtype, jnp.floating)
-    ]
-    return sorted(names, key=lambda name: name == "loss")
+def _losses(sums: Sums) -> dict[str, Array]:
+    """The sums that are floating-point numbers by their names, the whole loss last."""
+    leaves = {
+        jax.tree_util.keystr(path[-1:], simple=True): leaf
+        for path, leaf in jax.tree_util.tree_leaves_with_path(sums)
+        if jnp.issubdtype(leaf.dtype, jnp.floating)
+    }
+    return dict(sorted(leaves.items(), key=lambda item: item[0] == "loss"))
 
 
 def _is_finite(tree: Any) -> Array:

@@ -1,0 +1,246 @@
+"""Tokenizers: an encoder, a quantizer, a decoder, and a likelihood for what the decoder gives."""
+
+import dataclasses
+import math
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+from jaxtyping import Array, Bool, DTypeLike, Float, Int
+
+from vqvae_jax.layers.precision import compute_in
+from vqvae_jax.likelihoods import Likelihood
+from vqvae_jax.quantizers import Leaf, Quantized, Quantizer
+from vqvae_jax.quantizers.core import wide
+
+_AXES = {1: ("T",), 2: ("H", "W"), 3: ("T", "H", "W")}
+
+# Latent positions along each axis of the data that construction tries the parts with.
+_TRIED = 4
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class TokenizerOutput:
+    """What a `Tokenizer` returns for data [B, *spatial, C].
+
+    Attributes:
+        loss: scalar, reconstruction_loss + quantized.loss: what training lowers.
+        losses: scalars by their names: reconstruction_loss, which is the likelihood's, and the
+            quantizer's unweighted ones.
+        reconstruction: what the decoder gives, [B, *spatial, C] on the scale of the data, not
+            clipped; with a distribution as the likelihood its features [B, *spatial, F].
+        latents: the encoder's output [B, *latent_spatial, D], which the quantizer was given.
+        quantized: the quantizer's output: values, indices and losses.
+    """
+
+    loss: Leaf
+    losses: Leaf
+    reconstruction: Leaf
+    latents: Leaf
+    quantized: Quantized
+
+    @property
+    def reconstruction_loss(self) -> Leaf:
+        """Scalar, the likelihood's loss; 0 where nothing counts."""
+        return self.losses["reconstruction_loss"]
+
+    @classmethod
+    def of(
+        cls, reconstruction_loss: Leaf, reconstruction: Leaf, latents: Leaf, quantized: Quantized
+    ) -> "TokenizerOutput":
+        """The output with these parts, and the sum of their losses."""
+        return cls(
+            loss=reconstruction_loss + quantized.loss,
+            losses={"reconstruction_loss": reconstruction_loss, **quantized.losses},
+            reconstruction=reconstruction,
+            latents=latents,
+            quantized=quantized,
+        )
+
+
+class Tokenizer(nnx.Module):
+    """Data to codes and back: encoder, quantizer and decoder, of any kind that fit.
+
+        loss = likelihood.loss(decoder(values), x) + quantizer loss
+
+    Args:
+        encoder: maps data [B, *spatial, C] to latents [B, *latent_spatial, D]. It has two
+            attributes: `spatial_rank`, the number of spatial axes (1 audio, 2 images, 3 video), and
+            `downsampling`, the factor of each of them, a tuple of that length.
+        quantizer: of latents, D being its embedding_dim.
+        decoder: maps [B, *latent_spatial, D] to [B, *spatial, F], F being the likelihood's in_dim;
+            with the same two attributes.
+        likelihood: what the decoder's output says of the data.
+        dtype: the type that encoder and decoder compute in, bfloat16 say; None: their own.
+            Parameters, quantizer and likelihood stay in float32.
+
+    Raises:
+        ValueError: the parts do not fit each other.
+    """
+
+    def __init__(
+        self,
+        encoder: nnx.Module,
+        quantizer: Quantizer,
+        decoder: nnx.Module,
+        likelihood: Likelihood,
+        *,
+        dtype: DTypeLike | None = None,
+    ):
+        self.dtype = None if dtype is None else jnp.dtype(dtype)
+        self.encoder, self.quantizer = encoder, quantizer
+        self.decoder, self.likelihood = decoder, likelihood
+        self.spatial_rank, self.downsampling = _shared_geometry(encoder, decoder)
+        self._check_parts()
+
+    def __call__(
+        self,
+        x: Float[Array, "b *spatial c"],
+        mask: Bool[Array, " b *latent_spatial"] | None = None,
+        *,
+        key: jax.Array | None = None,
+    ) -> TokenizerOutput:
+        """Encodes, quantizes and reconstructs data, with the losses.
+
+        Args:
+            x: data [B, *spatial, C], floats, each spatial axis a multiple of its downsampling.
+            mask: True [B, *latent_spatial] for the latent positions that count, as where data are
+                padded to one size; with each goes its patch of the data. The others get the code
+                -1 and the value 0, and take part in no loss; the encoder sees their data where its
+                windows reach them. None: all count.
+            key: draws the random numbers of a quantizer that has some in training. None:
+                evaluation.
+
+        Returns:
+            A `TokenizerOutput`. Where nothing counts, the losses are 0.
+
+        Raises:
+            ValueError: x or the mask has the wrong shape or type.
+        """
+        z = self.latents(x)
+        quantized = self.quantizer(z, mask, key=key)
+        reconstruction = self.decoded(quantized.values)
+        reconstruction_loss = self.reconstruction_loss(reconstruction, x, mask)
+        return TokenizerOutput.of(reconstruction_loss, reconstruction, z, quantized)
+
+    def encode(
+        self,
+        x: Float[Array, "b *spatial c"],
+        mask: Bool[Array, " b *latent_spatial"] | None = None,
+    ) -> Int[Array, " b *codes"]:
+        """The codes of data [B, *spatial, C], -1 where a mask drops them.
+
+        int32 [B, *latent_spatial], from quantizers of several codebooks [B, *latent_spatial,
+        num_codebooks].
+        """
+        return self.quantizer.encode(self.latents(x), mask)
+
+    def decode(
+        self, codes: Int[Array, " b *codes"], *, key: jax.Array | None = None
+    ) -> Float[Array, "b *spatial c"]:
+        """The data [B, *spatial, C] of integer codes, as `encode` gives them.
+
+        Args:
+            codes: integers. -1 stands for the value 0, as where a mask drops a position. NaN around
+                those of K or more, without a distribution.
+            key: draws the data from p(x | codes), where the likelihood is a distribution.
+
+        Raises:
+            ValueError: the likelihood is a distribution and there is no key.
+        """
+        return self.likelihood.decode(self.decoded(self.quantizer.lookup(codes)), key)
+
+    def reconstruction_loss(
+        self,
+        reconstruction: Float[Array, "b *spatial f"],
+        x: Float[Array, "b *spatial c"],
+        mask: Bool[Array, " b *latent_spatial"] | None = None,
+    ) -> Float[Array, ""]:
+        """The reconstruction_loss of a `TokenizerOutput`.
+
+        Args:
+            reconstruction: of the `TokenizerOutput`.
+            x: data, as for a call.
+            mask: likewise.
+        """
+        if mask is not None:
+            for axis, factor in enumerate(self.downsampling, start=1):
+                mask = mask.repeat(factor, axis=axis)
+        return self.likelihood.loss(reconstruction, x, mask)
+
+    def latents(self, x: Float[Array, "b *spatial c"]) -> Float[Array, "b *latent_spatial d"]:
+        """The encoder's output z_e(x) [B, *latent_spatial, D] for data [B, *spatial, C].
+
+        Raises:
+            ValueError: x has the wrong shape or type.
+        """
+        if not jnp.issubdtype(x.dtype, jnp.floating):
+            raise ValueError(
+                f"x has type {x.dtype}; it must be floating (integer pixels: x / 255 - 0.5)"
+            )
+        sizes, channels = x.shape[1:-1], self.likelihood.out_dim
+        fits = len(sizes) == self.spatial_rank and x.shape[-1] == channels
+        if not fits or any(n % by for n, by in zip(sizes, self.downsampling, strict=True)):
+            axes = _AXES[self.spatial_rank]
+            raise ValueError(
+                f"x has shape {x.shape}; it must be [B, {', '.join(axes)}, {channels}], with "
+                f"{', '.join(axes)} multiples of {', '.join(map(str, self.downsampling))}"
+            )
+        return compute_in(self.dtype, self.encoder, x)
+
+    def decoded(self, values: Float[Array, "b *latent_spatial d"]) -> Float[Array, "b *spatial f"]:
+        """The decoder's output for quantized values [B, *latent_spatial, D]."""
+        return wide(compute_in(self.dtype, self.decoder, values))
+
+    def _check_parts(self) -> None:
+        """Looks at the shapes that the parts make of each other's."""
+        small = (_TRIED,) * self.spatial_rank
+        large = tuple(_TRIED * by for by in self.downsampling)
+        channels, features = self.likelihood.out_dim, self.likelihood.in_dim
+        dim = self.quantizer.embedding_dim
+        for name, part, given, expected in (
+            ("encoder", self.encoder, (*large, channels), (*small, dim)),
+            ("decoder", self.decoder, (*small, dim), (*large, features)),
+        ):
+            made = _output_shape(name, part, (1, *given))
+            if made != (1, *expected):
+                raise ValueError(
+                    f"the {name} makes {list(made)} of {[1, *given]}; "
+                    f"it must be {[1, *expected]}: downsampling {list(self.downsampling)}, "
+                    f"embedding_dim {dim} of the quantizer, channels {channels} of the data and "
+                    f"{features} of the decoder for the likelihood"
+                )
+
+
+def _shared_geometry(encoder: nnx.Module, decoder: nnx.Module) -> tuple[int, tuple[int, ...]]:
+    """The spatial rank and the downsampling of both parts."""
+    geometries = []
+    for name, part in (("encoder", encoder), ("decoder", decoder)):
+        rank: int = getattr(part, "spatial_rank", 0)
+        downsampling: tuple[int, ...] = tuple(getattr(part, "downsampling", ()))
+        if rank not in _AXES or len(downsampling) != rank or math.prod(downsampling) < 1:
+            raise ValueError(
+                f"the {name} has spatial_rank {rank} and downsampling {downsampling}; it must have "
+                "spatial_rank 1, 2 or 3, and as many factors of at least 1"
+            )
+        geometries.append((rank, downsampling))
+    if geometries[0] != geometries[1]:
+        raise ValueError(
+            f"the encoder has spatial_rank and downsampling {geometries[0]}, the decoder "
+            f"{geometries[1]}; they must be the same"
+        )
+    return geometries[0]
+
+
+def _output_shape(name: str, part: nnx.Module, shape: tuple[int, ...]) -> tuple[int, ...]:
+    """The shape that a part makes of floats of another; computes nothing."""
+    graphdef, state = nnx.split(part)
+
+    def applied(state: nnx.State, x: Array) -> Array:
+        return nnx.merge(graphdef, state)(x)
+
+    try:
+        return jax.eval_shape(applied, state, jax.ShapeDtypeStruct(shape, jnp.float32)).shape
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"the {name} does not take {list(shape)}: {error}") from error

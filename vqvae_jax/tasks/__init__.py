@@ -1,0 +1,7 @@
+"""What a run can learn: a tokenizer, a prior over the codes of one, or a `Task` of your own."""
+
+from vqvae_jax.tasks.base import Evaluation, Task
+from vqvae_jax.tasks.prior import PriorTask
+from vqvae_jax.tasks.tokenizer import TokenizerTask
+
+__all__ = ["Evaluation", "PriorTask", "Task", "TokenizerTask"]

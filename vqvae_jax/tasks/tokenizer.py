@@ -1,0 +1,94 @@
+"""The task of a tokenizer: to reconstruct data from codes."""
+
+from typing import Any
+
+import jax
+import numpy as np
+import optax
+from flax import nnx
+from jax.sharding import Mesh
+from jaxtyping import Array
+
+from vqvae_jax.evaluation import Totals
+from vqvae_jax.evaluation.report import tokenizer_figures
+from vqvae_jax.models import Tokenizer
+from vqvae_jax.parallel import examples_at_a_time, sum_over_examples
+from vqvae_jax.pixels import to_values
+from vqvae_jax.tasks.base import Evaluation, State
+from vqvae_jax.tasks.gradients import Seen, batch_gradients
+from vqvae_jax.tasks.learning import ModelTask, Weights
+
+
+class TokenizerTask(ModelTask):
+    """Learns a tokenizer from data [N, *spatial, C]: pixels uint8, or floats on the model's scale.
+
+    Args:
+        model: with its initial values.
+        optimizer: an optax transformation.
+        title: of the figures.
+        options: accumulate and average_decay, as of `ModelTask`.
+    """
+
+    def __init__(
+        self,
+        model: Tokenizer,
+        optimizer: optax.GradientTransformation,
+        *,
+        title: str = "held-out data",
+        **options: Any,
+    ):
+        super().__init__(model, optimizer, model.likelihood.monitor, **options)
+        self.quantizer, self.likelihood, self.title = model.quantizer, model.likelihood, title
+        self.has_initialization = model.quantizer.has_initialization
+        self.has_updates = model.quantizer.has_updates
+
+    def gradients(
+        self, mesh: Mesh, weights: Weights, batch: Array, key: jax.Array
+    ) -> tuple[nnx.State, Totals, Seen]:
+        """See `ModelTask.gradients`."""
+        return batch_gradients(self.graphdef, mesh, weights, batch, key, self.accumulate)
+
+    def eval_step(self, state: State, batch: Array, mesh: Mesh) -> Totals:
+        """See `Task.eval_step`."""
+
+        def totals_of(weights: Weights, part: Array) -> tuple[Totals, None]:
+            return Totals.of(self.merge(weights)(to_values(part)), self.quantizer), None
+
+        at_a_time = examples_at_a_time(batch.shape[1:-1]) if self.quantizer.per_token else None
+        return sum_over_examples(
+            totals_of, mesh, self.evaluated(state), batch, at_a_time=at_a_time
+        )[0]
+
+    def metrics(self, sums: Totals) -> dict[str, Any]:
+        """See `Task.metrics`: those of `Totals.averages`, and those of the likelihood."""
+        averages = sums.averages()
+        return averages | self.likelihood.metrics(averages["reconstruction_loss"])
+
+    def summary(self, metrics: dict[str, Any]) -> str:
+        """See `Task.summary`."""
+        fit = f"psnr {metrics['psnr']:.2f} dB  " if "psnr" in metrics else ""
+        return (
+            f"test {self.monitor} {metrics[self.monitor]:.4f}  {fit}"
+            f"perplexity {metrics['perplexity']:.1f}  "
+            f"codes used {metrics['codes_used']}/{self.quantizer.num_codes}"
+        )
+
+    def figures(self, state: State, evaluation: Evaluation) -> dict[str, bytes]:
+        """See `Task.figures`: reconstructions.png, codebook.png and training.png."""
+        reached = f"{self.monitor} {self.metrics(evaluation.sums)[self.monitor]:.4f}"
+        return tokenizer_figures(
+            self.merge(self.evaluated(state)),
+            evaluation.examples,
+            np.asarray(evaluation.sums.code_counts),
+            evaluation.records,
+            f"{self.title}, {evaluation.when}: {reached}",
+        )
+
+    def initialize(self, model: Tokenizer, batch: Array, key: jax.Array) -> None:
+        """See `ModelTask.initialize`."""
+        model.quantizer.initialize(model.latents(to_values(batch)), key=key)
+
+    def update(self, model: Tokenizer, seen: Seen, key: jax.Array) -> None:
+        """See `ModelTask.update`."""
+        model.quantizer.skip_initialization()  # `init` saw to it
+        model.quantizer.update(*seen, key=key)

@@ -1,0 +1,258 @@
+"""From a config to a run: data, model and task, and with a prior the VQ-VAE that it is for."""
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+import optax
+
+from vqvae_jax.data import Dataset, load_dataset, recall_dataset
+from vqvae_jax.errors import ConfigError, DataError, TrainingError
+from vqvae_jax.files import check_folder
+from vqvae_jax.parallel import (
+    all_devices,
+    check_same,
+    first_process_first,
+    wait_for_all,
+)
+from vqvae_jax.tasks import PriorTask, Task, TokenizerTask
+from vqvae_jax.tasks.base import Examples
+from vqvae_jax.training.checkpoint import (
+    Checkpoint,
+    described_run,
+    latest_checkpoint,
+)
+from vqvae_jax.training.codes import load_codes
+from vqvae_jax.training.config import Config, changed_setting
+from vqvae_jax.training.metrics import read_records
+from vqvae_jax.training.model import describe, load_model, prior_for, vqvae_for
+from vqvae_jax.training.networks import CodeMaps
+from vqvae_jax.training.optimizer import build_optimizer
+from vqvae_jax.training.resuming import check_resumes
+from vqvae_jax.training.schedule import Schedule
+from vqvae_jax.training.train import check_batches, run_task
+from vqvae_jax.weights import weights_digest
+from vqvae_jax.words import counted
+
+
+def train_config(config: Config, workdir: Path) -> None:
+    """Trains what the config describes, or resumes the run that `workdir` holds.
+
+    Writes metrics.jsonl, tensorboard/, pictures, run.json and checkpoints/ there. A run that was
+    stopped and started again ends with the same parameters, optimiser state and metrics as one that
+    was not.
+
+    A prior is for the codes of a VQ-VAE: where `config.prior.vqvae` holds no finished run of one,
+    that is trained first.
+
+    Args:
+        config: the run's settings.
+        workdir: its folder; made if missing.
+
+    Raises:
+        ConfigError: batch, images and model do not fit, or `workdir` holds a run with other
+            settings.
+        DataError: the data cannot be had.
+        CheckpointError: what `workdir` holds cannot be read.
+        BusyError: another process trains there.
+        TrainingError: something became NaN or infinite, a device has too little memory, or another
+            process of the run is gone.
+        OSError: `workdir` cannot be written.
+    """
+    check_folder("--workdir", workdir)
+    try:
+        config, data = first_process_first(lambda: _with_data(config, workdir))
+        _train(config, data, workdir)
+    except jax.errors.JaxRuntimeError as error:  # a device is out of memory, a process is gone
+        reason = str(error).partition("\n")[0]
+        advice = "the same command goes on"
+        if reason.startswith("RESOURCE_EXHAUSTED"):
+            advice = "a smaller training.batch_size takes less memory"
+        raise TrainingError(f"JAX gave up: {reason}; {advice}") from error
+
+
+def _with_data(config: Config, workdir: Path) -> tuple[Config, Dataset]:
+    """The data: those of the run that is there, else of a prior's VQ-VAE, else those asked for.
+
+    And the config with the name that the run knows them by: mnist, where the sample stands in for
+    it and is now asked for as mnist_sample.
+    """
+    vqvae = None if config.prior is None else Path(config.prior.vqvae).expanduser()
+    settings = dataclasses.asdict(config.data)
+    for folder in filter(None, (workdir, vqvae)):
+        run = described_run(folder)
+        if run is None:
+            continue
+        data = recall_dataset(run, **settings)
+        known = run["data"]
+        if folder == vqvae and data.digest != known["digest"]:
+            raise ConfigError(
+                f"prior.vqvae is {folder}, trained on {known['name']} from {known['source']}; a "
+                f"prior is for the codes of the same data, not of {data.name} from {data.source}"
+            )
+        if config.data.name == known["name"]:
+            named = dataclasses.replace(config.data, name=run["config"]["data"]["name"])
+            config = dataclasses.replace(config, data=named)
+        return config, data
+    return config, load_dataset(**settings)
+
+
+def _train(config: Config, data: Dataset, workdir: Path) -> None:
+    devices = all_devices(config.training.devices)
+    check_batches(config.training, devices, data.train_images, data.test_images)
+    learnt = _tokenizer(config, data) if config.prior is None else _prior(config, data, workdir)
+    check_same(_decisive(learnt.description), "settings or other data")
+    images = counted(len(data.train_images), "image")
+    run_task(
+        learnt.task,
+        learnt.examples,
+        learnt.held_out,
+        config.training,
+        workdir,
+        description=learnt.description,
+        about=f"{images} of {data.name} from {data.source}",
+        check_resumes=lambda saved: check_resumes(workdir, saved, learnt.description),
+    )
+    wait_for_all()  # the first process writes last
+
+
+@dataclasses.dataclass(frozen=True)
+class _Learnt:
+    """A task, what it learns from, and what the run's files say of that."""
+
+    task: Task
+    examples: Examples
+    held_out: Examples
+    description: dict[str, Any]
+
+
+def _tokenizer(config: Config, data: Dataset) -> _Learnt:
+    task = TokenizerTask(
+        vqvae_for(config, data),
+        _optimizer(config, data),
+        title=f"{data.name} test split",
+        accumulate=config.training.accumulate,
+        average_decay=config.training.average_decay,
+    )
+    return _Learnt(task, data.train_images, data.test_images, describe(config, data))
+
+
+def _optimizer(config: Config, data: Dataset) -> optax.GradientTransformation:
+    schedule = Schedule(config.training, len(data.train_images))
+    return build_optimizer(config.training, schedule.steps_per_epoch)
+
+
+def _decisive(description: dict[str, Any]) -> list[Any]:
+    """Of a description what has to be the same in all processes: not where the data are."""
+    sections = {name: of for name, of in description["config"].items() if name != "data"}
+    return [sections, *(description[p]["digest"] for p in ("data", "codes") if p in description)]
+
+
+def _prior(config: Config, data: Dataset, workdir: Path) -> _Learnt:
+    assert config.prior is not None
+    folder = Path(config.prior.vqvae).expanduser().resolve()
+    if folder == workdir.resolve():
+        raise ConfigError(f"prior.vqvae is {folder}, the run's own folder; it must be another")
+    check_folder("prior.vqvae", folder)
+    found = _run_in(folder)
+    if found is not None:
+        there = dataclasses.replace(_config_of(found), data=config.data)
+        other = changed_setting(there, _vqvae_of(config))
+        print(
+            f"{folder}: the VQ-VAE there is taken, after {counted(found.step, 'step')}"
+            + (f", although {other} in this config" if other else "")
+        )
+        config = Config.of_prior(there, config.prior, config.training)
+    maps = _maps_of(config, data)
+    # Now: the settings may be wrong, or the workdir another run's, and the VQ-VAE takes long.
+    prior = prior_for(config, maps)
+    if (run := described_run(workdir)) is not None:
+        check_resumes(workdir, run, describe(config, data))
+    if found is None or not _is_finished(folder, found, data):
+        vqvae_config = _vqvae_of(config)
+        if found is None:
+            epochs = counted(vqvae_config.training.num_epochs, "epoch")
+            print(f"no run in {folder}: training its VQ-VAE there first ({epochs} at most)")
+        here = dataclasses.replace(vqvae_config.training, devices=config.training.devices)
+        _train(dataclasses.replace(vqvae_config, training=here), data, folder)
+    vqvae = load_model(folder)
+    codes = first_process_first(lambda: load_codes(vqvae, data, folder / "codes.safetensors"))
+    description: dict[str, Any] = describe(config, data) | {
+        "codes": {
+            "source": str(folder),
+            "digest": codes.digest,
+            "weights": weights_digest(vqvae),
+            "maps": dataclasses.asdict(maps),
+        }
+    }
+    assert config.prior is not None
+    task = PriorTask(
+        prior,
+        _optimizer(config, data),
+        vqvae,
+        codes.train_codes.shape[1:],
+        config.prior.label_dropout,
+        dtype=config.training.dtype,
+        accumulate=config.training.accumulate,
+        average_decay=config.training.average_decay,
+    )
+    return _Learnt(task, codes.train_examples, codes.test_examples, description)
+
+
+def _vqvae_of(config: Config) -> Config:
+    """The run of the VQ-VAE, of a prior's config."""
+    assert config.vqvae_training is not None
+    return Config(data=config.data, model=config.model, training=config.vqvae_training)
+
+
+def _run_in(folder: Path) -> Checkpoint | None:
+    """The latest checkpoint of a VQ-VAE's run, if the folder holds one.
+
+    Raises:
+        ConfigError: it is the run of a prior, or the folder holds other things than a run.
+        CheckpointError: its checkpoints are damaged.
+    """
+    found = latest_checkpoint(folder)
+    if found is None and not _may_begin_in(folder):
+        raise ConfigError(
+            f"prior.vqvae is {folder}, which is not empty and holds no run; it must be the folder "
+            "of a VQ-VAE's run, or empty or missing for one to be trained there first"
+        )
+    if found is not None and _config_of(found).prior is not None:
+        raise ConfigError(f"prior.vqvae is {folder}, the run of a prior; it must be a VQ-VAE's")
+    return found
+
+
+def _may_begin_in(folder: Path) -> bool:
+    """Whether a folder is missing, empty, or of a run that was stopped before a checkpoint."""
+    return not folder.exists() or not any(folder.iterdir()) or (folder / "lock").exists()
+
+
+def _config_of(checkpoint: Checkpoint) -> Config:
+    return Config.from_dict(checkpoint.run["config"])
+
+
+def _is_finished(folder: Path, found: Checkpoint, data: Dataset) -> bool:
+    """Whether a VQ-VAE's own command would take no more steps."""
+    config = _config_of(found)
+    schedule = Schedule(config.training, len(data.train_images))
+    records = read_records(folder, found.step)
+    monitor = vqvae_for(config, data).likelihood.monitor
+    return schedule.why_over(found.step, found.is_logged, records, monitor) is not None
+
+
+def _maps_of(config: Config, data: Dataset) -> CodeMaps:
+    """What the code maps will be."""
+    num_classes = int(data.train_labels.max()) + 1
+    if np.any(data.test_labels >= num_classes):
+        raise DataError(
+            f"the test split has the label {data.test_labels.max()}; "
+            f"it must be below {num_classes}, like the training split's"
+        )
+    vqvae = vqvae_for(_vqvae_of(config), data)
+    images = jax.ShapeDtypeStruct((1, *data.train_images.shape[1:]), np.float32)
+    height, width = jax.eval_shape(vqvae.encode, images).shape[1:3]
+    quantizer = vqvae.quantizer
+    return CodeMaps((height, width), quantizer.num_embeddings, quantizer.num_codebooks, num_classes)
