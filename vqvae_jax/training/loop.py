@@ -11,10 +11,10 @@ from typing import Any
 
 import jax
 import optax
-from tqdm import tqdm
 
 from vqvae_jax.errors import TrainingError
 from vqvae_jax.evaluation import Evaluator
+from vqvae_jax.extras import extra
 from vqvae_jax.files import write_atomically
 from vqvae_jax.parallel import (
     MAX_IN_FLIGHT,
@@ -35,6 +35,9 @@ from vqvae_jax.training.step import TrainState, initialized, train_steps
 from vqvae_jax.training.tasks import Task
 from vqvae_jax.training.watch import Watch
 from vqvae_jax.words import counted
+
+with extra("train"):
+    from tqdm import tqdm
 
 # Steps a dispatch, where so many are left before a pause. On accelerators a step is so short that
 # the host could not keep up otherwise.
