@@ -24,7 +24,7 @@ from vqvae_jax.parallel import (
     place,
     replicated,
 )
-from vqvae_jax.training.checkpoint import Checkpoint, save_checkpoint
+from vqvae_jax.training.checkpoint import FORMAT, Checkpoint, save_checkpoint
 from vqvae_jax.training.feed import Feed
 from vqvae_jax.training.interruption import Interrupted, deferred, leave_if_asked
 from vqvae_jax.training.metrics import MetricsLog, Record, Records, epoch_mean, read_records
@@ -112,9 +112,8 @@ class Run:
             return
         description, data = self.task.description, self.task.description["data"]
         if is_first_process():
-            write_atomically(
-                self.workdir / "run.json", (json.dumps(description, indent=2) + "\n").encode()
-            )
+            text = json.dumps({"format": FORMAT, **description}, indent=2) + "\n"
+            write_atomically(self.workdir / "run.json", text.encode())
         print(
             f"{self.workdir}: {counted(self.task.num_images, 'image')} of {data['name']} "
             f"from {data['source']}; steps {self.step} to {self.schedule.last_step} "
