@@ -7,7 +7,7 @@ from pathlib import Path
 
 from vqvae_jax.errors import CheckpointError, ConfigError, DataError, MissingError
 from vqvae_jax.training import program
-from vqvae_jax.training.interruption import Interrupted, catch_signals
+from vqvae_jax.training.interruption import Interrupted, catch_signals, importing
 
 _KNOWN = (CheckpointError, ConfigError, DataError, MissingError, OSError)
 
@@ -25,9 +25,9 @@ def main(arguments: list[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     given = {name: value for name, value in vars(options).items() if name != "command"}
     try:
-        from vqvae_jax import commands  # takes seconds: not before the arguments are right
-        from vqvae_jax.training.process import keep_compilations, keep_memory, use_all_cores
-
+        with importing():  # takes seconds: not before the arguments are right
+            from vqvae_jax import commands
+            from vqvae_jax.training.process import keep_compilations, keep_memory, use_all_cores
         use_all_cores()
         keep_memory()
         keep_compilations()

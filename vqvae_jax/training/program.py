@@ -13,7 +13,7 @@ from vqvae_jax.errors import (
     MissingError,
     TrainingError,
 )
-from vqvae_jax.training.interruption import Interrupted
+from vqvae_jax.training.interruption import Interrupted, importing
 
 _KNOWN = (BusyError, CheckpointError, ConfigError, DataError, MissingError, TrainingError, OSError)
 
@@ -35,16 +35,15 @@ def main(arguments: Sequence[str] | None = None, name: str = "train.py") -> int:
     arguments = sys.argv[1:] if arguments is None else arguments
     leave: Callable[[int], object] = int  # or what ends one of several processes
     try:
-        from vqvae_jax.training.flags import help_text, parse
-
+        with importing():
+            from vqvae_jax.training.flags import help_text, parse
         if {"-h", "--help"} & {*arguments}:
             print(help_text())
             return 0
         config, workdir, processes = parse(arguments)
-        # These imports take seconds: not before the settings are right.
-        from vqvae_jax.training import process
-        from vqvae_jax.training.train import train
-
+        with importing():  # takes seconds: not before the settings are right
+            from vqvae_jax.training import process
+            from vqvae_jax.training.train import train
         process.use_all_cores()
         if processes is not None:
             process.join_processes(*dataclasses.astuple(processes))
