@@ -102,7 +102,7 @@ def parse(monkeypatch):
         if program == "train.py":
             before = {*FLAGS}
             try:
-                flags.parse()
+                flags.parse(arguments)
             finally:
                 FLAGS.remove_flag_values({*FLAGS} - before)
         elif program == "vqvae_jax":
@@ -144,7 +144,9 @@ def test_every_command_has_arguments_that_its_program_knows(page, parse):
         program, *arguments = shlex.split(command)
         if not program.endswith("python"):
             continue
-        if arguments[:2] == ["-m", "vqvae_jax"]:
+        if arguments[:3] == ["-m", "vqvae_jax", "train"]:
+            parse("train.py", arguments[3:])
+        elif arguments[:2] == ["-m", "vqvae_jax"]:
             parse("vqvae_jax", arguments[2:])
         elif arguments[0].endswith(".py"):
             parse(arguments[0], arguments[1:])

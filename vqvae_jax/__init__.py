@@ -1,107 +1,46 @@
-"""Vector quantizers for JAX, and the VQ-VAE they belong to."""
+"""Vector quantizers for JAX, and the VQ-VAE they belong to.
 
-from importlib import metadata
+The public names are listed in __init__.pyi, where type checkers find them too. Each is loaded on
+first use, so that importing the package costs nothing.
+"""
 
-from vqvae_jax.interop import load_torch_state_dict, to_torch_state_dict
-from vqvae_jax.likelihoods import (
-    AutoregressiveHead,
-    CategoricalHead,
-    Likelihood,
-    LogisticMixtureHead,
-    PixelHead,
-    SquaredError,
-)
-from vqvae_jax.models import VQVAE, Decoder, Encoder, Tokenizer, TokenizerOutput
-from vqvae_jax.moments import reset_moments
-from vqvae_jax.priors import (
-    GatedPixelCNN,
-    Prior,
-    TransformerPrior,
-    drop_labels,
-    nll,
-    sample_codes,
-)
-from vqvae_jax.quantizers import (
-    BSQ,
-    FSQ,
-    LFQ,
-    CosineVectorQuantizer,
-    EMACosineVectorQuantizer,
-    EMASampledVectorQuantizer,
-    EMAVectorQuantizer,
-    EntropyVectorQuantizer,
-    GroupedResidualVQ,
-    GumbelQuantizer,
-    OrthogonalVectorQuantizer,
-    ProductQuantizer,
-    ProjectedQuantizer,
-    Quantized,
-    Quantizer,
-    QuantizerState,
-    RandomProjectionQuantizer,
-    ResidualVQ,
-    SampledVectorQuantizer,
-    SimVQ,
-    SymmetricFSQ,
-    VectorQuantizer,
-    clamp,
-    diveq,
-    nsvq,
-    rotation_trick,
-    straight_through,
-)
+import importlib
+from pathlib import Path
+from typing import Any
 
-try:
-    __version__ = metadata.version("vqvae_jax")
-except metadata.PackageNotFoundError:  # a checkout that is not installed
-    __version__ = "unknown"
+# The module of each name, and the packages of those modules by their own names.
+_HOMES: dict[str, str] = {}
+for _line in Path(__file__).with_suffix(".pyi").read_text().splitlines():
+    match _line.split():
+        case ["from", _home, "import", _name, "as", _]:
+            _HOMES[_name] = _home
+_MODULES = {_home.split(".")[1] for _home in _HOMES.values()}
 
-__all__ = [
-    "BSQ",
-    "FSQ",
-    "LFQ",
-    "VQVAE",
-    "AutoregressiveHead",
-    "CategoricalHead",
-    "CosineVectorQuantizer",
-    "Decoder",
-    "EMACosineVectorQuantizer",
-    "EMASampledVectorQuantizer",
-    "EMAVectorQuantizer",
-    "Encoder",
-    "EntropyVectorQuantizer",
-    "GatedPixelCNN",
-    "GroupedResidualVQ",
-    "GumbelQuantizer",
-    "Likelihood",
-    "LogisticMixtureHead",
-    "OrthogonalVectorQuantizer",
-    "PixelHead",
-    "Prior",
-    "ProductQuantizer",
-    "ProjectedQuantizer",
-    "Quantized",
-    "Quantizer",
-    "QuantizerState",
-    "RandomProjectionQuantizer",
-    "ResidualVQ",
-    "SampledVectorQuantizer",
-    "SimVQ",
-    "SquaredError",
-    "SymmetricFSQ",
-    "Tokenizer",
-    "TokenizerOutput",
-    "TransformerPrior",
-    "VectorQuantizer",
-    "clamp",
-    "diveq",
-    "drop_labels",
-    "load_torch_state_dict",
-    "nll",
-    "nsvq",
-    "reset_moments",
-    "rotation_trick",
-    "sample_codes",
-    "straight_through",
-    "to_torch_state_dict",
-]
+__all__ = list(_HOMES)
+
+
+def __getattr__(name: str) -> Any:
+    value: Any
+    if name in _HOMES:
+        value = getattr(importlib.import_module(_HOMES[name]), name)
+    elif name in _MODULES:
+        value = importlib.import_module(f"{__name__}.{name}")
+    elif name == "__version__":
+        value = _version()
+    else:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted([*_HOMES, *_MODULES, "__version__"])
+
+
+def _version() -> str:
+    from importlib import metadata
+
+    try:
+        return metadata.version(__name__)
+    except metadata.PackageNotFoundError:  # a checkout that is not installed
+        return "unknown"

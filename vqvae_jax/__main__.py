@@ -1,12 +1,15 @@
-"""What a trained run is used for: python -m vqvae_jax COMMAND --help."""
+"""Trains, and uses what was trained: python -m vqvae_jax COMMAND --help."""
 
 import argparse
 import logging
 import sys
 from pathlib import Path
 
-from vqvae_jax.errors import CheckpointError, ConfigError, DataError
-from vqvae_jax.training.interruption import Interrupted, catch_signals
+from vqvae_jax.errors import CheckpointError, ConfigError, DataError, MissingError
+from vqvae_jax.training import program
+from vqvae_jax.training.interruption import Interrupted, catch_signals, importing
+
+_KNOWN = (CheckpointError, ConfigError, DataError, MissingError, OSError)
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -15,21 +18,23 @@ def main(arguments: list[str] | None = None) -> int:
     It is 2 for wrong arguments, 128 and the signal's number where the program was asked to leave, 1
     for other failures.
     """
+    arguments = sys.argv[1:] if arguments is None else arguments
+    if arguments[:1] == ["train"]:  # its flags are those of the config
+        return program.main(arguments[1:], "vqvae_jax")
     logging.getLogger("absl").setLevel(logging.ERROR)
     options = _parser().parse_args(arguments)
     given = {name: value for name, value in vars(options).items() if name != "command"}
     try:
-        from vqvae_jax import commands  # takes seconds: not before the arguments are right
-        from vqvae_jax.training.process import keep_compilations, keep_memory, use_all_cores
-
+        with importing():  # takes seconds: not before the arguments are right
+            from vqvae_jax import commands
+            from vqvae_jax.training.process import keep_compilations, keep_memory, use_all_cores
         use_all_cores()
         keep_memory()
         keep_compilations()
         getattr(commands, options.command)(**given)
-    except (ValueError, OSError) as error:
-        known = isinstance(error, ConfigError | DataError | CheckpointError | OSError)
+    except (ValueError, *_KNOWN) as error:
         print("vqvae_jax:", *str(error).split(), file=sys.stderr)
-        return 1 if known else 2
+        return 1 if isinstance(error, _KNOWN) else 2
     except Interrupted as signal:
         print(f"vqvae_jax: left on {signal}", file=sys.stderr)
         return signal.exit_status
@@ -38,9 +43,11 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="python -m vqvae_jax", description="What a trained run is used for."
+        prog="python -m vqvae_jax", description="Trains, and uses what was trained."
     )
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+
+    commands.add_parser("train", help="train a VQ-VAE or a prior", add_help=False)
 
     def command(name: str, text: str, workdir: str) -> argparse.ArgumentParser:
         added = commands.add_parser(name, help=text, description=text)
@@ -98,6 +105,11 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-if __name__ == "__main__":
+def script() -> int:
+    """Runs a command as a program of its own, which leaves in order when it is asked to."""
     catch_signals()
-    sys.exit(main())
+    return main()
+
+
+if __name__ == "__main__":
+    sys.exit(script())

@@ -8,14 +8,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from tqdm import tqdm
 
-from vqvae_jax import coding
 from vqvae_jax.data.idx import read_idx, write_idx
 from vqvae_jax.errors import CheckpointError, DataError
 from vqvae_jax.evaluation import Evaluator, figures
 from vqvae_jax.evaluation.bits import bits_per_dim
 from vqvae_jax.evaluation.samples import classes_in_turn, draw_images
+from vqvae_jax.extras import extra
 from vqvae_jax.files import write_atomically
 from vqvae_jax.likelihoods import PixelHead
 from vqvae_jax.models import VQVAE
@@ -26,6 +25,9 @@ from vqvae_jax.tasks import PriorTask
 from vqvae_jax.training.codes import load_codes
 from vqvae_jax.training.model import SavedRun, load_data, load_pair, load_run
 from vqvae_jax.words import counted
+
+with extra("train"):
+    from tqdm import tqdm
 
 
 def extract(workdir: Path, archives: str | None, data_dir: str | None) -> None:
@@ -104,6 +106,8 @@ def evaluate(workdir: Path, vqvae: Path | None, archives: str | None, data_dir: 
 def compress(workdir: Path, vqvae: Path | None, source: Path, target: Path) -> None:
     """Compresses the images of an IDX file."""
     _ending(target, ".vq")
+    from vqvae_jax import coding
+
     prior_run, vqvae_run = load_pair(workdir, vqvae)
     _check_free(prior_run)
     images = read_idx(source, axes=3)[..., None]
@@ -120,6 +124,8 @@ def compress(workdir: Path, vqvae: Path | None, source: Path, target: Path) -> N
 def decompress(workdir: Path, vqvae: Path | None, source: Path, target: Path) -> None:
     """Writes the images of a compressed file as an IDX file."""
     _ending(target, ".gz", ".idx", ".idx3-ubyte", "")
+    from vqvae_jax import coding
+
     prior_run, vqvae_run = load_pair(workdir, vqvae)
     height, width, channels = prior_run.description["data"]["image_shape"]
     with _bar(None) as bar:

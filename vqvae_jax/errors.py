@@ -27,3 +27,7 @@ class BusyError(RuntimeError):
 
 class TrainingError(ArithmeticError):
     """A run cannot go on: something is not finite, a device or another process has failed."""
+
+
+class MissingError(ImportError):
+    """A package is missing that an extra of this one installs."""

@@ -73,12 +73,12 @@ def test_every_changed_byte_is_found(small):
         for value in range(256):
             changed[position] = value
             if value != small[position]:
-                refused(bytes(changed), "is damaged" if position >= 8 else "is not a file of comp")
+                refused(bytes(changed), "is damaged" if position >= 7 else "is not a file of comp")
 
 
 def test_every_truncation_is_found(small):
     for length in range(len(small)):
-        refused(small[:length], "is damaged" if length >= 8 else "is not a file of compressed")
+        refused(small[:length], "is damaged" if length >= 7 else "is not a file of compressed")
 
 
 @pytest.mark.parametrize("extra", [b"\x00", b"\x00" * 4, b"x" * 32])
@@ -87,10 +87,17 @@ def test_what_is_appended_is_found(small, extra):
 
 
 @pytest.mark.parametrize(
-    "content", [b"", b"\x1f\x8b\x08\x00" * 20, b"VQVAEJX\x02" + b"\x00" * 60, b"{}", MAGIC[:7]]
+    "content", [b"", b"\x1f\x8b\x08\x00" * 20, b"VQVAEJY\x01" + b"\x00" * 60, b"{}", MAGIC[:6]]
 )
 def test_foreign_file(content):
     refused(content, "is not a file of compressed images: it must begin with")
+
+
+@pytest.mark.parametrize("version", [0, 2, 255])
+def test_another_version_is_refused_with_both(version, small):
+    other = MAGIC[:7] + bytes([version]) + small[8:-32]
+    refused(signed(other), f"has format {version}; this version of vqvae_jax reads format 1$")
+    refused(signed(MAGIC[:7] + bytes([version])), f"has format {version}; ")
 
 
 GOOD = counted(2, b"{}") + counted(1, b"1234")

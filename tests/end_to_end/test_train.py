@@ -79,6 +79,7 @@ def test_a_run_leaves_what_it_promises(whole_run, data_dir):
         Image.open(workdir / name).verify()
     described = json.loads((workdir / "run.json").read_text())
     dataset = load_dataset("tiny", data_dir=str(data_dir))
+    assert described["format"] == 1
     assert described["data"]["source"] == dataset.source
     assert described["data"]["digest"] == dataset.digest
     assert described["config"]["training"]["batch_size"] == 8

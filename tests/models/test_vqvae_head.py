@@ -11,7 +11,7 @@ from flax import nnx
 from tests.conftest import drawn
 from vqvae_jax import VQVAE, AutoregressiveHead, CategoricalHead
 
-PARTS = {"encoder", "quantizer", "decoder", "head"}
+PARTS = {"encoder", "quantizer", "decoder", "likelihood"}
 HEADS = {
     "categorical": CategoricalHead,
     "autoregressive": functools.partial(AutoregressiveHead, hidden_dim=8, num_layers=1, size=3),
@@ -131,7 +131,10 @@ def test_head_of_other_images_is_refused():
 
 
 TERMS = {
-    "reconstruction": (lambda output: output.reconstruction_loss, {"encoder", "decoder", "head"}),
+    "reconstruction": (
+        lambda output: output.reconstruction_loss,
+        {"encoder", "decoder", "likelihood"},
+    ),
     "codebook": (lambda output: output.quantized.codebook_loss, {"quantizer"}),
     "commitment": (lambda output: output.quantized.commitment_loss, {"encoder"}),
     "total": (lambda output: output.loss, PARTS),
@@ -169,7 +172,7 @@ def test_each_term_moves_its_parts_and_no_other(gradients, name):
     ("part", "weights"),
     [
         ("quantizer", {"codebook": 1.0}),
-        ("head", {"reconstruction": 1.0}),
+        ("likelihood", {"reconstruction": 1.0}),
         ("decoder", {"reconstruction": 1.0}),
         ("encoder", {"reconstruction": 1.0, "commitment": 0.25}),
     ],

@@ -7,9 +7,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from vqvae_jax.arrays import read_arrays, write_arrays
 from vqvae_jax.errors import CheckpointError
 from vqvae_jax.training.checkpoint import (
     best_checkpoint,
+    described_run,
     latest_checkpoint,
     save_checkpoint,
     set_damaged_aside,
@@ -105,8 +107,6 @@ def test_none_left_is_an_error(tmp_path):
 
 
 def test_another_file_of_ours_is_not_a_checkpoint(tmp_path):
-    from vqvae_jax.arrays import write_arrays
-
     save(tmp_path, 1)
     write_arrays(file(tmp_path, 2), {}, {"digest": "a"})
     assert latest_checkpoint(tmp_path).step == 1
@@ -177,5 +177,39 @@ def test_damaged_files_of_one_step_are_all_kept(tmp_path):
 
 def test_checkpoints_of_an_earlier_version_are_not_written_over(tmp_path):
     (tmp_path / "checkpoints" / "40").mkdir(parents=True)
-    with pytest.raises(CheckpointError, match="40 is a checkpoint of an earlier version"):
+    with pytest.raises(CheckpointError, match=r"40 has format 0; this .* reads format 2: take"):
         latest_checkpoint(tmp_path)
+
+
+@pytest.fixture
+def rewritten(tmp_path):
+    """Rewrites a checkpoint's description with changes."""
+
+    def rewritten(step, change):
+        arrays, description = read_arrays(file(tmp_path, step))
+        change(description)
+        write_arrays(file(tmp_path, step), arrays, description)
+        return file(tmp_path, step).read_bytes()
+
+    return rewritten
+
+
+@pytest.mark.parametrize(
+    ("change", "version"),
+    [
+        (lambda description: description.pop("format"), 1),
+        (lambda description: description.update(format=3, more="fields"), 3),
+    ],
+)
+def test_another_format_is_refused_with_both_versions_and_left_alone(
+    tmp_path, rewritten, change, version
+):
+    save(tmp_path, 1, 0.5)
+    save(tmp_path, 2, 0.4)
+    other = rewritten(2, change)
+    message = rf"2\.safetensors has format {version}; .* format 2:"
+    for read in (latest_checkpoint, best_checkpoint, described_run, set_damaged_aside):
+        with pytest.raises(CheckpointError, match=message):
+            read(tmp_path)
+    assert kept(tmp_path) == {"1", "2"}
+    assert file(tmp_path, 2).read_bytes() == other

@@ -49,7 +49,14 @@ def test_mnist_is_the_reference_protocol():
         "training": {
             "batch_size": 128,
             "learning_rate": 1e-3,
+            "optimizer": "adam",
             "schedule": "constant",
+            "warmup_steps": 0,
+            "weight_decay": 0.0,
+            "clip_norm": None,
+            "accumulate": 1,
+            "average_decay": 0.0,
+            "precision": "float32",
             "num_epochs": 30,
             "max_steps": None,
             "seed": 0,
@@ -76,7 +83,14 @@ NAN, INF = float("nan"), float("inf")
         ),
         ("training__num_epochs", [0, -1, 0.5, None], "an integer from 1 to"),
         ("training__max_steps", [0, -1, 1.0, "all"], "an integer from 1 to .*, or not given"),
-        ("training__schedule", ["linear", None], "one of constant, cosine"),
+        ("training__schedule", ["step", None], "one of constant, cosine, linear"),
+        ("training__optimizer", ["adagrad", None], "one of adam, adamw, lion, sgd, muon"),
+        ("training__warmup_steps", [-1, 1.5], "an integer from 0 to"),
+        ("training__weight_decay", [-1.0, INF, "0"], "number of at least 0"),
+        ("training__clip_norm", [0, -1.0, NAN], "number above 0, or not given"),
+        ("training__accumulate", [0, 1.5], "an integer from 1 to"),
+        ("training__average_decay", [-0.1, 1, NAN], "at least 0 and below 1"),
+        ("training__precision", ["float16", None], "one of float32, bfloat16"),
         ("training__patience", [0, 1.5], "an integer from 1 to .*, or not given"),
         ("training__seed", [-1, 2**32, 0.0, None], "an integer from 0 to 4294967295"),
         ("training__log_every", [0, None], "an integer from 1 to"),
@@ -214,8 +228,8 @@ def test_help_says_what_every_setting_is():
     for part in (
         "--config.model.estimator: one of straight_through, rotation_trick, nsvq, diveq; "
         "default: straight_through\n      estimator of the gradient. With nsvq",
-        "--config.training.learning_rate: a finite number above 0; set by the config\n"
-        "      Adam's step size.\n",
+        "--config.training.learning_rate: a finite number above 0; default: 0.001\n"
+        "      step size, at its highest.\n",
         "--config.vqvae_training.patience: an integer from 1 to 1000000000, or not given; default: "
         "not given\n      after how many epochs",
     ):

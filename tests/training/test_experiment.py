@@ -61,7 +61,7 @@ def test_a_vqvae_is_trained_only_in_a_folder_of_its_own(
     class TrainedError(Exception):
         pass
 
-    def trained(*given):
+    def trained(*given, **named):
         raise TrainedError
 
     folder = tmp_path / "vqvae"

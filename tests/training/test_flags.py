@@ -17,13 +17,12 @@ def refusal(monkeypatch):
     """What train.py says of some arguments."""
 
     def refusal(*arguments):
-        monkeypatch.setattr(sys, "argv", ["train.py", *map(str, arguments)])
         # ml_collections reads every config into this module, over what another file left there.
         monkeypatch.delitem(sys.modules, "config_config", raising=False)
         before = {*FLAGS}
         try:
             with pytest.raises(ConfigError) as refused:
-                parse()
+                parse([*map(str, arguments)])
         finally:
             FLAGS.remove_flag_values({*FLAGS} - before)
         return str(refused.value)

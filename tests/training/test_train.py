@@ -1,5 +1,7 @@
 """`vqvae_jax.train`: networks of a user's own on arrays in memory."""
 
+import sys
+
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -97,6 +99,12 @@ def test_wrong_settings_are_named(tmp_path):
         with pytest.raises(ConfigError, match=message):
             train(sound(), WAVES[:40], WAVES[40:], workdir=tmp_path / "run", training=settings)
     assert not (tmp_path / "run").exists()
+
+
+def test_a_missing_extra_is_named(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "tqdm", None)
+    with pytest.raises(ImportError, match=r"tqdm is missing; pip install \"vqvae_jax\[train\]\""):
+        train(sound(), WAVES[:40], WAVES[40:], workdir=tmp_path / "run")
 
 
 @pytest.mark.parametrize(

@@ -1,12 +1,13 @@
 """The file of compressed images: a header, blocks of 32-bit words, and a digest over all of it.
 
-    8 bytes     the magic, with the version of the format
+    7 bytes     the magic
+    1 byte      the version of the format
     4 bytes     the length L of the header
     L bytes     the header: JSON
     each block  4 bytes, its number of words, and the words
     32 bytes    SHA-256 of everything before
 
-Integers are little-endian.
+Integers are little-endian. The first eight bytes and the digest are in every version.
 """
 
 import hashlib
@@ -19,7 +20,8 @@ import numpy as np
 
 from vqvae_jax.errors import DataError
 
-_MAGIC = b"VQVAEJX\x01"
+_MAGIC = b"VQVAEJX"
+_VERSION = 1
 _DIGEST_SIZE = 32
 
 # JSON takes many times its own size in memory.
@@ -34,7 +36,7 @@ def pack(header: dict[str, Any], blocks: Sequence[np.ndarray]) -> bytes:
         blocks: uint32 arrays.
     """
     text = json.dumps(header, separators=(",", ":")).encode()
-    parts = [_MAGIC, struct.pack("<I", len(text)), text]
+    parts = [_MAGIC, bytes([_VERSION]), struct.pack("<I", len(text)), text]
     for words in blocks:
         parts += [struct.pack("<I", len(words)), words.astype("<u4").tobytes()]
     content = b"".join(parts)
@@ -49,14 +51,19 @@ def unpack(content: bytes, name: str) -> tuple[dict[str, Any], list[np.ndarray]]
         name: of the file, for errors.
 
     Raises:
-        DataError: it is not such a file, or is damaged.
+        DataError: it is not such a file, has another version, or is damaged.
     """
     if content[: len(_MAGIC)] != _MAGIC:
         raise DataError(f"{name} is not a file of compressed images: it must begin with {_MAGIC!r}")
     body, digest = memoryview(content)[:-_DIGEST_SIZE], content[-_DIGEST_SIZE:]
     if hashlib.sha256(body).digest() != digest:
         raise DataError(f"{name} is damaged: its content has not the digest at its end")
-    start, text = _take(body, len(_MAGIC), 1, name)
+    if body[len(_MAGIC)] != _VERSION:
+        raise DataError(
+            f"{name} has format {body[len(_MAGIC)]}; this version of vqvae_jax reads format "
+            f"{_VERSION}"
+        )
+    start, text = _take(body, len(_MAGIC) + 1, 1, name)
     if len(text) > _MAX_HEADER:
         raise DataError(f"{name} is damaged: its header has {len(text)} bytes, over {_MAX_HEADER}")
     try:

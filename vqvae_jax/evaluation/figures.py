@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import jax.numpy as jnp
 import numpy as np
 
+from vqvae_jax.extras import extra
 from vqvae_jax.quantizers import perplexity
 
 if TYPE_CHECKING:
@@ -145,7 +146,8 @@ def training(
         names: the metrics of both splits to be drawn.
         num_codes: the codes of all codebooks, to draw how many are used; None: not drawn.
     """
-    from matplotlib.ticker import LogLocator
+    with extra("train"):
+        from matplotlib.ticker import LogLocator
 
     figure = _figure(10.0, 3.8)
     both = list(figure.subplots(1, len(names) + (num_codes is not None), squeeze=False)[0])
@@ -185,7 +187,8 @@ def _label(axes: "Axes", title: str) -> None:
 
 
 def _figure(width: float, height: float) -> "Figure":
-    from matplotlib.figure import Figure
+    with extra("train"):
+        from matplotlib.figure import Figure
 
     return Figure(figsize=(width, height), dpi=110, layout="constrained")
 

@@ -21,6 +21,10 @@ Tree = TypeVar("Tree")
 
 _log = logging.getLogger(__name__)
 
+# The version of a run's files. 1, which some files do not say, had other names for the state's
+# parts and the monitor; 0 was a folder for each checkpoint.
+FORMAT = 2
+
 _LATEST_KEPT = 2
 _DESCRIBED = {"step", "is_logged", "monitor", "run"}
 
@@ -95,7 +99,13 @@ def save_checkpoint(
     """
     folder = _folder(workdir)
     folder.mkdir(exist_ok=True)
-    description = {"step": step, "is_logged": is_logged, "monitor": monitor, "run": run}
+    description = {
+        "format": FORMAT,
+        "step": step,
+        "is_logged": is_logged,
+        "monitor": monitor,
+        "run": run,
+    }
     arrays = {name: np.asarray(leaf) for name, leaf in _named_leaves(state).items()}
     write_arrays(_path(folder, step), arrays, description)
     monitored = {}
@@ -113,7 +123,7 @@ def latest_checkpoint(workdir: Path) -> Checkpoint | None:
     """The latest checkpoint of a run that is whole; None where there are no checkpoints.
 
     Raises:
-        CheckpointError: there are some, but none is whole.
+        CheckpointError: there are some, but none is whole; or one has another format.
     """
     return _first_whole(_folder(workdir), lambda monitored: sorted(monitored, reverse=True))
 
@@ -125,7 +135,8 @@ def best_checkpoint(workdir: Path) -> Checkpoint | None:
         It; None where no evaluation has been saved.
 
     Raises:
-        CheckpointError: there are checkpoints, but none with an evaluation is whole.
+        CheckpointError: there are checkpoints, but none with an evaluation is whole; or one has
+            another format.
     """
     return _first_whole(_folder(workdir), _best_first)
 
@@ -158,10 +169,7 @@ def _first_whole(
     folder: Path, ranked: Callable[[dict[int, float | None]], list[int]]
 ) -> Checkpoint | None:
     if older := [path for path in folder.glob("*") if path.is_dir() and path.name.isdigit()]:
-        raise CheckpointError(
-            f"{older[0]} is a checkpoint of an earlier version, which this one cannot read; "
-            "take another --workdir"
-        )
+        raise _other_format(older[0], 0)
     damage: DamagedError | None = None
     monitored: dict[int, float | None] = {}
     for step in _steps(folder):
@@ -172,12 +180,13 @@ def _first_whole(
             damage = error
     for step in ranked(monitored):
         try:
-            arrays, description = read_arrays(_path(folder, step))
+            arrays, described = read_arrays(_path(folder, step))
         except DamagedError as error:
             _log.warning("WARNING: %s; it is passed over", error)
             damage = error
         else:
-            return Checkpoint(_path(folder, step), arrays=arrays, **description)
+            described = {name: described[name] for name in _DESCRIBED}
+            return Checkpoint(_path(folder, step), arrays=arrays, **described)
     if damage is not None:
         raise CheckpointError(f"no checkpoint in {folder} is left to go on from: {damage}")
     return None
@@ -185,9 +194,21 @@ def _first_whole(
 
 def _description(path: Path) -> dict[str, Any]:
     description = read_description(path)
-    if not isinstance(description, dict) or {*description} != _DESCRIBED:
+    if not isinstance(description, dict) or "is_logged" not in description:
+        raise DamagedError(f"{path} is not a checkpoint")
+    version = description.pop("format", 1)
+    if version != FORMAT:
+        raise _other_format(path, version)
+    if {*description} != _DESCRIBED:
         raise DamagedError(f"{path} is not a checkpoint")
     return description
+
+
+def _other_format(path: Path, version: Any) -> CheckpointError:
+    return CheckpointError(
+        f"{path} has format {version!r}; this version of vqvae_jax reads format {FORMAT}: take "
+        "another --workdir, or the version of vqvae_jax that wrote it"
+    )
 
 
 def _best_first(monitored: dict[int, float | None]) -> list[int]:

@@ -3,12 +3,10 @@
 import dataclasses
 import difflib
 from collections.abc import Mapping, Sequence
-from typing import Any
-
-import ml_collections
-from ml_collections import config_dict
+from typing import TYPE_CHECKING, Any
 
 from vqvae_jax.errors import ConfigError
+from vqvae_jax.extras import extra
 from vqvae_jax.training.sections import (
     DataConfig,
     ModelConfig,
@@ -17,6 +15,9 @@ from vqvae_jax.training.sections import (
     VQVAETrainingConfig,
 )
 from vqvae_jax.training.settings import Rule, did_you_mean
+
+if TYPE_CHECKING:
+    import ml_collections
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -67,8 +68,11 @@ class Config:
         sections = dataclasses.asdict(self)
         return {name: settings for name, settings in sections.items() if settings is not None}
 
-    def to_config_dict(self) -> ml_collections.ConfigDict:
+    def to_config_dict(self) -> "ml_collections.ConfigDict":
         """The settings as a ConfigDict, for flags such as --config.training.learning_rate=3e-4."""
+        with extra("train"):
+            from ml_collections import config_dict
+
         settings: dict[str, dict[str, Any]] = {section: {} for section in self.to_dict()}
         for path, rule in rules().items():
             section, name = path.split(".")
@@ -76,7 +80,7 @@ class Config:
                 value = getattr(getattr(self, section), name)
                 given = config_dict.placeholder(rule.type) if value is None else value
                 settings[section][name] = given
-        return ml_collections.ConfigDict(settings)
+        return config_dict.ConfigDict(settings)
 
     @classmethod
     def from_dict(cls, settings: Mapping[str, Mapping[str, Any]]) -> "Config":

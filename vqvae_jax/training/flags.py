@@ -2,29 +2,28 @@
 
 import dataclasses
 import re
-import sys
 import textwrap
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from absl import flags
-from ml_collections import config_flags
-from ml_collections.config_flags.config_flags import ConfigFileFlagParser
-
 from vqvae_jax.errors import ConfigError
+from vqvae_jax.extras import extra
 from vqvae_jax.training.config import SECTIONS, Config, rule_of
+from vqvae_jax.training.config_files import ConfigFile, shipped_configs
 
-USAGE = (
-    "python train.py --config configs/mnist.py [--workdir DIR] [--config.SECTION.FIELD=VALUE ...]"
-)
+with extra("train"):
+    from absl import flags
+    from ml_collections import config_flags
+
+USAGE = "--config CONFIG [--workdir DIR] [--config.SECTION.FIELD=VALUE ...]"
 
 # What --help says of defaults that are none.
 _WORDS: dict[Any, str] = {dataclasses.MISSING: "set by the config", None: "default: not given"}
 
 _OTHER_FLAGS = (
-    "",
-    "  --config: Python file with get_config(), such as those of configs/; what it sets takes the",
-    "      place of the defaults below, and --config.SECTION.FIELD=VALUE that of both",
+    "  --config: a Python file with get_config(), or the name of a config that ships; what it sets",
+    "      takes the place of the defaults below, and --config.SECTION.FIELD=VALUE that of both",
     "  --workdir: the run's folder; default: runs/NAME for a config NAME.py; a run that is there",
     "      resumes",
     "  --coordinator_address=HOST:PORT (of process 0) --num_processes=N --process_id=I: each of",
@@ -43,7 +42,8 @@ class Processes:
 
 def help_text() -> str:
     """The usage, and every setting with what it may be, its default and what it means."""
-    lines, indent = [f"usage: {USAGE}", *_OTHER_FLAGS], 6 * " "
+    lines = [f"usage: python train.py {USAGE}", f"   or: python -m vqvae_jax train {USAGE}"]
+    lines += ["", *_OTHER_FLAGS, "", "configs that ship:", *_wrapped(", ".join(shipped_configs()))]
     for section, kind in SECTIONS.items():
         summary, meanings = (kind.__doc__ or "").partition("\n")[0], kind.meanings()
         lines += ["", f"{section}: {summary}"]
@@ -51,14 +51,20 @@ def help_text() -> str:
             allowed, default = field.metadata["rule"].allowed, f"default: {field.default}"
             default = _WORDS.get(field.default, default)
             lines.append(f"  --config.{section}.{field.name}: {allowed}; {default}")
-            lines += textwrap.wrap(
-                meanings.get(field.name, ""), 96, initial_indent=indent, subsequent_indent=indent
-            )
+            lines += _wrapped(meanings.get(field.name, ""))
     return "\n".join(lines)
 
 
-def parse() -> tuple[Config, Path, Processes | None]:
-    """What the arguments of the process say; once a process.
+def _wrapped(text: str) -> list[str]:
+    indent = 6 * " "
+    return textwrap.wrap(text, 96, initial_indent=indent, subsequent_indent=indent)
+
+
+def parse(arguments: Sequence[str]) -> tuple[Config, Path, Processes | None]:
+    """Reads the command line; once a process.
+
+    Args:
+        arguments: without the program's name.
 
     Returns:
         The validated config, the run's folder, and the processes if there are several.
@@ -66,57 +72,28 @@ def parse() -> tuple[Config, Path, Processes | None]:
     Raises:
         ConfigError: a flag, the config file or a setting is missing, unknown or out of its range.
     """
-    for argument in sys.argv[1:]:
+    for argument in arguments:
         if override := re.match(r"--?config\.([\w.]*)", argument):
             rule_of(override[1])
     try:
-        config = config_flags.DEFINE_config_file("config")  # looks at the arguments already
-        flags.FLAGS["config"].parser = _ConfigFile("config")
+        config = config_flags.DEFINE_config_file("config", sys_argv=[*arguments])
+        flags.FLAGS["config"].parser = ConfigFile("config")
         folder = flags.DEFINE_string("workdir", None, "The run's folder.")
         address = flags.DEFINE_string("coordinator_address", None, "HOST:PORT of process 0.")
         count = flags.DEFINE_integer("num_processes", None, "How many train together.", 1)
         number = flags.DEFINE_integer("process_id", None, "Which this one is, from 0.", 0)
-        extra = flags.FLAGS(sys.argv)[1:]
+        others = flags.FLAGS(["", *arguments])[1:]
         if not config.present:
             raise ConfigError(f"--config is missing (usage: {USAGE})")
         file = Path(config_flags.get_config_filename(flags.FLAGS["config"]))
         settings = config.value.to_dict()
     except Exception as error:  # a config file is Python: it may raise anything
         raise _explained(error) from error
-    if extra:
-        raise ConfigError(f"{extra[0]!r} is not a flag (usage: {USAGE})")
+    if others:
+        raise ConfigError(f"{others[0]!r} is not a flag (usage: {USAGE})")
     workdir = Path(folder.value or Path("runs") / file.stem).expanduser()
     processes = _processes(address.value, count.value, number.value)
     return Config.from_dict(settings), workdir, processes
-
-
-class _ConfigFile(ConfigFileFlagParser):
-    """Says of a file that is no config why it is none."""
-
-    def parse(self, path: str) -> Any:
-        """The config that the file at `path` gives.
-
-        Raises:
-            ConfigError: it gives none.
-        """
-        try:
-            Path(path.partition(":")[0]).read_bytes()
-        except OSError as error:
-            raise ConfigError(f"{path} cannot be read: {error.strerror}") from error
-        try:
-            config = super().parse(path)
-            config.to_dict()
-        except Exception as error:  # a config file is Python: it may raise anything
-            reason: BaseException = error
-            if isinstance(error, OSError | TypeError | ValueError):  # as ml_collections wraps them
-                reason = error.__cause__ or error.__context__ or error
-            if isinstance(reason, ConfigError):
-                raise reason from error
-            raise ConfigError(
-                f"{path} is no config: it must be Python with get_config(), which returns a "
-                f"ConfigDict ({type(reason).__name__}: {reason})"
-            ) from error
-        return config
 
 
 def _processes(address: str | None, count: int | None, number: int | None) -> Processes | None:

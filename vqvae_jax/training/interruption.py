@@ -59,6 +59,18 @@ def deferred() -> Iterator[None]:
         _State.is_deferred = False
 
 
+@contextlib.contextmanager
+def importing() -> Iterator[None]:
+    """Signals wait for the end of imports: an extension that is interrupted while it loads raises.
+
+    Raises:
+        Interrupted: a signal was received.
+    """
+    with deferred():
+        yield
+    leave_if_asked()
+
+
 def leave_if_asked() -> None:
     """Raises what a deferred signal would have raised.
 

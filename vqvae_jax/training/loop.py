@@ -6,14 +6,14 @@ import math
 import sys
 import time
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import jax
 import jax.numpy as jnp
-from tqdm import tqdm
 
 from vqvae_jax.errors import TrainingError
 from vqvae_jax.evaluation import Evaluator
+from vqvae_jax.extras import extra
 from vqvae_jax.files import write_atomically
 from vqvae_jax.parallel import (
     MAX_IN_FLIGHT,
@@ -24,7 +24,7 @@ from vqvae_jax.parallel import (
     replicated,
 )
 from vqvae_jax.tasks.base import Evaluation, Examples, State, Sums, Task
-from vqvae_jax.training.checkpoint import Checkpoint, save_checkpoint
+from vqvae_jax.training.checkpoint import FORMAT, Checkpoint, save_checkpoint
 from vqvae_jax.training.feed import Feed
 from vqvae_jax.training.interruption import Interrupted, deferred, leave_if_asked
 from vqvae_jax.training.metrics import MetricsLog, Record, Records, epoch_mean, read_records
@@ -33,6 +33,9 @@ from vqvae_jax.training.sections import TrainingConfig
 from vqvae_jax.training.step import Progress, no_sums, step_on, train_steps
 from vqvae_jax.training.watch import Watch
 from vqvae_jax.words import counted
+
+if TYPE_CHECKING:
+    from tqdm import tqdm
 
 # Steps per dispatch, where so many are left before a pause. On accelerators a step is so short that
 # the host could not keep up otherwise.
@@ -113,13 +116,16 @@ class Run:
             print(f"{self.workdir}: {over}")
             return
         if is_first_process():
-            text = json.dumps(self.description, indent=2) + "\n"
+            text = json.dumps({"format": FORMAT, **self.description}, indent=2) + "\n"
             write_atomically(self.workdir / "run.json", text.encode())
         print(
             f"{self.workdir}: {self.about}; steps {self.step} to {self.schedule.last_step} "
             f"on {counted(len(self.devices), f'{self.devices[0].platform} device')}",
             flush=True,
         )
+        with extra("train"):
+            from tqdm import tqdm
+
         bar = tqdm(
             total=self.schedule.images_in(self.schedule.last_step),
             initial=self.schedule.images_in(self.step),

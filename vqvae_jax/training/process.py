@@ -9,9 +9,9 @@ import os
 import sys
 
 import jax
-import platformdirs
 
 from vqvae_jax.errors import TrainingError
+from vqvae_jax.extras import extra
 
 # Parameters of mallopt, from glibc's malloc.h.
 _M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4
@@ -87,6 +87,8 @@ def keep_memory() -> None:
 def keep_compilations() -> None:
     """Has JAX keep compiled programs in the user's cache folder, if no other is configured."""
     if jax.config.jax_compilation_cache_dir is None:  # type: ignore[attr-defined]
+        with extra("train"):
+            import platformdirs
         folder = platformdirs.user_cache_path("vqvae_jax") / "compiled"
         jax.config.update("jax_compilation_cache_dir", str(folder))
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)

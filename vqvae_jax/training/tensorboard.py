@@ -5,6 +5,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+from vqvae_jax.extras import extra
 from vqvae_jax.files import naming
 
 
@@ -23,9 +24,10 @@ class TensorBoardLog:
     """
 
     def __init__(self, folder: Path, purge_step: int):
-        from tensorboardX.event_file_writer import EventsWriter
-        from tensorboardX.proto.event_pb2 import Event, SessionLog
-        from tensorboardX.summary import scalar
+        with extra("train"):
+            from tensorboardX.event_file_writer import EventsWriter
+            from tensorboardX.proto.event_pb2 import Event, SessionLog
+            from tensorboardX.summary import scalar
 
         self._event, self._scalar, self._folder = Event, scalar, folder
         with naming(folder):

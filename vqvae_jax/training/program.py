@@ -1,0 +1,63 @@
+"""The program that trains: `python train.py`, and `python -m vqvae_jax train`."""
+
+import dataclasses
+import logging
+import sys
+from collections.abc import Callable, Sequence
+
+from vqvae_jax.errors import (
+    BusyError,
+    CheckpointError,
+    ConfigError,
+    DataError,
+    MissingError,
+    TrainingError,
+)
+from vqvae_jax.training.interruption import Interrupted, importing
+
+_KNOWN = (BusyError, CheckpointError, ConfigError, DataError, MissingError, TrainingError, OSError)
+
+
+def main(arguments: Sequence[str] | None = None, name: str = "train.py") -> int:
+    """Trains what the arguments say.
+
+    Args:
+        arguments: of the command line; None: those of this process.
+        name: of the program, for what it says of errors.
+
+    Returns:
+        The exit status: 2 for wrong settings, 128 and the signal's number where the program was
+        asked to leave, 1 for other failures.
+    """
+    logging.basicConfig(format="%(message)s")
+    logging.getLogger("vqvae_jax").setLevel(logging.INFO)
+    logging.getLogger("absl").setLevel(logging.ERROR)
+    arguments = sys.argv[1:] if arguments is None else arguments
+    leave: Callable[[int], object] = int  # or what ends one of several processes
+    try:
+        with importing():
+            from vqvae_jax.training.flags import help_text, parse
+        if {"-h", "--help"} & {*arguments}:
+            print(help_text())
+            return 0
+        config, workdir, processes = parse(arguments)
+        with importing():  # takes seconds: not before the settings are right
+            from vqvae_jax.training import process
+            from vqvae_jax.training.experiment import train_config
+        process.use_all_cores()
+        if processes is not None:
+            process.join_processes(*dataclasses.astuple(processes))
+            leave = process.leave_others
+        process.keep_memory()
+        process.keep_compilations()
+        train_config(config, workdir)
+    except _KNOWN as error:
+        print(f"{name}:", *str(error).split(), file=sys.stderr)
+        status = 2 if isinstance(error, ConfigError) else 1
+    except Interrupted as signal:
+        print(f"{name}: left on {signal}; the same command goes on", file=sys.stderr)
+        status = signal.exit_status
+    else:
+        return 0
+    leave(status)
+    return status
