@@ -63,6 +63,7 @@ def test_mnist_is_the_reference_protocol():
             "devices": None,
             "log_every": 100,
             "checkpoint_every": 500,
+            "accept_changes": False,
             "patience": None,
         },
     }
@@ -90,6 +91,7 @@ NAN, INF = float("nan"), float("inf")
         ("training__clip_norm", [0, -1.0, NAN], "number above 0, or not given"),
         ("training__accumulate", [0, 1.5], "an integer from 1 to"),
         ("training__average_decay", [-0.1, 1, NAN], "at least 0 and below 1"),
+        ("training__accept_changes", ["yes", None, 1], "True or False"),
         ("training__precision", ["float16", None], "one of float32, bfloat16"),
         ("training__patience", [0, 1.5], "an integer from 1 to .*, or not given"),
         ("training__seed", [-1, 2**32, 0.0, None], "an integer from 0 to 4294967295"),

@@ -90,6 +90,20 @@ def test_a_run_resumes_where_it_was(tmp_path):
         train(sound(width=5), *data, workdir=whole, training=SETTINGS)
 
 
+def test_a_resumed_run_takes_another_optimizer_when_told_to(tmp_path):
+    run, data, changes = tmp_path / "run", (WAVES[:40], WAVES[40:]), {}
+    train(sound(), *data, workdir=run, training=SETTINGS | {"max_steps": 12})
+    for told in (True, False):
+        changes = {"learning_rate": 5e-3, "schedule": "linear", "clip_norm": 1.0}
+        settings = SETTINGS | changes | {"accept_changes": told, "max_steps": 30 - 10 * told}
+        train(sound(), *data, workdir=run, training=settings)
+    expected = {"step": 12, "epoch": 3, "split": "settings", "images": 0} | changes
+    assert [record for record in metrics(run) if record["split"] == "settings"] == [expected]
+    assert metrics(run)[-1]["step"] == 30
+    with pytest.raises(ConfigError, match="training.optimizer was 'adamw' and is 'lion'"):
+        train(sound(), *data, workdir=run, training=settings | {"optimizer": "lion"})
+
+
 def test_wrong_settings_are_named(tmp_path):
     for settings, message in (
         ({"learning_rat": 1.0}, "training.learning_rat is unknown; did you mean"),

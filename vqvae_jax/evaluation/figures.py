@@ -164,7 +164,8 @@ def training(
                 label = f"{name.replace('_', ' ')} (test)"
                 codes.plot(steps, [line[name] for line in lines], label=label, **style)
     for axes, name in zip(both, names, strict=True):
-        low, high = (choose(record[name] for record in records) for choose in (min, max))
+        values = [record[name] for record in records if name in record]
+        low, high = min(values), max(values)
         if 0 < low < high / 4:  # an entropy loss may make a loss negative
             axes.set_yscale("log")
             axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if low > high / 1000 else (1,)))

@@ -164,6 +164,28 @@ def changed_training(before: Mapping[str, Any], now: Mapping[str, Any]) -> str |
     return _changed({"training": before}, {"training": now})
 
 
+def optimizer_changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings of the optimizer and the schedule that a resumed run takes anew, by name.
+
+    Args:
+        before: the section `training` of the run so far.
+        now: of the run as it is resumed; takes none, if not `accept_changes`.
+    """
+    if not now["accept_changes"]:
+        return {}
+    return {name: now[name] for name in _OF_THE_OPTIMIZER if before[name] != now[name]}
+
+
+_OF_THE_OPTIMIZER = (
+    "learning_rate",
+    "schedule",
+    "warmup_steps",
+    "weight_decay",
+    "clip_norm",
+    "num_epochs",
+)
+
+
 def changed_setting(old: Config, new: Config) -> str | None:
     """Which setting differs, of those that decide what a run has computed so far; None if none.
 
@@ -175,10 +197,14 @@ def changed_setting(old: Config, new: Config) -> str | None:
 
 
 def _changed(before: Mapping[str, Any], now: Mapping[str, Any]) -> str | None:
+    accepted = {
+        f"training.{name}" for name in optimizer_changes(before["training"], now["training"])
+    }
     decays = now["training"]["schedule"] != "constant"
     for path, rule in rules().items():
         section, name = path.split(".")
         fixed = not rule.changeable or (path == "training.num_epochs" and decays)
+        fixed = fixed and path not in accepted
         if section in now and before[section][name] != now[section][name] and fixed:
             return f"{path} was {before[section][name]!r} and is {now[section][name]!r}"
     return None

@@ -55,6 +55,7 @@ class Run:
         description: JSON values for run.json and the checkpoints: what the run is made from.
         about: the same in a few words.
         checkpoint: where the run resumes; None: it begins.
+        changes: settings that are others from there on, by name, for the log.
 
     Raises:
         CheckpointError: the checkpoint does not fit.
@@ -72,10 +73,11 @@ class Run:
         description: dict[str, Any],
         about: str,
         checkpoint: Checkpoint | None,
+        changes: dict[str, Any] | None = None,
     ):
         self.task, self.held_out, self.settings = task, held_out, settings
         self.devices, self.workdir = devices, workdir
-        self.description, self.about = description, about
+        self.description, self.about, self.changes = description, about, changes or {}
         self.schedule = Schedule(settings, len(jax.tree.leaves(examples)[0]))
         self.steps_per_dispatch = _STEPS_ON_ACCELERATOR if are_accelerators(devices) else 1
         self.feed = Feed(examples, devices)
@@ -137,6 +139,7 @@ class Run:
         kind = MetricsLog if is_first_process() else Records
         with kind(self.workdir, logged_step) as log, bar, deferred():
             try:
+                self._log_changes(log)
                 self._train(log, bar)
             except Interrupted:
                 if self.step > self.saved_step:
@@ -158,6 +161,14 @@ class Run:
             patience = self.settings.patience
             last = "epoch was" if patience == 1 else f"{patience} epochs were"
             bar.write(f"stopped early: the last {last} not better", file=sys.stdout)
+
+    def _log_changes(self, log: Records) -> None:
+        step, epoch = self.step, self.schedule.epoch(max(1, self.step))
+        record = {"step": step, "epoch": epoch, "split": "settings", "images": 0, **self.changes}
+        if self.changes and record not in log.records:
+            log.write(record)
+            new = ", ".join(f"training.{name} {value}" for name, value in self.changes.items())
+            print(f"{self.workdir}: from step {step} on {new}", flush=True)
 
     def _dispatch(self) -> int:
         """Has the devices take the next steps, and returns how many images they see."""

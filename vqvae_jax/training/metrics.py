@@ -80,7 +80,8 @@ class MetricsLog(Records):
             line = _line(record).encode()
             if self._file.write(line) < len(line):  # as the last bytes of a disk are filled
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        self._tensorboard.write(record)
+        if record["split"] != "settings":
+            self._tensorboard.write(record)
 
     def flush(self) -> None:
         """See `Records.flush`."""
@@ -154,6 +155,8 @@ def _is_record(record: Any) -> bool:
     if not isinstance(record, dict) or not isinstance(record.get("split"), str):
         return False
     counts = [record.get(name) for name in ("step", "epoch", "images")]
+    if record["split"] == "settings":  # of a resumed run: may also be names, or None
+        record = {name: record.get(name) for name in ("step", "epoch", "images")}
     numbers = [value for name, value in record.items() if name != "split"]
     return all(type(count) is int for count in counts) and all(
         isinstance(value, int | float) for value in numbers

@@ -145,6 +145,9 @@ class TrainingConfig(Section):
         log_every: steps between two lines of training metrics (there is one at every epoch's end
             too).
         checkpoint_every: steps between two checkpoints (there is one at every epoch's end too).
+        accept_changes: whether a resumed run takes other values of learning_rate, schedule,
+            warmup_steps, weight_decay, clip_norm and num_epochs than it has had so far; its log
+            then records them.
         patience: after how many epochs in a row without a better evaluation the run stops; None:
             it does not.
     """
@@ -171,6 +174,7 @@ class TrainingConfig(Section):
     devices: int | None = setting(integer(1, 2**16, optional=True, changeable=True), None)
     log_every: int = setting(integer(1, 10**18, changeable=True), 100)
     checkpoint_every: int = setting(integer(1, 10**18, changeable=True), 500)
+    accept_changes: bool = setting(flag(changeable=True), False)
     patience: int | None = setting(integer(1, 10**9, optional=True, changeable=True), None)
 
     def __post_init__(self) -> None:

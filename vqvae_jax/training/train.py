@@ -23,7 +23,7 @@ from vqvae_jax.training.checkpoint import (
     latest_checkpoint,
     set_damaged_aside,
 )
-from vqvae_jax.training.config import changed_training, training_config
+from vqvae_jax.training.config import changed_training, optimizer_changes, training_config
 from vqvae_jax.training.lock import locked
 from vqvae_jax.training.loop import Run
 from vqvae_jax.training.optimizer import build_optimizer
@@ -144,9 +144,11 @@ def run_task(
     check_batches(settings, devices, examples, held_out)
     workdir.mkdir(parents=True, exist_ok=True)
     with locked(workdir) if is_first_process() else contextlib.nullcontext():
-        checkpoint = first_process_first(lambda: _opened(workdir))
+        checkpoint, changes = first_process_first(lambda: _opened(workdir)), {}
         if checkpoint is not None:
             check_resumes(checkpoint.run)
+            before = checkpoint.run.get("config", checkpoint.run)["training"]
+            changes = optimizer_changes(before, dataclasses.asdict(settings))
         Run(
             task,
             examples,
@@ -157,6 +159,7 @@ def run_task(
             description=description,
             about=about,
             checkpoint=checkpoint,
+            changes=changes,
         ).train()
 
 
