@@ -1,6 +1,6 @@
 """Distributions of a pixel's 256 values given the decoder's features, p(x | z)."""
 
-from vqvae_jax.likelihoods.autoregressive import AutoregressiveHead, RasterCache
+from vqvae_jax.likelihoods.autoregressive import AutoregressiveHead
 from vqvae_jax.likelihoods.distributions import (
     CATEGORICAL,
     PixelDistribution,
@@ -20,7 +20,6 @@ __all__ = [
     "LogisticMixtureHead",
     "PixelDistribution",
     "PixelHead",
-    "RasterCache",
     "categorical_log_prob",
     "categorical_log_probs",
     "logistic_mixture",
