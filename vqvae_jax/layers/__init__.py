@@ -2,8 +2,9 @@
 
 from vqvae_jax.layers.causal import HorizontalConv, VerticalConv
 from vqvae_jax.layers.conv import Conv, ConvTranspose, conv, conv_transpose
-from vqvae_jax.layers.gated import GatedLayer, GatedStack, RasterCache
+from vqvae_jax.layers.gated import GatedLayer
 from vqvae_jax.layers.linear import Linear
+from vqvae_jax.layers.raster import GatedStack, RasterCache
 
 __all__ = [
     "Conv",

@@ -9,7 +9,8 @@ from jaxtyping import Array, Float, Int, UInt8
 
 from vqvae_jax.checks import check_integer
 from vqvae_jax.layers.causal import HorizontalConv, VerticalConv
-from vqvae_jax.layers.gated import Condition, GatedLayer, GatedStack, RasterCache
+from vqvae_jax.layers.gated import Condition, GatedLayer
+from vqvae_jax.layers.raster import GatedStack, RasterCache
 from vqvae_jax.likelihoods.distributions import CATEGORICAL, PixelDistribution, sample_values
 from vqvae_jax.likelihoods.heads import PixelHead, split_channels
 from vqvae_jax.meshes import split_by_batch
@@ -92,7 +93,7 @@ class AutoregressiveHead(PixelHead):
             ValueError: features have the wrong shape or type.
         """
         self._check_features(features)
-        return self._stack.start(len(features), features.shape[2], features)
+        return self._stack.start(features.shape[0], features.shape[2], features)
 
     def step(
         self, cache: RasterCache, position: Int[Array, ""], previous: UInt8[Array, "b c"]

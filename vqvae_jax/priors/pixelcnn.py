@@ -9,8 +9,9 @@ from jaxtyping import Array, Float, Int, Key
 
 from vqvae_jax.checks import check_integer
 from vqvae_jax.layers.causal import HorizontalConv, VerticalConv
-from vqvae_jax.layers.gated import Condition, GatedLayer, GatedStack, RasterCache
+from vqvae_jax.layers.gated import Condition, GatedLayer
 from vqvae_jax.layers.linear import Linear
+from vqvae_jax.layers.raster import GatedStack, RasterCache
 from vqvae_jax.priors.base import Prior
 from vqvae_jax.tables import lookup
 
