@@ -100,7 +100,7 @@ def test_a_resumed_run_takes_another_optimizer_when_told_to(tmp_path):
     expected = {"step": 12, "epoch": 3, "split": "settings", "images": 0} | changes
     assert [record for record in metrics(run) if record["split"] == "settings"] == [expected]
     assert metrics(run)[-1]["step"] == 30
-    with pytest.raises(ConfigError, match="training.optimizer was 'adamw' and is 'lion'"):
+    with pytest.raises(ConfigError, match=r"training\.optimizer was 'adamw' and is 'lion'"):
         train(sound(), *data, workdir=run, training=settings | {"optimizer": "lion"})
 
 
@@ -118,7 +118,7 @@ def test_wrong_settings_are_named(tmp_path):
 def test_a_missing_extra_is_named(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "tqdm", None)
     with pytest.raises(ImportError, match=r"tqdm is missing; pip install \"vqvae_jax\[train\]\""):
-        train(sound(), WAVES[:40], WAVES[40:], workdir=tmp_path / "run")
+        train(sound(), WAVES[:40], WAVES[40:], workdir=tmp_path / "run", training=SETTINGS)
 
 
 @pytest.mark.parametrize(

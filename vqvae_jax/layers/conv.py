@@ -8,6 +8,7 @@ from flax import nnx
 from jaxtyping import Array, Float
 
 from vqvae_jax.checks import check_integer
+from vqvae_jax.layers.initial import uniform
 from vqvae_jax.layers.products import Windows, gather, scatter
 from vqvae_jax.meshes import split_by_batch
 
@@ -228,7 +229,5 @@ def _initial_values(
     _check(
         in_features=(in_features, 1), out_features=(out_features, 1), kernel_size=(kernel_size, 1)
     )
-    bound = (fan_features * shape[0] * shape[1]) ** -0.5
-    kernel = jax.random.uniform(rngs.params(), shape, minval=-bound, maxval=bound)
-    bias = jax.random.uniform(rngs.params(), shape[-1:], minval=-bound, maxval=bound)
-    return nnx.Param(kernel), nnx.Param(bias)
+    fan_in = fan_features * kernel_size**2
+    return uniform(shape, fan_in, rngs=rngs), uniform(shape[-1:], fan_in, rngs=rngs)

@@ -1,6 +1,6 @@
 """What the decoder's output says of the data: squared errors, distributions of pixels."""
 
-from vqvae_jax.likelihoods.autoregressive import AutoregressiveHead, RasterCache
+from vqvae_jax.likelihoods.autoregressive import AutoregressiveHead
 from vqvae_jax.likelihoods.base import Likelihood
 from vqvae_jax.likelihoods.distributions import (
     CATEGORICAL,
@@ -23,7 +23,6 @@ __all__ = [
     "LogisticMixtureHead",
     "PixelDistribution",
     "PixelHead",
-    "RasterCache",
     "SquaredError",
     "categorical_log_prob",
     "categorical_log_probs",

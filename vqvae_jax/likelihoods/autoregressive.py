@@ -1,6 +1,5 @@
 """A PixelCNN over the decoder's features: each pixel given all pixels before it."""
 
-import dataclasses
 import functools
 
 import jax
@@ -9,40 +8,12 @@ from flax import nnx
 from jaxtyping import Array, Float, Int, UInt8
 
 from vqvae_jax.checks import check_integer
-from vqvae_jax.layers.causal import (
-    GatedLayer,
-    HorizontalConv,
-    VerticalConv,
-    columns_left,
-    rows_above,
-)
+from vqvae_jax.layers.causal import HorizontalConv, VerticalConv
+from vqvae_jax.layers.gated import Condition, GatedLayer
+from vqvae_jax.layers.raster import GatedStack, RasterCache
 from vqvae_jax.likelihoods.distributions import CATEGORICAL, PixelDistribution, sample_values
 from vqvae_jax.likelihoods.heads import PixelHead, split_channels
 from vqvae_jax.meshes import split_by_batch
-
-
-@jax.tree_util.register_dataclass
-@dataclasses.dataclass(frozen=True)
-class RasterCache:
-    """What an `AutoregressiveHead` keeps from one pixel to the next. L is the number of layers.
-
-    Attributes:
-        features: [B, H, W, F].
-        rows: the rows of the image that the current one sees [B, r, W, C].
-        row: what is known of the current row [B, 1, W, C].
-        left: the pixels that the current one sees to its left [B, 1, r, C].
-        vertical: L arrays [B, reach - 1, W, D], the vertical stack's rows above the next.
-        across: L arrays [B, 1, W, 2 D], what the vertical stack adds to the current row.
-        horizontal: L arrays [B, 1, reach - 1, D], the horizontal stack's pixels left of the next.
-    """
-
-    features: Array
-    rows: Array
-    row: Array
-    left: Array
-    vertical: list[Array]
-    across: list[Array]
-    horizontal: list[Array]
 
 
 class AutoregressiveHead(PixelHead):
@@ -93,10 +64,19 @@ class AutoregressiveHead(PixelHead):
         if size % 2 == 0:
             raise ValueError(f"size is {size}; it must be odd")
         self.in_dim, self.out_dim, self.distribution = in_dim, out_dim, distribution
-        self.reach = size // 2
-        self.above = VerticalConv(out_dim, hidden_dim, self.reach, size, rngs=rngs)
-        self.left = HorizontalConv(out_dim, hidden_dim, self.reach, rngs=rngs)
-        self.layers = nnx.List([GatedLayer(hidden_dim, rngs=rngs) for _ in range(num_layers)])
+        self.above = VerticalConv(out_dim, hidden_dim, size // 2, size, rngs=rngs)
+        self.left = HorizontalConv(out_dim, hidden_dim, size // 2, rngs=rngs)
+        self.layers = nnx.List(
+            [
+                GatedLayer(
+                    VerticalConv(hidden_dim, 2 * hidden_dim, 2, 3, rngs=rngs),
+                    HorizontalConv(hidden_dim, 2 * hidden_dim, 2, rngs=rngs),
+                    nnx.Linear(2 * hidden_dim, 2 * hidden_dim, use_bias=False, rngs=rngs),
+                    nnx.Linear(hidden_dim, hidden_dim, rngs=rngs),
+                )
+                for _ in range(num_layers)
+            ]
+        )
         self.conditions = nnx.List(
             [
                 nnx.Linear(in_dim, 2 * hidden_dim, use_bias=False, rngs=rngs)
@@ -113,18 +93,7 @@ class AutoregressiveHead(PixelHead):
             ValueError: features have the wrong shape or type.
         """
         self._check_features(features)
-        batch, _, width, _ = features.shape
-        hidden, reach = self.hidden.in_features, self.reach
-        zeros = functools.partial(jnp.zeros, dtype=self.out.kernel[...].dtype)
-        return RasterCache(
-            features=features,
-            rows=zeros((batch, reach, width, self.out_dim)),
-            row=zeros((batch, 1, width, self.out_dim)),
-            left=zeros((batch, 1, reach, self.out_dim)),
-            vertical=[zeros((batch, layer.reach - 1, width, hidden)) for layer in self.layers],
-            across=[zeros((batch, 1, width, 2 * hidden)) for _ in self.layers],
-            horizontal=[zeros((batch, 1, layer.reach - 1, hidden)) for layer in self.layers],
-        )
+        return self._stack.start(features.shape[0], features.shape[2], features)
 
     def step(
         self, cache: RasterCache, position: Int[Array, ""], previous: UInt8[Array, "b c"]
@@ -149,25 +118,13 @@ class AutoregressiveHead(PixelHead):
                 f"previous has shape {previous.shape} and type {previous.dtype}; it must be "
                 f"{cache.left.shape[::3]}, uint8"
             )
-        row, column = position // cache.row.shape[2], position % cache.row.shape[2]
-        known = jnp.where(position > 0, _scaled(previous), 0)[:, None, None, :]
-        cache = dataclasses.replace(
-            cache,
-            row=jax.lax.dynamic_update_slice_in_dim(
-                cache.row, known, (column - 1) % cache.row.shape[2], axis=2
-            ),
-            left=jnp.concatenate([cache.left[:, :, 1:], known], axis=2),
-        )
-        cache = jax.lax.cond(column == 0, self._next_row, lambda cache, _: cache, cache, row)
-        h, horizontal = self.left(cache.left), []
-        for layer, across, before in zip(self.layers, cache.across, cache.horizontal, strict=True):
-            framed = jnp.concatenate([before, h], axis=2)
-            h = layer.horizontal_pixels(
-                framed, jax.lax.dynamic_slice_in_dim(across, column, 1, axis=2)
-            )
-            horizontal.append(framed[:, :, 1:])
-        log_probs = self.distribution.log_probs(self._read(h))[:, 0, 0]
-        return log_probs, dataclasses.replace(cache, horizontal=horizontal)
+        features = cache.condition
+
+        def conditions(row: Int[Array, ""]) -> list[Condition]:
+            return self._conditions(jax.lax.dynamic_slice_in_dim(features, row, 1, axis=1))
+
+        h, cache = self._stack.step(cache, position, _scaled(previous), conditions)
+        return self.distribution.log_probs(self._read(h[:, None, None]))[:, 0, 0], cache
 
     def sample(self, features: Float[Array, "b h w f"], key: jax.Array) -> UInt8[Array, "b h w c"]:
         """Images [B, H, W, C] drawn from p(x | features), pixel by pixel in one compiled loop.
@@ -189,37 +146,20 @@ class AutoregressiveHead(PixelHead):
         self, pixels: Float[Array, "b h w c"], features: Float[Array, "b h w f"]
     ) -> Float[Array, "b h w c p"]:
         """The parameters, from pixels in [0, 1]."""
-        v = self.above(rows_above(pixels, self.reach, current=False))
-        h = self.left(columns_left(pixels, self.reach, current=False))
-        for layer, condition in zip(self.layers, self.conditions, strict=True):
-            v, h = layer(v, h, condition(features))
-        return self._read(h)
+        return self._read(self._stack(pixels, self._conditions(features)))
+
+    @property
+    def _stack(self) -> GatedStack:
+        return GatedStack(self.above, self.left, self.layers)
+
+    def _conditions(self, features: Float[Array, "b h w f"]) -> list[Condition]:
+        """The features as each layer takes them in: by the vertical stack."""
+        return [(condition(features), None) for condition in self.conditions]
 
     def _read(self, h: Float[Array, "b h w d"]) -> Float[Array, "b h w c p"]:
         """The parameters, from what the horizontal stack ends with."""
         parameters = self.out(nnx.relu(self.hidden(nnx.relu(h))))
         return split_channels(parameters, self.out_dim)
-
-    def _next_row(self, cache: RasterCache, row: Int[Array, ""]) -> RasterCache:
-        """The cache at the first pixel of a row: the vertical stack's part of it all."""
-        features = jax.lax.dynamic_slice_in_dim(cache.features, row, 1, axis=1)
-        rows = jnp.concatenate([cache.rows[:, 1:], cache.row], axis=1)
-        v, vertical, across = self.above(rows), [], []
-        for layer, condition, above in zip(
-            self.layers, self.conditions, cache.vertical, strict=True
-        ):
-            framed = jnp.concatenate([above, v], axis=1)
-            v, addend = layer.vertical_rows(framed, condition(features))
-            vertical.append(framed[:, 1:])
-            across.append(addend)
-        return dataclasses.replace(
-            cache,
-            rows=rows,
-            left=jnp.zeros_like(cache.left),
-            vertical=vertical,
-            across=across,
-            horizontal=[jnp.zeros_like(before) for before in cache.horizontal],
-        )
 
 
 @functools.partial(jax.jit, static_argnums=0)

@@ -8,10 +8,9 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Bool, DTypeLike, Float, Int
 
-from vqvae_jax.layers.precision import compute_in
 from vqvae_jax.likelihoods import Likelihood
+from vqvae_jax.precision import compute_in, wide
 from vqvae_jax.quantizers import Leaf, Quantized, Quantizer
-from vqvae_jax.quantizers.core import wide
 
 _AXES = {1: ("T",), 2: ("H", "W"), 3: ("T", "H", "W")}
 

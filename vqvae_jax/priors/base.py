@@ -11,8 +11,9 @@ from flax import nnx
 from jaxtyping import Array, Float, Int, Integer, Key
 
 from vqvae_jax.checks import check_integer
-from vqvae_jax.priors.linear import Linear, normal
-from vqvae_jax.quantizers.core import as_int32, lookup
+from vqvae_jax.layers.initial import normal
+from vqvae_jax.layers.linear import Linear
+from vqvae_jax.tables import as_int32, lookup
 
 Labels = Integer[Array, " b"] | Integer[np.ndarray, " b"] | Sequence[int]
 

@@ -7,8 +7,9 @@ from jaxtyping import Array, Float, Int, Integer, Key
 
 from vqvae_jax.checks import is_finite
 from vqvae_jax.means import mean
+from vqvae_jax.precision import wide
 from vqvae_jax.priors.base import Labels, Prior
-from vqvae_jax.quantizers.core import as_int32, wide
+from vqvae_jax.tables import as_int32
 
 
 def nll(

@@ -14,7 +14,7 @@ from jaxtyping import Array, Float, Int
 from vqvae_jax.checks import check_at_least_zero, check_integer, is_finite
 from vqvae_jax.meshes import split_by_batch
 from vqvae_jax.priors.base import Labels, Prior, check_shape
-from vqvae_jax.quantizers.core import as_int32
+from vqvae_jax.tables import as_int32
 
 # Where s (conditional - free) has this size, the other term of guidance is below its rounding.
 _LARGEST_GUIDANCE = 1e30

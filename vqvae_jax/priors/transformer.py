@@ -10,10 +10,12 @@ from flax import nnx
 from jaxtyping import Array, Float, Int, Key
 
 from vqvae_jax.checks import check_integer
+from vqvae_jax.layers.dropout import dropout
+from vqvae_jax.layers.initial import normal
+from vqvae_jax.layers.linear import Linear
+from vqvae_jax.leaves import Leaf
 from vqvae_jax.priors.base import Prior, check_shape
-from vqvae_jax.priors.dropout import dropout
-from vqvae_jax.priors.linear import Linear, normal
-from vqvae_jax.quantizers.core import Leaf, lookup
+from vqvae_jax.tables import lookup
 
 
 class Block(nnx.Module):

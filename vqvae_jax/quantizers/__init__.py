@@ -1,14 +1,9 @@
 """Vector quantizers. Every one takes float [..., D] and returns a `Quantized`."""
 
+from vqvae_jax.leaves import Leaf
 from vqvae_jax.quantizers.base import Quantizer, QuantizerState
 from vqvae_jax.quantizers.binary import BSQ, LFQ
-from vqvae_jax.quantizers.core import (
-    Leaf,
-    Quantized,
-    code_counts,
-    lookup,
-    perplexity,
-)
+from vqvae_jax.quantizers.core import Quantized, code_counts, perplexity
 from vqvae_jax.quantizers.ema import (
     EMACosineVectorQuantizer,
     EMASampledVectorQuantizer,
@@ -35,6 +30,7 @@ from vqvae_jax.quantizers.vector import (
     SampledVectorQuantizer,
     VectorQuantizer,
 )
+from vqvae_jax.tables import lookup
 
 __all__ = [
     "BSQ",

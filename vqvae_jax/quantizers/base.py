@@ -9,15 +9,10 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Bool, Float, Int, Integer
 
-from vqvae_jax.quantizers.core import (
-    AxisName,
-    Quantized,
-    as_int32,
-    code_counts,
-    perplexity,
-    wide,
-)
+from vqvae_jax.precision import wide
+from vqvae_jax.quantizers.core import AxisName, Quantized, code_counts, perplexity
 from vqvae_jax.quantizers.explicit import left_to_xla
+from vqvae_jax.tables import as_int32
 
 
 class QuantizerState(nnx.Variable):

@@ -7,17 +7,14 @@ stop-gradient.
 
 import dataclasses
 from collections.abc import Hashable, Sequence
-from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jaxtyping import Array, Float, Int, Integer
 
-from vqvae_jax.meshes import split_by_batch
-
-# A member of an output: an array, or whatever a transformation of pytrees puts in its place.
-Leaf = Any
+from vqvae_jax.leaves import Leaf
+from vqvae_jax.precision import wide
+from vqvae_jax.tables import as_int32
 
 # Of the axis (or axes) that `jax.shard_map` or `jax.pmap` maps over.
 AxisName = Hashable
@@ -60,41 +57,6 @@ def stage_losses(outputs: Sequence[Quantized]) -> dict[str, Float[Array, " n"]]:
     """The losses of each quantizer that another is composed of, by their names."""
     names = ("codebook_loss", "commitment_loss", "entropy_loss", "loss")
     return {name: jnp.stack([getattr(output, name) for output in outputs]) for name in names}
-
-
-def wide(x: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
-    """Numbers in float32, or in their own type where that is wider."""
-    return x.astype(np.promote_types(x.dtype, np.float32))
-
-
-def lookup(
-    codebook: Float[Array, "k d"], indices: Integer[Array, "*shape"]
-) -> Float[Array, "*shape d"]:
-    """The codes at `indices`: zeros where an index is negative (masked), NaN where it is K or more.
-
-    Args:
-        codebook: codes [K, D].
-        indices: integers [...].
-
-    Returns:
-        [..., D]. The gradient reaches the chosen codes.
-
-    Raises:
-        ValueError: the codebook has not two axes, or the indices are no integers.
-    """
-    check_codebook(codebook)
-    return split_by_batch(_rows, as_int32("indices", indices), codebook)
-
-
-def _rows(indices: Array, codebook: Array) -> Array:
-    codes = codebook.at[indices].get(mode="fill", fill_value=jnp.nan)
-    return jnp.where(indices[..., None] >= 0, codes, jnp.zeros((), codes.dtype))
-
-
-def check_codebook(codebook: Float[Array, "k d"]) -> None:
-    """Raises ValueError where a codebook is not [K, D]."""
-    if codebook.ndim != 2:
-        raise ValueError(f"codebook has shape {codebook.shape}; it must be [K, D]")
 
 
 def computed_codes(
@@ -166,26 +128,6 @@ def _dropped(indices: Integer[Array, "*shape"], num_embeddings: int) -> Int[Arra
     """The indices in int32, K where they are negative: out of range, so that nothing is added."""
     indices = as_int32("indices", indices)
     return jnp.where(indices < 0, num_embeddings, indices)
-
-
-def as_int32(
-    name: str, values: Integer[Array, "..."] | Integer[np.ndarray, "..."] | Sequence[Any]
-) -> Int[Array, "..."]:
-    """Integers of any type, in an array or in sequences, as int32.
-
-    Those beyond int32 become its largest or its least: they would wrap to others, and small types
-    would where they are compared with K.
-
-    Raises:
-        ValueError: the values are no integers.
-    """
-    array = values if isinstance(values, jax.Array) else np.asarray(values)
-    if not jnp.issubdtype(array.dtype, jnp.integer):
-        raise ValueError(f"{name} have type {array.dtype}; they must be integers")
-    widest, own = jnp.iinfo(jnp.int32), jnp.iinfo(array.dtype)
-    if own.max > widest.max:
-        array = array.clip(max(own.min, widest.min), widest.max)
-    return jnp.asarray(array, jnp.int32)
 
 
 def perplexity(counts: Int[Array, "*books k"]) -> Float[Array, "*books"]:

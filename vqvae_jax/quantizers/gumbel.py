@@ -10,9 +10,10 @@ from jaxtyping import Array, Bool, Float, Int
 from vqvae_jax.checks import check_above_zero, check_at_least_zero, check_integer
 from vqvae_jax.means import mean
 from vqvae_jax.quantizers.base import Quantizer, QuantizerState
-from vqvae_jax.quantizers.core import AxisName, Quantized, lookup, summed
+from vqvae_jax.quantizers.core import AxisName, Quantized, summed
 from vqvae_jax.quantizers.estimators import sg
 from vqvae_jax.quantizers.search import in_chunks
+from vqvae_jax.tables import lookup
 
 Schedule = Callable[[Array], Array]
 

@@ -4,8 +4,9 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
-from vqvae_jax.quantizers.core import code_counts, code_sums, lookup
+from vqvae_jax.quantizers.core import code_counts, code_sums
 from vqvae_jax.quantizers.search import nearest_code
+from vqvae_jax.tables import lookup
 
 _ITERATIONS = 10
 

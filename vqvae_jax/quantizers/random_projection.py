@@ -7,9 +7,10 @@ from jaxtyping import Array, Bool, Float, Int
 
 from vqvae_jax.checks import check_integer
 from vqvae_jax.quantizers.base import Quantizer, QuantizerState
-from vqvae_jax.quantizers.core import Quantized, lookup, unit
+from vqvae_jax.quantizers.core import Quantized, unit
 from vqvae_jax.quantizers.estimators import sg
 from vqvae_jax.quantizers.search import nearest_code
+from vqvae_jax.tables import lookup
 
 
 class RandomProjectionQuantizer(Quantizer):

@@ -10,7 +10,8 @@ from jaxtyping import Array, Bool, Float
 
 from vqvae_jax.checks import check_above_zero, check_at_least_zero
 from vqvae_jax.means import mean
-from vqvae_jax.quantizers.core import Quantized, unit, wide
+from vqvae_jax.precision import wide
+from vqvae_jax.quantizers.core import Quantized, unit
 from vqvae_jax.quantizers.search import MAX_NUMBERS, centred
 from vqvae_jax.quantizers.vector import VectorQuantizer
 

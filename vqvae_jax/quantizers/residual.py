@@ -12,9 +12,10 @@ from jaxtyping import Array, Bool, Float, Int, Integer
 from vqvae_jax.checks import check_integer
 from vqvae_jax.quantizers.base import Quantizer
 from vqvae_jax.quantizers.composition import check_composable, check_stages
-from vqvae_jax.quantizers.core import AxisName, Quantized, as_int32, stage_losses
+from vqvae_jax.quantizers.core import AxisName, Quantized, stage_losses
 from vqvae_jax.quantizers.estimators import DETERMINISTIC, Estimator, sg, straight_through
 from vqvae_jax.quantizers.grid import GridQuantizer
+from vqvae_jax.tables import as_int32
 
 # Runs of k-means for a codebook that all stages share, before the last one: each has the residuals
 # that the codes of the one before leave. More change little.

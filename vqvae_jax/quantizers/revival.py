@@ -4,7 +4,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, Num
 
-from vqvae_jax.quantizers.core import AxisName, gathered, lookup
+from vqvae_jax.quantizers.core import AxisName, gathered
+from vqvae_jax.tables import lookup
 
 # So many vectors for each code tell which codes are hardly used.
 ENOUGH = 20.0

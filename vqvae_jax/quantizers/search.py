@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-from vqvae_jax.quantizers.core import wide
+from vqvae_jax.precision import wide
 
 # At most this many numbers, such as distances, are materialised at a time: on CPUs what stays near
 # the core (2 MiB in float32), elsewhere what keeps the device busy (64 MiB).

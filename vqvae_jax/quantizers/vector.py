@@ -11,14 +11,7 @@ from jaxtyping import Array, ArrayLike, Bool, Float, Int, Num
 from vqvae_jax.checks import check_above_zero, check_at_least_zero, check_integer, check_share
 from vqvae_jax.means import mean
 from vqvae_jax.quantizers.base import Quantizer, QuantizerState
-from vqvae_jax.quantizers.core import (
-    AxisName,
-    Quantized,
-    gathered,
-    lookup,
-    summed,
-    unit,
-)
+from vqvae_jax.quantizers.core import AxisName, Quantized, gathered, summed, unit
 from vqvae_jax.quantizers.estimators import DETERMINISTIC, Estimator, straight_through
 from vqvae_jax.quantizers.initialization import overwrite, warn_unless_initialized
 from vqvae_jax.quantizers.kmeans import kmeans
@@ -30,6 +23,7 @@ from vqvae_jax.quantizers.revival import (
     updated_usage,
 )
 from vqvae_jax.quantizers.search import nearest_code, sample_code
+from vqvae_jax.tables import lookup
 
 
 class VectorQuantizer(Quantizer):

@@ -1,19 +1,13 @@
 """Dropout: what it leaves out, how often, and that an example's mask is its own."""
 
-import functools
-import itertools
-
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from flax import nnx
 
-from vqvae_jax.priors import TransformerPrior, transformer
-from vqvae_jax.priors.dropout import dropout as dropout_as_it_is
+from vqvae_jax.layers.dropout import dropout as dropout_as_it_is
 
 dropout = jax.jit(dropout_as_it_is, static_argnums=(1, 3))  # compiled as one: that is faster
-make = functools.partial(TransformerPrior, 4, (3, 3), channels=8, num_layers=2, num_heads=2)
 
 
 def keys_of(count, seed=0):
@@ -22,10 +16,6 @@ def keys_of(count, seed=0):
 
 def normal(*shape):
     return jnp.asarray(np.random.RandomState(0).randn(*shape), jnp.float32)
-
-
-def codes_of(count):
-    return jnp.asarray(np.random.RandomState(0).randint(0, 4, (count, 3, 3)), jnp.int32)
 
 
 @pytest.mark.parametrize(("rate", "with_keys"), [(0.0, True), (0.001, True), (0.5, False)])
@@ -95,86 +85,8 @@ def test_type_is_kept():
     assert dropout(jnp.ones((2, 8), jnp.bfloat16), 0.5, keys_of(2), 0).dtype == jnp.bfloat16
 
 
-@pytest.fixture(scope="module")
-def priors():
-    """Without and with dropout, of the same weights: random ones."""
-    found = []
-    for rate in (0.0, 0.5):
-        graphdef, state = nnx.split(
-            nnx.eval_shape(lambda p=rate: make(dropout=p, rngs=nnx.Rngs(0)))
-        )
-        random = np.random.RandomState(0)
-        values = jax.tree.map(lambda x, r=random: jnp.asarray(r.randn(*x.shape), x.dtype), state)
-        found.append(nnx.merge(graphdef, values))
-    return found
-
-
-def call(prior, codes, keys=None):
-    return prior(codes, keys=keys)
-
-
-def step(prior, codes):
-    cache = prior.start(len(codes), (3, 3))
-    first, cache = prior.step(cache, 0, codes[:, 0, 0])
-    return first, prior.step(cache, 1, codes[:, 0, 0])[0]
-
-
-def test_evaluation_is_without_dropout(run, priors):
-    """Calls and steps, to the bit; dropout draws no weights."""
-    (plain, prior), codes = priors, codes_of(2)
-    np.testing.assert_array_equal(run(call, prior, codes), run(call, plain, codes))
-    for ours, expected in zip(run(step, prior, codes), run(step, plain, codes), strict=True):
-        np.testing.assert_array_equal(ours, expected)
-
-
-def test_training_is_with_dropout(run, priors):
-    plain, prior = priors
-    codes, keys = codes_of(3), keys_of(3)
-    evaluated, trained = np.asarray(run(call, prior, codes)), run(call, prior, codes, keys)
-    assert (np.abs(trained - evaluated).max(axis=-1) > 1e-3).all()  # at every code
-    np.testing.assert_array_equal(run(call, prior, codes, keys), trained)
-    others = run(call, prior, codes, keys_of(3, seed=1))
-    assert (np.abs(np.asarray(others) - trained).max(axis=-1) > 1e-3).all()
-    np.testing.assert_allclose(run(call, plain, codes, keys), evaluated, rtol=1e-6, atol=1e-6)
-
-
-def test_training_of_a_map_does_not_depend_on_the_batch(run, priors):
-    codes, keys = codes_of(3), keys_of(3)
-    whole = run(call, priors[1], codes, keys)
-    for i in range(3):
-        alone = run(call, priors[1], codes[i : i + 1], keys[i : i + 1])
-        np.testing.assert_allclose(alone[0], whole[i], rtol=1e-4, atol=1e-5)
-
-
-def test_dropout_is_where_it_belongs(run, priors, monkeypatch):
-    """Once on the tokens and twice in each block, each time with other draws."""
-
-    def draws(prior, codes, keys):
-        found = []
-
-        def recorded(x, rate, keys, site):
-            assert rate == 0.5
-            found.append(jax.vmap(jax.random.fold_in, (0, None))(keys, site))
-            return x
-
-        monkeypatch.setattr(transformer, "dropout", recorded)
-        prior(codes, keys=keys)
-        return [jax.random.key_data(each) for each in found]
-
-    found = run(draws, priors[1], codes_of(2), keys_of(2))
-    assert len(found) == 1 + 2 * 2
-    for first, second in itertools.combinations(np.concatenate(found), 2):
-        assert (first != second).any()
-
-
-@pytest.mark.parametrize("rate", [-0.1, 1.0, 1.5, float("nan"), float("inf")])
-def test_wrong_rate_is_named(rate):
-    with pytest.raises(ValueError, match=r"dropout is .*; it must be at least 0 and below 1"):
-        make(dropout=rate, rngs=nnx.Rngs(0))
-
-
 def test_largest_rate():
-    """Of what `TransformerPrior` takes: finite, in the type that it came in."""
+    """Beyond the largest multiple of 1 / 256: still finite."""
     found = np.asarray(dropout(jnp.ones((4, 4096)), 0.999, keys_of(4), 0))
     assert np.isfinite(found).all()
     assert (found == 0).mean() > 0.95

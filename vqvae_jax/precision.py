@@ -1,11 +1,12 @@
-"""Mixed precision: layers that compute in a narrow type, with parameters in float32."""
+"""Precision: layers that compute in a narrow type, and what is computed in float32 all the same."""
 
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import nnx
-from jaxtyping import DTypeLike
+from jaxtyping import Array, DTypeLike, Float
 
 
 def compute_in(dtype: DTypeLike | None, module: nnx.Module, *arrays: Any) -> Any:
@@ -31,3 +32,8 @@ def converted(tree: Any, dtype: DTypeLike) -> Any:
     return jax.tree.map(
         lambda leaf: leaf.astype(dtype) if jnp.issubdtype(leaf.dtype, jnp.floating) else leaf, tree
     )
+
+
+def wide(x: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
+    """Numbers in float32, or in their own type where that is wider."""
+    return x.astype(np.promote_types(x.dtype, np.float32))

@@ -1,9 +1,10 @@
-"""The linear layer of the priors, and parameters drawn from a normal distribution."""
+"""The linear layer, for vectors with any number of leading axes."""
 
-import jax
 import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float
+
+from vqvae_jax.layers.initial import uniform
 
 
 class Linear(nnx.Module):
@@ -19,10 +20,7 @@ class Linear(nnx.Module):
     """
 
     def __init__(self, in_dim: int, out_dim: int, *, use_bias: bool = True, rngs: nnx.Rngs):
-        bound = in_dim**-0.5
-        self.kernel = nnx.Param(
-            jax.random.uniform(rngs.params(), (in_dim, out_dim), minval=-bound, maxval=bound)
-        )
+        self.kernel = uniform((in_dim, out_dim), in_dim, rngs=rngs)
         self.bias = nnx.Param(jnp.zeros(out_dim)) if use_bias else None
 
     def __call__(self, x: Float[Array, "*shape d_in"]) -> Float[Array, "*shape d_out"]:
@@ -32,8 +30,3 @@ class Linear(nnx.Module):
         if self.bias is not None:
             rows = rows + self.bias[...][None]
         return rows.reshape(*x.shape[:-1], out_dim)
-
-
-def normal(shape: tuple[int, ...], *, rngs: nnx.Rngs) -> nnx.Param:
-    """A parameter of this shape, its values drawn from N(0, 1)."""
-    return nnx.Param(jax.random.normal(rngs.params(), shape))
