@@ -4,7 +4,7 @@
 
 Every quantizer gets 10 epochs with the seed 0 and about 7 bits a token; then the best five, and the
 plain VectorQuantizer, the seeds 1 and 2. The runs are those of train.py, one after the other, each
-in a folder of its own under the workdir: stopped and started again, the study goes on where it was.
+in a folder of its own under the workdir: stopped and started again, the study resumes.
 Prints a table and writes quantizers.png into the workdir. The ms a step are those of the fastest
 100 steps of the runs.
 """
@@ -19,53 +19,53 @@ from typing import Any
 
 from workers import HERE, table
 
-ALIVE = {"revival_threshold": 0.1, "kmeans_init": True}
+REVIVAL = {"revival_threshold": 0.1, "kmeans_init": True}
 # Settings under config.model; what is not named is as in configs/mnist.py: 128 codes of 16 numbers.
 RUNS: dict[str, dict[str, Any]] = {
     "VectorQuantizer": {},
-    "EMAVectorQuantizer, kept alive": {"quantizer": "ema", **ALIVE},
-    "diveq, kept alive": {"estimator": "diveq", **ALIVE},
-    "VectorQuantizer, kept alive": ALIVE,
+    "EMAVectorQuantizer, with revival": {"quantizer": "ema", **REVIVAL},
+    "diveq, with revival": {"estimator": "diveq", **REVIVAL},
+    "VectorQuantizer, with revival": REVIVAL,
     "FSQ (5, 5, 5)": {
         "quantizer": "fsq", "levels": (5, 5, 5), "embedding_dim": 3, "num_embeddings": 125
     },
-    "rotation_trick, kept alive": {"estimator": "rotation_trick", **ALIVE},
-    "CosineVectorQuantizer, kept alive": {"quantizer": "cosine", **ALIVE},
+    "rotation_trick, with revival": {"estimator": "rotation_trick", **REVIVAL},
+    "CosineVectorQuantizer, with revival": {"quantizer": "cosine", **REVIVAL},
     "BSQ": {"quantizer": "bsq", "embedding_dim": 7},
     "LFQ": {"quantizer": "lfq", "embedding_dim": 7},
     "LFQ, entropy cost 0.01": {"quantizer": "lfq", "embedding_dim": 7, "entropy_cost": 0.01},
-    "ResidualVQ, 2 of EMA, kept alive": {
-        "quantizer": "residual", "num_quantizers": 2, "num_embeddings": 11, **ALIVE
+    "ResidualVQ, 2 of EMA, with revival": {
+        "quantizer": "residual", "num_quantizers": 2, "num_embeddings": 11, **REVIVAL
     },
-    "ProductQuantizer, 2 of EMA, kept alive": {
-        "quantizer": "product", "num_embeddings": 11, **ALIVE
+    "ProductQuantizer, 2 of EMA, with revival": {
+        "quantizer": "product", "num_embeddings": 11, **REVIVAL
     },
     "SimVQ": {"quantizer": "simvq"},
     "GumbelQuantizer": {"quantizer": "gumbel"},
     "EMAVectorQuantizer": {"quantizer": "ema"},
-    "nsvq, kept alive": {"estimator": "nsvq", **ALIVE},
-    "EMAVectorQuantizer, beta 4, kept alive": {
-        "quantizer": "ema", "commitment_cost": 4.0, **ALIVE
+    "nsvq, with revival": {"estimator": "nsvq", **REVIVAL},
+    "EMAVectorQuantizer, beta 4, with revival": {
+        "quantizer": "ema", "commitment_cost": 4.0, **REVIVAL
     },
-    "EMAVectorQuantizer with diveq, beta 4, kept alive": {
-        "quantizer": "ema", "estimator": "diveq", "commitment_cost": 4.0, **ALIVE
+    "EMAVectorQuantizer with diveq, beta 4, with revival": {
+        "quantizer": "ema", "estimator": "diveq", "commitment_cost": 4.0, **REVIVAL
     },
-    "ProjectedQuantizer of EMA, beta 1, kept alive": {
-        "quantizer": "projected_ema", "commitment_cost": 1.0, **ALIVE
+    "ProjectedQuantizer of EMA, beta 1, with revival": {
+        "quantizer": "projected_ema", "commitment_cost": 1.0, **REVIVAL
     },
-    "ProjectedQuantizer of Cosine, kept alive": {"quantizer": "projected_cosine", **ALIVE},
+    "ProjectedQuantizer of Cosine, with revival": {"quantizer": "projected_cosine", **REVIVAL},
     "rotation_trick": {"estimator": "rotation_trick"},
-    "SampledVectorQuantizer, kept alive": {"quantizer": "sampled", "temperature": 0.1, **ALIVE},
+    "SampledVectorQuantizer, with revival": {"quantizer": "sampled", "temperature": 0.1, **REVIVAL},
     "EntropyVectorQuantizer": {"quantizer": "entropy"},
     "OrthogonalVectorQuantizer": {"quantizer": "orthogonal"},
-    "GroupedResidualVQ, 2 x 2 of EMA, kept alive": {
-        "quantizer": "grouped_residual", "num_quantizers": 2, "num_embeddings": 3, **ALIVE
+    "GroupedResidualVQ, 2 x 2 of EMA, with revival": {
+        "quantizer": "grouped_residual", "num_quantizers": 2, "num_embeddings": 3, **REVIVAL
     },
     "RandomProjectionQuantizer": {"quantizer": "random_projection"},
 }  # fmt: skip
 BASELINE = "VectorQuantizer"
 EPOCHS = 10
-_PLAIN, _KEPT, _OTHERS = "black", "tab:blue", "tab:orange"
+_PLAIN, _REVIVED, _OTHERS = "black", "tab:blue", "tab:orange"
 
 
 def main() -> None:
@@ -168,8 +168,8 @@ def draw(results: dict[str, list[dict[str, Any]]], path: Path) -> None:
     figure = Figure(figsize=(10, 0.3 * len(results) + 1.2), dpi=110, layout="constrained")
     panels = figure.subplots(1, 3, sharey=True)
     for place, (name, runs) in enumerate(results.items()):
-        kept = "kept alive" in name
-        color = _PLAIN if name == BASELINE else _KEPT if kept else _OTHERS
+        revived = "with revival" in name
+        color = _PLAIN if name == BASELINE else _REVIVED if revived else _OTHERS
         for axes, values in zip(
             panels,
             (
@@ -197,7 +197,7 @@ def draw(results: dict[str, list[dict[str, Any]]], path: Path) -> None:
     dot = {"marker": "o", "markersize": 5, "alpha": 0.7, "linestyle": ""}
     line = {"color": _PLAIN, "linewidth": 0.8}
     keys = [
-        Line2D([], [], color=_KEPT, label="kept alive: dead-code revival and k-means", **dot),
+        Line2D([], [], color=_REVIVED, label="with revival, and codes from k-means", **dot),
         Line2D([], [], color=_OTHERS, label="without", **dot),
         Line2D([], [], color=_PLAIN, label=f"the plain {BASELINE}", **dot),
         Line2D([], [], label="its mean", **line),

@@ -4,7 +4,7 @@
 
 The classifier, a small convolutional network, is trained on the training images, shifted by up to
 two pixels, and measured on the test split. Then it is shown as many samples of each class, and for
-comparison the test split reconstructed by the VQ-VAE of the prior. Prints the shares recognised as
+comparison the test split reconstructed by the VQ-VAE of the prior. Prints the shares recognized as
 the class asked for.
 """
 
@@ -64,7 +64,7 @@ def main() -> None:
     prior, vqvae = load_pair(options.workdir)
     data = load_data(prior, options.archives)
     classifier = trained(data, options.epochs)
-    share = recognised(classifier, to_floats(jnp.asarray(data.test_images)), data.test_labels)
+    share = recognized(classifier, to_floats(jnp.asarray(data.test_images)), data.test_labels)
     print(f"test images: {100 * share:.2f} %")
 
     images = jnp.asarray(data.test_images)
@@ -72,7 +72,7 @@ def main() -> None:
         reconstructed(vqvae.model, images[start : start + 500])
         for start in range(0, len(images), 500)
     ]
-    share = recognised(classifier, np.concatenate(rebuilt), data.test_labels)
+    share = recognized(classifier, np.concatenate(rebuilt), data.test_labels)
     print(f"test images, reconstructed: {100 * share:.2f} %")
 
     classes = prior.model.num_classes
@@ -89,9 +89,9 @@ def main() -> None:
             temperature=options.temperature,
             guidance=guidance,
         )
-        share = recognised(classifier, drawn, labels)
+        share = recognized(classifier, drawn, labels)
         each = [
-            recognised(classifier, drawn[labels == c], labels[labels == c]) for c in range(classes)
+            recognized(classifier, drawn[labels == c], labels[labels == c]) for c in range(classes)
         ]
         print(
             f"{options.number} samples, guidance {guidance:g}: {100 * share:.2f} %  "
@@ -131,7 +131,7 @@ def trained(data: Dataset, epochs: int) -> Classifier:
     return model
 
 
-def recognised(classifier: Classifier, images: np.ndarray, labels: np.ndarray) -> float:
+def recognized(classifier: Classifier, images: np.ndarray, labels: np.ndarray) -> float:
     """The share of images whose most probable class is the given one."""
     graphdef, state = nnx.split(classifier)
     found = [

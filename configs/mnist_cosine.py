@@ -1,4 +1,4 @@
-"""configs/mnist.py with codes on the unit sphere, kept alive.
+"""configs/mnist.py with codes on the unit sphere, with dead-code revival.
 
     python train.py --config configs/mnist_cosine.py
 

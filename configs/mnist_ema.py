@@ -1,4 +1,4 @@
-"""configs/mnist.py with an EMA codebook: k-means initialisation, hardly used codes revived.
+"""configs/mnist.py with an EMA codebook: k-means initialization, dead-code revival.
 
     python train.py --config configs/mnist_ema.py
 

@@ -1,4 +1,4 @@
-"""configs/mnist.py with two EMA codebooks of 11 codes side by side (6.9 bits), kept alive.
+"""configs/mnist.py with two EMA codebooks of 11 codes side by side (6.9 bits) and revival.
 
     python train.py --config configs/mnist_product.py
 

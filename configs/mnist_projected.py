@@ -1,4 +1,4 @@
-"""configs/mnist.py with an EMA codebook of 8 numbers a code, between two learnt projections.
+"""configs/mnist.py with an EMA codebook of 8 numbers per code, between two learned projections.
 
     python train.py --config configs/mnist_projected.py
 

@@ -1,4 +1,4 @@
-"""configs/mnist.py with two EMA codebooks of 11 codes in a row (6.9 bits), kept alive.
+"""configs/mnist.py with two EMA codebooks of 11 codes in a row (6.9 bits), with dead-code revival.
 
     python train.py --config configs/mnist_residual.py
 

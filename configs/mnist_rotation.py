@@ -1,4 +1,4 @@
-"""configs/mnist.py with the rotation trick: k-means initialisation, hardly used codes revived.
+"""configs/mnist.py with the rotation trick: k-means initialization, dead-code revival.
 
     python train.py --config configs/mnist_rotation.py
 

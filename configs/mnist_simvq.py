@@ -1,4 +1,4 @@
-"""configs/mnist.py with SimVQ: a frozen codebook times a learnt matrix.
+"""configs/mnist.py with SimVQ: a frozen codebook times a learned matrix.
 
     python train.py --config configs/mnist_simvq.py
 

@@ -26,7 +26,7 @@ def test_the_picture_has_a_key_of_its_colors(monkeypatch, tmp_path):
     kept = []
     monkeypatch.setattr(Figure, "savefig", lambda figure, path: kept.append(figure))
     module = runpy.run_path(str(BENCHMARKS / "quantizers.py"))
-    runs = {"VectorQuantizer": 0.05, "VectorQuantizer, kept alive": 0.03, "SimVQ": 0.04}
+    runs = {"VectorQuantizer": 0.05, "VectorQuantizer, with revival": 0.03, "SimVQ": 0.04}
     results = {
         name: [{"nmse": nmse, "perplexity": 9.0, "codes_used": 64}] for name, nmse in runs.items()
     }
@@ -34,6 +34,6 @@ def test_the_picture_has_a_key_of_its_colors(monkeypatch, tmp_path):
     (legend,) = kept[0].legends
     key = {handle.get_label(): handle.get_color() for handle in legend.legend_handles}
     drawn = [line.get_color() for line in kept[0].axes[0].lines]
-    words = ["the plain VectorQuantizer", "kept alive: dead-code revival and k-means", "without"]
+    words = ["the plain VectorQuantizer", "with revival, and codes from k-means", "without"]
     assert drawn[:3] == [key[name] for name in words]
     assert key["its mean"] == drawn[3]
