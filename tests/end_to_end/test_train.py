@@ -79,7 +79,7 @@ def test_a_run_leaves_what_it_promises(whole_run, data_dir):
         Image.open(workdir / name).verify()
     described = json.loads((workdir / "run.json").read_text())
     dataset = load_dataset("tiny", data_dir=str(data_dir))
-    assert described["format"] == 1
+    assert described["format"] == 2
     assert described["data"]["source"] == dataset.source
     assert described["data"]["digest"] == dataset.digest
     assert described["config"]["training"]["batch_size"] == 8
@@ -97,7 +97,8 @@ def test_a_killed_run_ends_as_if_it_had_not_been(tmp_path, data_dir, whole_run, 
     assert f"steps {17 if before else step} to 40" in resumed.stdout
     assert_same_run(tmp_path / "run", whole_run[0], 40)
     saved = saved_state(tmp_path / "run", 40)
-    assert {name.split(".")[0] for name in saved} == {"step", "params", "opt_state", "totals"}
+    parts = {".".join(name.split(".")[:2]) for name in saved}
+    assert {"step", "examples", "state.params", "state.opt_state", "sums.losses"} <= parts
 
 
 @pytest.mark.slow
@@ -119,11 +120,11 @@ def test_a_killed_run_keeps_the_quantizers_state(tmp_path, data_dir):
     assert_same_run(tmp_path / "killed", tmp_path / "whole", 24)
     saved = saved_state(tmp_path / "killed", 24)
     assert {
-        f"variables.quantizer.{name}" for name in ("counts", "sums", "usage", "initialized")
+        f"state.variables.quantizer.{name}" for name in ("counts", "sums", "usage", "initialized")
     } <= {*saved}
     loaded = load_model(tmp_path / "killed")
     np.testing.assert_array_equal(
-        loaded.quantizer.embeddings[...], saved["variables.quantizer.embeddings"]
+        loaded.quantizer.embeddings[...], saved["state.variables.quantizer.embeddings"]
     )
 
 
@@ -214,7 +215,7 @@ def test_the_trained_model_can_be_loaded(data_dir, whole_run):
     np.testing.assert_allclose(loss, best["loss"], rtol=1e-4)
     saved = saved_state(workdir, best["step"])
     np.testing.assert_array_equal(
-        model.quantizer.embeddings[...], saved["params.quantizer.embeddings"]
+        model.quantizer.embeddings[...], saved["state.params.quantizer.embeddings"]
     )
     assert isinstance(model, vqvae_jax.VQVAE)
     assert len(jax.tree.leaves(model)) == 13
@@ -327,6 +328,6 @@ def test_help_lists_every_setting():
     result = run(["--help"])
     assert result.returncode == 0
     assert (
-        "--config.training.learning_rate: a finite number above 0; set by the config"
+        "--config.training.learning_rate: a finite number above 0; default: 0.001"
         in result.stdout
     )

@@ -63,7 +63,7 @@ def test_processes_do_not_change_a_run(tmp_path, data_dir, kind, counts):
         state = saved_state(tmp_path / str(processes), 12)
         for name, value in saved_state(tmp_path / "1", 12).items():
             np.testing.assert_allclose(state[name], value, rtol=1e-4, atol=1e-6, err_msg=name)
-            if name.startswith("variables") and value.dtype.kind in "iub":
+            if name.startswith("state.variables") and value.dtype.kind in "iub":
                 np.testing.assert_array_equal(state[name], value, err_msg=name)
 
 

@@ -65,15 +65,7 @@ class ModelTask(Task, abc.ABC):
 
     def init(self, key: jax.Array, batch: Examples) -> State:
         """See `Task.init`."""
-        params, variables = self.weights
-        if self.has_initialization:
-            params, variables = jax.jit(self._initialized)(params, variables, batch, key)
-        opt_state = self.optimizer.init(params)
-        state = {"params": params, "variables": variables, "opt_state": opt_state}
-        if self.average_decay > 0:
-            copy = jax.tree.map(jnp.copy, params)  # both are donated
-            state["average"] = {"params": copy, "steps": jnp.zeros((), jnp.int32)}
-        return state
+        return jax.jit(self._initial)(self.weights, key, batch)  # one program
 
     def train_step(
         self, state: State, batch: Examples, key: jax.Array, mesh: Mesh
@@ -132,12 +124,19 @@ class ModelTask(Task, abc.ABC):
         )
         return {"params": moved, "steps": average["steps"] + 1}
 
-    def _initialized(
-        self, params: nnx.State, variables: nnx.State, batch: Examples, key: jax.Array
-    ) -> Weights:
-        model = self.merge((params, variables))
-        self.initialize(model, batch, key)
-        return split_model(model)[1:]
+    def _initial(self, weights: Weights, key: jax.Array, batch: Examples) -> State:
+        if self.has_initialization:
+            model = self.merge(weights)
+            self.initialize(model, batch, key)
+            weights = split_model(model)[1:]
+        # Copies: the state is donated, and the model stays as it is.
+        params, variables = jax.tree.map(jnp.copy, weights)
+        opt_state = self.optimizer.init(params)
+        state = {"params": params, "variables": variables, "opt_state": opt_state}
+        if self.average_decay > 0:
+            copy = jax.tree.map(jnp.copy, params)
+            state["average"] = {"params": copy, "steps": jnp.zeros((), jnp.int32)}
+        return state
 
 
 def split_model(model: nnx.Module) -> tuple[nnx.GraphDef, nnx.State, nnx.State]:

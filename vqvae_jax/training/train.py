@@ -52,9 +52,12 @@ def train(
             model, images, test_images, workdir="runs/mine", training={"num_epochs": 10}
         )
 
+    On CPUs it is fastest with one JAX device for each core, as `train.py` sees to: set
+    JAX_NUM_CPU_DEVICES before JAX is imported.
+
     Args:
-        task_or_model: what is learnt: a `Tokenizer`, with its initial values, or a `Task`, which
-            brings its own optimizers.
+        task_or_model: what is learned: a `Tokenizer` with its initial values, which stays as it is,
+            or a `Task`, which brings its own optimizers.
         source: a pytree of NumPy arrays with the examples on the first axis of each. For a
             tokenizer data [N, *spatial, C]: pixels uint8, which it sees as x / 255 - 0.5, or floats
             on its own scale.
