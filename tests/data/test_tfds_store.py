@@ -158,7 +158,7 @@ def test_what_is_not_supported_is_said_and_left_alone(tmp_path, write_archives, 
     for given in ({}, {"archives": archives}):
         with pytest.raises(UnsupportedError, match=rf"is not supported: it holds .*{message}") as e:
             load(tmp_path, **given)
-        assert "supported are the splits train and test, of grey images" in str(e.value)
+        assert "supported are the splits train and test, of gray images" in str(e.value)
         assert not {"delete", "damaged"} & {*str(e.value).split()}
         assert "\n" not in str(e.value)
     assert files(tmp_path) == before

@@ -49,7 +49,7 @@ def test_the_same_run_resumes(codes):
             described(mnist_prior, codes="c"),
             described(mnist_prior, codes="d"),
             "runs/mnist holds another VQ-VAE, or the same one trained further, than that whose "
-            "codes the prior of run has learnt; take another --workdir",
+            "codes the prior of run has learned; take another --workdir",
         ),
     ],
 )

@@ -43,7 +43,7 @@ def compress(
 
     Args:
         vqvae: with a head.
-        prior: over its codes; one with classes codes for no class, which it has to have learnt.
+        prior: over its codes; one with classes codes for no class, which it has to have learned.
         images: uint8 [N, H, W, C].
         progress: is told how many images were done, again and again.
 

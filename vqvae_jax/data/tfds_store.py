@@ -31,7 +31,7 @@ STOCK_BUILDERS = {
 }
 _OWN_VERSION = "1.0.0"
 _SUPPORTED = (
-    "supported are the splits train and test, of grey images of one size, 8 bits a pixel, as "
+    "supported are the splits train and test, of gray images of one size, 8 bits a pixel, as "
     "'image', and of labels from 0 to 255 as 'label'"
 )
 
@@ -46,7 +46,7 @@ def read(folder: Path) -> tuple[Splits, dict[str, Any]]:
         What `cache.describe` gives of it: the splits in canonical order, and their description.
 
     Raises:
-        UnsupportedError: it is whole, but holds something else than grey images with labels.
+        UnsupportedError: it is whole, but holds something else than gray images with labels.
         DamagedError: its files are damaged.
         DataError: they cannot be read.
     """
@@ -202,7 +202,7 @@ class _Builder(tfds.core.GeneratorBasedBuilder, skip_registration=True):  # type
         metadata = tfds.core.MetadataDict(self._described)
         return tfds.core.DatasetInfo(
             builder=self,
-            description=f"{self.name}: grey images with labels, in the form of MNIST.",
+            description=f"{self.name}: gray images with labels, in the form of MNIST.",
             features=tfds.features.FeaturesDict(
                 {
                     "image": tfds.features.Image(shape=train.images.shape[1:]),

@@ -31,7 +31,7 @@ def tokenizer_figures(
     records: list[dict[str, Any]],
     title: str,
 ) -> dict[str, bytes]:
-    """The PNG files training.png and, of grey or RGB images, reconstructions.png and codebook.png.
+    """The PNG files training.png and, of gray or RGB images, reconstructions.png and codebook.png.
 
     Args:
         model: as it is now.

@@ -71,7 +71,7 @@ class Task(Protocol):
         """
 
     def eval_step(self, state: State, batch: Examples, mesh: Mesh) -> Sums:
-        """The sums of held-out examples; the arguments as of `train_step`."""
+        """The sums of held-out examples; the arguments as for `train_step`."""
 
     def metrics(self, sums: Sums) -> dict[str, Any]:
         """The averages of sums, by name: numbers, with the monitor's and the progress's."""

@@ -43,7 +43,7 @@ class PriorTask(ModelTask):
         code_shape: of a code map, [h, w] or [h, w, n].
         label_dropout: share of the labels that training leaves out.
         dtype: the type that the prior computes in; None: float32.
-        options: accumulate and average_decay, as of `ModelTask`.
+        options: accumulate and average_decay, as for `ModelTask`.
     """
 
     def __init__(

@@ -26,7 +26,7 @@ class TokenizerTask(ModelTask):
         model: with its initial values.
         optimizer: an optax transformation.
         title: of the figures.
-        options: accumulate and average_decay, as of `ModelTask`.
+        options: accumulate and average_decay, as for `ModelTask`.
     """
 
     def __init__(

@@ -41,7 +41,7 @@ def train_config(config: Config, workdir: Path) -> None:
     """Trains what the config describes, or resumes the run that `workdir` holds.
 
     Writes metrics.jsonl, tensorboard/, pictures, run.json and checkpoints/ there. A run that was
-    stopped and started again ends with the same parameters, optimiser state and metrics as one that
+    stopped and started again ends with the same parameters, optimizer state and metrics as one that
     was not.
 
     A prior is for the codes of a VQ-VAE: where `config.prior.vqvae` holds no finished run of one,
@@ -102,24 +102,24 @@ def _with_data(config: Config, workdir: Path) -> tuple[Config, Dataset]:
 def _train(config: Config, data: Dataset, workdir: Path) -> None:
     devices = all_devices(config.training.devices)
     check_batches(config.training, devices, data.train_images, data.test_images)
-    learnt = _tokenizer(config, data) if config.prior is None else _prior(config, data, workdir)
-    check_same(_decisive(learnt.description), "settings or other data")
+    learned = _tokenizer(config, data) if config.prior is None else _prior(config, data, workdir)
+    check_same(_decisive(learned.description), "settings or other data")
     images = counted(len(data.train_images), "image")
     run_task(
-        learnt.task,
-        learnt.examples,
-        learnt.held_out,
+        learned.task,
+        learned.examples,
+        learned.held_out,
         config.training,
         workdir,
-        description=learnt.description,
+        description=learned.description,
         about=f"{images} of {data.name} from {data.source}",
-        check_resumes=lambda saved: check_resumes(workdir, saved, learnt.description),
+        check_resumes=lambda saved: check_resumes(workdir, saved, learned.description),
     )
     wait_for_all()  # the first process writes last
 
 
 @dataclasses.dataclass(frozen=True)
-class _Learnt:
+class _Learned:
     """A task, what it learns from, and what the run's files say of that."""
 
     task: Task
@@ -128,7 +128,7 @@ class _Learnt:
     description: dict[str, Any]
 
 
-def _tokenizer(config: Config, data: Dataset) -> _Learnt:
+def _tokenizer(config: Config, data: Dataset) -> _Learned:
     task = TokenizerTask(
         vqvae_for(config, data),
         _optimizer(config, data),
@@ -136,7 +136,7 @@ def _tokenizer(config: Config, data: Dataset) -> _Learnt:
         accumulate=config.training.accumulate,
         average_decay=config.training.average_decay,
     )
-    return _Learnt(task, data.train_images, data.test_images, describe(config, data))
+    return _Learned(task, data.train_images, data.test_images, describe(config, data))
 
 
 def _optimizer(config: Config, data: Dataset) -> optax.GradientTransformation:
@@ -150,7 +150,7 @@ def _decisive(description: dict[str, Any]) -> list[Any]:
     return [sections, *(description[p]["digest"] for p in ("data", "codes") if p in description)]
 
 
-def _prior(config: Config, data: Dataset, workdir: Path) -> _Learnt:
+def _prior(config: Config, data: Dataset, workdir: Path) -> _Learned:
     assert config.prior is not None
     folder = Path(config.prior.vqvae).expanduser().resolve()
     if folder == workdir.resolve():
@@ -198,7 +198,7 @@ def _prior(config: Config, data: Dataset, workdir: Path) -> _Learnt:
         accumulate=config.training.accumulate,
         average_decay=config.training.average_decay,
     )
-    return _Learnt(task, codes.train_examples, codes.test_examples, description)
+    return _Learned(task, codes.train_examples, codes.test_examples, description)
 
 
 def _vqvae_of(config: Config) -> Config:

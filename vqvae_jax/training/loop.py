@@ -46,7 +46,7 @@ class Run:
     """A run: what it computes with, and how far it has come.
 
     Args:
-        task: what is learnt.
+        task: what is learned.
         examples: a pytree of NumPy arrays with an example's part at each index.
         held_out: likewise, the held-out ones.
         settings: the protocol.

@@ -56,8 +56,8 @@ def build_quantizer(model: ModelConfig, rngs: nnx.Rngs) -> q.Quantizer:
 
 _ALWAYS = frozenset({"quantizer", "embedding_dim", "num_embeddings"})
 _OF_THE_HEAD = frozenset({"head", "head_dim", "num_mixtures"})
-_KEPT_ALIVE = {"revival_threshold", "kmeans_init"}
-_CODEBOOK = {"commitment_cost", "estimator", *_KEPT_ALIVE}
+_REVIVAL = {"revival_threshold", "kmeans_init"}
+_CODEBOOK = {"commitment_cost", "estimator", *_REVIVAL}
 
 
 def _made_like_vq(
@@ -98,7 +98,7 @@ def _projected(make: Callable[..., q.Quantizer]) -> Recipe:
         inner = _made_like_vq(make, model, rngs, embedding_dim=model.codebook_dim)
         return q.ProjectedQuantizer(inner, model.embedding_dim, rngs=rngs)
 
-    return Recipe(build, frozenset({"commitment_cost", "codebook_dim", *_KEPT_ALIVE}))
+    return Recipe(build, frozenset({"commitment_cost", "codebook_dim", *_REVIVAL}))
 
 
 def _ema(model: ModelConfig, rngs: nnx.Rngs, embedding_dim: int) -> q.Quantizer:
@@ -182,7 +182,7 @@ RECIPES: Mapping[str, Recipe] = {
     ),
     "product": Recipe(
         lambda model, rngs: q.ProductQuantizer([_ema(model, rngs, dim) for dim in _halves(model)]),
-        frozenset({"commitment_cost", *_KEPT_ALIVE}),
+        frozenset({"commitment_cost", *_REVIVAL}),
     ),
     "random_projection": Recipe(
         lambda model, rngs: q.RandomProjectionQuantizer(

@@ -43,5 +43,5 @@ def other_vqvae(folder: str | Path, workdir: str | Path) -> str:
     """What is said where a VQ-VAE is not that of a prior."""
     return (
         f"{folder} holds another VQ-VAE, or the same one trained further, than that whose "
-        f"codes the prior of {workdir} has learnt"
+        f"codes the prior of {workdir} has learned"
     )

@@ -71,7 +71,7 @@ class ModelConfig(Section):
         estimator: estimator of the gradient. With nsvq and diveq, vq has neither codebook nor
             commitment loss.
         revival_threshold: share of its fair share below which a code is replaced; 0: never.
-        kmeans_init: whether the codes begin as k-means centres of the first batch.
+        kmeans_init: whether the codes begin as k-means centers of the first batch.
         levels: number of levels of each dimension, for fsq.
         num_quantizers: number of quantizers in a row, for residual and grouped_residual.
         codebook_dim: numbers in a code after the projection, for the projected ones.

@@ -53,7 +53,7 @@ def train(
         )
 
     Args:
-        task_or_model: what is learnt: a `Tokenizer`, with its initial values, or a `Task`, which
+        task_or_model: what is learned: a `Tokenizer`, with its initial values, or a `Task`, which
             brings its own optimizers.
         source: a pytree of NumPy arrays with the examples on the first axis of each. For a
             tokenizer data [N, *spatial, C]: pixels uint8, which it sees as x / 255 - 0.5, or floats
@@ -127,7 +127,7 @@ def run_task(
     """Runs a task in a folder, from its latest checkpoint if there is one.
 
     Args:
-        task: as of `Run`, like the arguments that follow.
+        task: as for `Run`, like the arguments that follow.
         examples: what it learns from.
         held_out: what evaluations are of.
         settings: the protocol.
