@@ -225,7 +225,7 @@ def test_data_that_are_gone_get_one_line(tmp_path, a, b, version):
         run.recall()
     assert str(refusal.value) == (
         f"the run was trained on tiny from archives in {a} (90 and 20 images, digest "
-        f"{run.data.digest[:12]}), which is not there any more; give it back in data.archives, a "
+        f"{run.data.digest[:12]}), which cannot be found any more; provide it in data.archives, a "
         "folder with its IDX files, or in data.data_dir, where it is prepared"
     )
     assert sorted(root.rglob("*")) == before

@@ -205,7 +205,7 @@ def test_newer_tfrecords_are_passed_over_with_a_note(tmp_path, caplog):
         prepare(tmp_path, "tiny", version=version)
     as_tfrecord(tmp_path / "tiny" / "2.0.0")
     assert load(tmp_path).source.endswith("1.0.0")
-    assert f"{tmp_path}/tiny/2.0.0 needs TensorFlow to be read: it is passed over" in caplog.text
+    assert f"reading {tmp_path}/tiny/2.0.0 needs TensorFlow: it is skipped" in caplog.text
 
 
 def test_another_config_does_not_stand_in_for_tfrecords(tmp_path):
@@ -232,4 +232,4 @@ def test_a_damaged_set_is_taken_from_the_cache(tmp_path, caplog):
     for path in (tmp_path / "tiny" / "1.0.0").glob("*train*"):
         path.write_bytes(path.read_bytes()[:50])
     assert load(tmp_path).digest == digest
-    assert "it is taken from" in caplog.text
+    assert "it is read from" in caplog.text

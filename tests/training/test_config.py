@@ -167,7 +167,7 @@ def test_a_prior_needs_the_protocol_of_its_vqvae():
 
 
 def test_labels_left_out_need_labels():
-    with pytest.raises(ConfigError, match=r"prior.label_dropout is 0.1; where prior.conditional"):
+    with pytest.raises(ConfigError, match=r"prior.label_dropout is 0.1; if prior.conditional"):
         Config.from_dict(mnist(prior__label_dropout=0.1))
 
 

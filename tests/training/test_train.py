@@ -84,7 +84,7 @@ def test_a_run_resumes_where_it_was(tmp_path):
             np.testing.assert_array_equal(states[1][name], value, err_msg=name)
     with pytest.raises(ConfigError, match=r"training.weight_decay was 0.001 and is 0.1; take"):
         train(sound(), *data, workdir=whole, training=SETTINGS | {"weight_decay": 0.1})
-    with pytest.raises(ConfigError, match="its examples were others; take another workdir"):
+    with pytest.raises(ConfigError, match="its examples were different; use another workdir"):
         train(sound(), WAVES[:39], WAVES[40:], workdir=whole, training=SETTINGS)
     with pytest.raises(CheckpointError, match=r"bias as float32 \(4,\), not float32 \(5,\)"):
         train(sound(width=5), *data, workdir=whole, training=SETTINGS)

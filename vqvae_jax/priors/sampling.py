@@ -153,7 +153,7 @@ def _sample(
     shape: tuple[int, int],
     k: int | None,
 ) -> Array:
-    """Implements `sample_codes`, compiled; with guidance, runs maps both with and without a class."""
+    """Implements `sample_codes`, compiled; guidance runs each map with and without its class."""
     prior: Prior = nnx.merge(graph, state)
     if guidance is not None and labels is not None:
         labels = jnp.concatenate([labels, jnp.full_like(labels, -1)])
