@@ -145,7 +145,7 @@ def test_damage_is_named_where_nothing_else_is_left(tmp_path, a):
     for path in (root / "tiny" / "1.0.0").glob("*train*"):
         path.write_bytes(path.read_bytes()[:50])
     with pytest.raises(
-        DataError, match=r"not there any more \(the prepared data set in .* cannot be"
+        DataError, match=r"cannot be found any more \(the prepared data set in .* cannot be"
     ):
         run.recall()
 
@@ -230,5 +230,5 @@ def test_data_that_are_gone_get_one_line(tmp_path, a, b, version):
     )
     assert sorted(root.rglob("*")) == before
     a.parent.joinpath("b").rename(a)  # other files in its place
-    with pytest.raises(DataError, match="is not there any more"):
+    with pytest.raises(DataError, match="cannot be found any more"):
         run.recall()

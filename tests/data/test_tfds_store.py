@@ -195,7 +195,7 @@ def test_tfrecords_are_named(tmp_path):
     prepare(tmp_path, "tiny", version="2.0.0")
     as_tfrecord(tmp_path / "tiny" / "2.0.0")
     before = files(tmp_path)
-    with pytest.raises(DataError, match=r"what is in .*tiny/2\.0\.0 needs TensorFlow to be"):
+    with pytest.raises(DataError, match=r"reading what is in .*tiny/2\.0\.0 needs TensorFlow"):
         load(tmp_path)
     assert files(tmp_path) == before
 

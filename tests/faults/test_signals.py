@@ -1,4 +1,4 @@
-"""SIGTERM and SIGINT: the step at hand is saved, the same command resumes as if nothing had happened."""
+"""SIGTERM and SIGINT: the step at hand is saved; the same command resumes seamlessly."""
 
 import random
 import signal

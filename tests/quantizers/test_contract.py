@@ -251,7 +251,7 @@ def test_ranks_are_checked(name):
         for wrong in [(), (5, books + 1)]:
             with pytest.raises(ValueError, match="last axis must be"):
                 quantizer.code_counts(jnp.zeros(wrong, jnp.int32))
-        with pytest.raises(ValueError, match="the last one must be that of the codebooks"):
+        with pytest.raises(ValueError, match="their last axis must be that of the codebooks"):
             quantizer.lookup(jnp.zeros((), jnp.int32))
 
 

@@ -118,7 +118,7 @@ def _logistic_mixture(
 
 
 def _log_sigmoid(z: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
-    """Computes `jax.nn.log_sigmoid` to within 1e-7, at a fraction of its cost on CPUs."""
+    """Computes `jax.nn.log_sigmoid` to an absolute 1e-7, at a fraction of its cost on CPUs."""
     return jnp.minimum(z, 0) - jnp.log(1 + jnp.exp(-jnp.abs(z)))
 
 

@@ -65,7 +65,7 @@ class Quantizer(nnx.Module):
         Args:
             z: vectors [..., D], any floating type; all computation on them is in float32 or wider.
             mask: True [...] for the vectors that count; the others get index -1 and value 0, and
-                affect nothing else. None: all count.
+                have no effect. None: all count.
             key: draws the random numbers of training. None: evaluation.
 
         Returns:

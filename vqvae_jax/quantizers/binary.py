@@ -27,8 +27,8 @@ def binary_entropies(
     Args:
         logits: [N, D].
         weights: the vectors' weights in the means [N], at least 0, with sum 1.
-        bits_together: g. The entropy of the mean is the sum over groups of g bits: exact for g >=
-            D, an upper bound otherwise, since it ignores the information that groups share.
+        bits_together: g. The entropy of the mean is summed over groups of g bits: exact for g >= D,
+            an upper bound otherwise, since it ignores the information that groups share.
 
     Returns:
         E[H(p)], the mean of the vectors' entropies; H(E[p]), the entropy of their mean.

@@ -36,8 +36,8 @@ class ResidualVQ(Quantizer):
     is scaled to it: r_1 is z bounded once to the range of the grid, and stage i quantizes r_i /
     s_i, s_i the product of the earlier stages' remainders (see `GridQuantizer.remainder`); e_i is
     s_i times its code, and its losses are those for r_i / s_i. The error of a number falls to the
-    range of the last stage; with a grid without a code at 0 (even levels, signs), that error
-    remains even for a number that an earlier stage has hit exactly.
+    range of the last stage; for a grid without a code at 0 (even levels, signs), that error remains
+    even for a number that an earlier stage has hit exactly.
 
     Args:
         quantizers: Q_i, at least one, all with the same embedding_dim, and either none of them a
