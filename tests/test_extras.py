@@ -33,7 +33,7 @@ def without(hidden, code, *arguments):
 
 
 def line_of(package, name):
-    return f'{package} is missing; pip install "vqvae_jax[{name}]" has it'
+    return f'{package} is missing; pip install "vqvae_jax[{name}]" installs it'
 
 
 def test_the_core_is_six_packages():

@@ -1,14 +1,14 @@
-"""Vector quantizers for JAX, and the VQ-VAE they belong to.
+"""Vector quantizers for JAX, and VQ-VAEs, tokenizers and priors around them.
 
 The public names are listed in __init__.pyi, where type checkers find them too. Each is loaded on
-first use, so that importing the package costs nothing.
+first use, so that importing the package is cheap.
 """
 
 import importlib
 from pathlib import Path
 from typing import Any
 
-# The module of each name, and the packages of those modules by their own names.
+# Maps each name to its module, and the names of those modules' packages to themselves.
 _HOMES: dict[str, str] = {}
 for _line in Path(__file__).with_suffix(".pyi").read_text().splitlines():
     match _line.split():

@@ -1,4 +1,4 @@
-"""Trains, and uses what was trained: python -m vqvae_jax COMMAND --help."""
+"""Trains models and uses trained ones: python -m vqvae_jax COMMAND --help."""
 
 import argparse
 import logging
@@ -15,8 +15,8 @@ _KNOWN = (CheckpointError, ConfigError, DataError, MissingError, OSError)
 def main(arguments: list[str] | None = None) -> int:
     """Runs a command and returns its exit status.
 
-    It is 2 for wrong arguments, 128 and the signal's number where the program was asked to leave, 1
-    for other failures.
+    It is 2 for wrong arguments, 128 plus the signal's number if the program was stopped by a
+    signal, 1 for other failures.
     """
     arguments = sys.argv[1:] if arguments is None else arguments
     if arguments[:1] == ["train"]:  # its flags are those of the config
@@ -25,7 +25,7 @@ def main(arguments: list[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     given = {name: value for name, value in vars(options).items() if name != "command"}
     try:
-        with importing():  # takes seconds: not before the arguments are right
+        with importing():  # takes seconds, so only once the arguments are valid
             from vqvae_jax import commands
             from vqvae_jax.training.process import keep_compilations, keep_memory, use_all_cores
         use_all_cores()
@@ -36,14 +36,14 @@ def main(arguments: list[str] | None = None) -> int:
         print("vqvae_jax:", *str(error).split(), file=sys.stderr)
         return 1 if isinstance(error, _KNOWN) else 2
     except Interrupted as signal:
-        print(f"vqvae_jax: left on {signal}", file=sys.stderr)
+        print(f"vqvae_jax: stopped by {signal}", file=sys.stderr)
         return signal.exit_status
     return 0
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="python -m vqvae_jax", description="Trains, and uses what was trained."
+        prog="python -m vqvae_jax", description="Trains models and uses trained ones."
     )
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
@@ -59,7 +59,7 @@ def _parser() -> argparse.ArgumentParser:
     def of_prior(name: str, text: str) -> argparse.ArgumentParser:
         added = command(name, text, "a prior")
         added.add_argument(
-            "--vqvae", type=Path, help="folder of its VQ-VAE's run, where that has moved"
+            "--vqvae", type=Path, help="folder of its VQ-VAE's run, if that has moved"
         )
         return added
 
@@ -68,7 +68,7 @@ def _parser() -> argparse.ArgumentParser:
         added.add_argument("--data-dir", help="TFDS's folder for prepared data")
 
     with_data(command("extract", "write codes.safetensors: the codes of both splits", "a VQ-VAE"))
-    with_data(of_prior("evaluate", "bits of the held-out split"))
+    with_data(of_prior("evaluate", "bits per dimension of the held-out split"))
 
     sample = of_prior("sample", "draw images")
     sample.add_argument(
@@ -79,34 +79,40 @@ def _parser() -> argparse.ArgumentParser:
     )
     sample.add_argument("--number", type=int, default=64, help="how many images (64)")
     sample.add_argument(
-        "--label", type=int, help="their class; without it, as many of each class, in order"
+        "--label", type=int, help="their class; by default, equally many of each class, in order"
     )
     sample.add_argument("--temperature", type=float, default=1.0, help="at least 0 (1)")
-    sample.add_argument("--top-k", type=int, help="only so many of the most probable codes")
-    sample.add_argument("--top-p", type=float, help="only the most probable codes up to this share")
+    sample.add_argument(
+        "--top-k", type=int, help="draw only from this many of the most probable codes"
+    )
+    sample.add_argument(
+        "--top-p",
+        type=float,
+        help="draw only from the most probable codes up to this total probability",
+    )
     sample.add_argument("--guidance", type=float, default=1.0, help="classifier-free; 1 is none")
-    sample.add_argument("--seed", type=int, default=0, help="of the draws (0)")
+    sample.add_argument("--seed", type=int, default=0, help="seed of the draws (0)")
 
     for name, text, output in (
         (
             "compress",
-            "images of an IDX file, in gzip or plain, into a smaller file, without loss",
-            "the file to be written, a .vq",
+            "compress the images of an IDX file, gzipped or plain, losslessly",
+            "the file to write, a .vq",
         ),
         (
             "decompress",
-            "such a file back into an IDX file",
-            "the file to be written: a .gz in gzip; a .idx, a .idx3-ubyte or without ending plain",
+            "decompress such a file into an IDX file",
+            "the file to write: gzipped if .gz; plain if .idx, .idx3-ubyte or without suffix",
         ),
     ):
         added = of_prior(name, text)
-        added.add_argument("source", type=Path, metavar="IN", help="the file to be read")
+        added.add_argument("source", type=Path, metavar="IN", help="the file to read")
         added.add_argument("target", type=Path, metavar="OUT", help=output)
     return parser
 
 
 def script() -> int:
-    """Runs a command as a program of its own, which leaves in order when it is asked to."""
+    """Runs a command as a program of its own, which exits cleanly on signals."""
     catch_signals()
     return main()
 

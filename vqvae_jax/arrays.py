@@ -1,7 +1,7 @@
-"""Files of named arrays, in the safetensors format, with a digest of everything in them.
+"""Files of named arrays, in the safetensors format, with digests of all their content.
 
-Such a file holds no code and is read by no pickle; its header is JSON, and whatever it declares
-must lie within the file. What safetensors does not notice, a flipped bit, the digests do.
+Such a file holds no code and is read without pickle; its header is JSON, and whatever it declares
+must lie within the file. The digests detect what safetensors does not: a flipped bit.
 """
 
 import hashlib
@@ -19,7 +19,7 @@ from vqvae_jax.files import naming, write_atomically
 
 _FORMAT = "vqvae_jax 1"
 
-# What reading a header that is not ours can raise.
+# Errors that reading a foreign header can raise.
 _UNREADABLE = (
     FileNotFoundError,
     ValueError,
@@ -36,8 +36,8 @@ def write_arrays(path: Path, arrays: Mapping[str, np.ndarray], description: Any)
 
     Args:
         path: the file; its folder exists.
-        arrays: by their names.
-        description: JSON values, kept with them.
+        arrays: arrays by name.
+        description: JSON values, stored with them.
 
     Raises:
         OSError: it cannot be written.
@@ -55,26 +55,26 @@ def write_arrays(path: Path, arrays: Mapping[str, np.ndarray], description: Any)
 
 
 def read_description(path: Path) -> Any:
-    """The description in a file, without a look at the arrays.
+    """Returns the description in a file, without reading the arrays.
 
     Raises:
-        DamagedError: it is not as it was written.
+        DamagedError: it differs from what was written.
     """
     return _read(path, with_arrays=False)[1]
 
 
 def read_arrays(path: Path) -> tuple[dict[str, np.ndarray], Any]:
-    """The arrays and the description in a file.
+    """Returns the arrays and the description in a file.
 
     Raises:
-        DamagedError: something in it is not as it was written, or it is missing.
+        DamagedError: something in it differs from what was written, or it is missing.
         OSError: it cannot be read.
     """
     return _read(path, with_arrays=True)
 
 
 def array_digest(array: np.ndarray) -> str:
-    """SHA-256 of an array's type, shape and elements."""
+    """Returns the SHA-256 of an array's type, shape and elements."""
     digest = hashlib.sha256(repr((array.dtype.name, array.shape)).encode())
     digest.update(np.ascontiguousarray(array).reshape(-1).view(np.uint8).data)
     return digest.hexdigest()

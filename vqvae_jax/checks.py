@@ -1,7 +1,7 @@
 """Checks of arguments: each raises a ValueError that names the argument and what is allowed.
 
-Each returns the argument as a number of Python's own: one of NumPy would wrap where it is small,
-and would have arrays promoted to its type.
+Each returns the argument as a Python number: a NumPy number of a small type would wrap around, and
+would promote arrays to its type.
 """
 
 import operator
@@ -13,7 +13,7 @@ _SMALL, _LARGE = 1e-30, 1e30
 
 
 def check_integer(name: str, number: SupportsIndex, low: int = 1) -> int:
-    """The number as an int: it may be an integer of any type, but no bool.
+    """Returns the number as an int: it may be an integer of any type, but not a bool.
 
     Raises:
         ValueError: it is not an integer of at least `low`.
@@ -28,7 +28,7 @@ def check_integer(name: str, number: SupportsIndex, low: int = 1) -> int:
 
 
 def check_at_least_zero(name: str, number: float) -> float:
-    """The number as a float, whatever its type.
+    """Returns the number as a float, whatever its type.
 
     Raises:
         ValueError: it is not a finite number of at least 0.
@@ -39,7 +39,7 @@ def check_at_least_zero(name: str, number: float) -> float:
 
 
 def check_share(name: str, number: float) -> float:
-    """The number as a float, whatever its type.
+    """Returns the number as a float, whatever its type.
 
     Raises:
         ValueError: it is not in [0, 1).
@@ -50,11 +50,11 @@ def check_share(name: str, number: float) -> float:
 
 
 def check_above_zero(name: str, number: float) -> float:
-    """The number as a float, whatever its type.
+    """Returns the number as a float, whatever its type.
 
     Raises:
-        ValueError: it is not a finite number above 0, or so small or large that float32 has no room
-            for what is divided by it.
+        ValueError: it is not a finite number above 0, or so small or large that float32 cannot hold
+            quotients by it.
     """
     if not (is_finite(number) and _SMALL <= number <= _LARGE):
         raise ValueError(
@@ -64,7 +64,7 @@ def check_above_zero(name: str, number: float) -> float:
 
 
 def is_finite(number: Any) -> bool:
-    """Whether this is a finite number, of any type; a bool is none."""
+    """Returns whether this is a finite number of any type; a bool is not."""
     try:
         array = np.asarray(number)
     except (TypeError, ValueError):

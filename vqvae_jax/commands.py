@@ -50,7 +50,7 @@ def sample(
     guidance: float,
     seed: int,
 ) -> None:
-    """Draws images and writes them as one picture, or as an array of their pixels."""
+    """Draws images and writes them as one picture or as an array of pixels."""
     ending = _ending(output, ".png", ".jpg", ".jpeg", ".webp", ".npy")
     prior_run, vqvae_run = load_pair(workdir, vqvae)
     prior: Prior = prior_run.model
@@ -83,7 +83,7 @@ def sample(
 
 
 def evaluate(workdir: Path, vqvae: Path | None, archives: str | None, data_dir: str | None) -> None:
-    """Prints the bits that the held-out split takes."""
+    """Prints the bits per dimension of the held-out split."""
     prior_run, vqvae_run = load_pair(workdir, vqvae)
     prior: Prior = prior_run.model
     data = load_data(prior_run, archives, data_dir)
@@ -142,7 +142,7 @@ def decompress(workdir: Path, vqvae: Path | None, source: Path, target: Path) ->
 
 
 def _ending(file: Path, *allowed: str) -> str:
-    """The ending of a file to be written, in lower case; refuses one of another format."""
+    """Returns the suffix of a file to write, in lower case; refuses those of other formats."""
     ending = file.suffix.lower()
     if ending not in allowed:
         given = f"ends in {ending}" if ending else "has no ending"
@@ -171,7 +171,7 @@ def _labels(prior: Prior, number: int, label: int | None) -> np.ndarray | None:
 
 
 def _check_free(run: SavedRun) -> None:
-    """Refuses a prior that does not know the distribution without a class."""
+    """Refuses a prior that has not learned the distribution without a class."""
     assert run.config.prior is not None
     if run.config.prior.conditional and run.config.prior.label_dropout == 0:
         raise CheckpointError(

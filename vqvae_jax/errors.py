@@ -1,4 +1,4 @@
-"""What can go wrong with what a user gave, each said in a line: what, where, what is allowed."""
+"""Errors in a user's input, each with a one-line message: what, where, what is allowed."""
 
 
 class ConfigError(ValueError):
@@ -6,28 +6,28 @@ class ConfigError(ValueError):
 
 
 class DataError(ValueError):
-    """A data set cannot be found, or a file of it is not what it must be."""
+    """A data set cannot be found, or one of its files is invalid."""
 
 
 class DamagedError(DataError):
-    """A file is not as it was written."""
+    """A file differs from what was written."""
 
 
 class UnsupportedError(DataError):
-    """A data set is whole, but of a form that is not supported."""
+    """A data set is intact, but its form is not supported."""
 
 
 class CheckpointError(ValueError):
-    """A checkpoint is missing, or does not fit what it shall be restored into."""
+    """A checkpoint is missing, or does not fit the state to restore."""
 
 
 class BusyError(RuntimeError):
-    """Another process works on the same run."""
+    """Another process is working on the same run."""
 
 
 class TrainingError(ArithmeticError):
-    """A run cannot go on: something is not finite, a device or another process has failed."""
+    """A run cannot continue: something is not finite, or a device or another process failed."""
 
 
 class MissingError(ImportError):
-    """A package is missing that an extra of this one installs."""
+    """A package is missing that one of this package's extras installs."""

@@ -1,4 +1,4 @@
-"""Packages that only an extra of this one installs."""
+"""Packages that only an extra of this package installs."""
 
 import contextlib
 from collections.abc import Iterator
@@ -8,7 +8,7 @@ from vqvae_jax.errors import MissingError
 
 @contextlib.contextmanager
 def extra(name: str) -> Iterator[None]:
-    """Has an import that fails inside say which extra has the missing package.
+    """Makes an import that fails inside name the extra with the missing package.
 
     Args:
         name: the extra of pyproject.toml.
@@ -21,5 +21,5 @@ def extra(name: str) -> Iterator[None]:
     except ModuleNotFoundError as error:
         package = (error.name or str(error)).partition(".")[0]
         raise MissingError(
-            f'{package} is missing; pip install "vqvae_jax[{name}]" has it', name=package
+            f'{package} is missing; pip install "vqvae_jax[{name}]" installs it', name=package
         ) from error

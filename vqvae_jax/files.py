@@ -1,4 +1,4 @@
-"""Files that are either as they were or wholly new."""
+"""Files that are written whole or not at all."""
 
 import contextlib
 import os
@@ -16,10 +16,10 @@ def write_atomically(path: Path, content: bytes) -> None:
 
     Args:
         path: the file; its folder exists.
-        content: what it shall hold.
+        content: its new content.
 
     Raises:
-        OSError: it cannot be written; the old file is still there.
+        OSError: it cannot be written; the old file is unchanged.
     """
     with naming(path):
         handle, draft = tempfile.mkstemp(prefix=f".{path.name}.", suffix=_DRAFT, dir=path.parent)
@@ -38,14 +38,14 @@ def write_atomically(path: Path, content: bytes) -> None:
             raise
         folder = os.open(path.parent, os.O_RDONLY)
         try:
-            os.fsync(folder)  # so that the move survives a crash, too
+            os.fsync(folder)  # so that the move survives a crash too
         finally:
             os.close(folder)
 
 
 @contextlib.contextmanager
 def naming(path: Path) -> Iterator[None]:
-    """Has errors of the system, such as that of a full disk, name the file they are about."""
+    """Makes system errors, such as that of a full disk, name the file they are about."""
     try:
         yield
     except OSError as error:
@@ -54,13 +54,13 @@ def naming(path: Path) -> Iterator[None]:
 
 
 def check_folder(name: str, folder: Path) -> None:
-    """Raises ConfigError where a folder, of the setting `name`, is a file or would lie in one."""
+    """Raises ConfigError if the folder of the setting `name` is a file or would lie in one."""
     there = next((place for place in (folder, *folder.parents) if place.exists()), folder)
     if there.is_file():
         raise ConfigError(f"{name} is {folder}; {there} is a file, not a folder")
 
 
 def remove_drafts(folder: Path) -> None:
-    """Removes what killed writers left in a folder; no other writer may be at work there."""
+    """Removes what killed writers left in a folder; no other writer may be active there."""
     for draft in folder.glob(f".*{_DRAFT}"):
         draft.unlink(missing_ok=True)

@@ -1,6 +1,6 @@
-"""The type of what dataclasses that are pytrees hold."""
+"""The type of the leaves in dataclasses that are pytrees."""
 
 from typing import Any
 
-# An array, or whatever a transformation of pytrees puts in its place.
+# An array, or whatever a pytree transformation puts in its place.
 Leaf = Any

@@ -1,4 +1,4 @@
-"""Means that are 0, and not NaN, where there is nothing to average."""
+"""Means that are 0, not NaN, if there is nothing to average."""
 
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
@@ -7,14 +7,14 @@ from jaxtyping import Array, Bool, Float
 def mean(
     values: Float[Array, "*shape c"], mask: Bool[Array, "*shape"] | None = None
 ) -> Float[Array, ""]:
-    """The mean of [..., C] over every element, or over those that `mask` keeps.
+    """Returns the mean of [..., C] over every element, or over those that `mask` keeps.
 
     Args:
         values: numbers [..., C].
         mask: True [...] for what counts; None: all of it.
 
     Returns:
-        A scalar; 0 where nothing counts.
+        A scalar; 0 if nothing counts.
     """
     if mask is not None:
         counted = jnp.sum(mask, dtype=values.dtype) * values.shape[-1]

@@ -1,4 +1,4 @@
-"""What JAX cannot split over explicit mesh axes (`jax.make_mesh`'s default), left to XLA."""
+"""Leaves to XLA what JAX cannot split over explicit mesh axes (`jax.make_mesh`'s default)."""
 
 from collections.abc import Callable
 from typing import Any
@@ -9,10 +9,10 @@ from jaxtyping import Array
 
 
 def split_by_batch(function: Callable[..., Array], x: Array, *others: Any) -> Array:
-    """function(x, *others); over explicit mesh axes XLA decides how to split what is in between.
+    """Calls function(x, *others); over explicit mesh axes, XLA decides how to split the work.
 
     Args:
-        function: of arrays whose result has x's first axis.
+        function: takes arrays; its result has x's first axis.
         x: [B, ...].
         others: more arguments, pytrees of arrays.
 

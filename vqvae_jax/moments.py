@@ -1,4 +1,4 @@
-"""What an optimizer remembers of parameters that were replaced, not moved."""
+"""Resets optimizer state of parameters that were replaced, not moved."""
 
 from typing import Any, TypeVar
 
@@ -17,24 +17,24 @@ def reset_moments(
     before: Any,
     after: Any,
 ) -> OptState:
-    """Forgets what an optimizer knows of codes that were replaced, not moved.
+    """Resets an optimizer's state for codes that were replaced, not moved.
 
-    Wherever any number of a row (of what lies at one index of a parameter's first axis) differs,
-    the row of the state becomes what `optimizer.init(after)` gives: moments 0, averaged iterates
-    the parameter itself.
+    Wherever any number of a row (the slice at one index of a parameter's first axis) differs, the
+    state's row becomes that of `optimizer.init(after)`: moments become 0, averaged iterates the
+    parameter itself.
 
-    Rows of a parameter [K, ...] are those of each leaf of the state whose path ends in the
+    The rows of a parameter [K, ...] are in each leaf of the state whose path ends in the
     parameter's path, or in that and one index, and which has the parameter's shape; or fewer axes,
-    the first of length K, where no other axis of the parameter is as long. (Factored moments of a
-    square parameter do not tell by their shape to which axis they belong.) Other leaves, such as
-    counts, or a memory of several steps, stay as they are.
+    the first of length K, if no other axis of the parameter is as long. (The shape of factored
+    moments of a square parameter does not tell which axis they belong to.) Other leaves, such as
+    counts or a history of several steps, stay unchanged.
 
     Args:
         optimizer: an optax transformation, or an `nnx.Optimizer` with one.
-        opt_state: its state.
+        opt_state: the optimizer's state.
         before: parameters before the replacement, as a pytree of arrays or an `nnx.State`. (One
-            that shares its variables with a model changes with it: take `nnx.as_pure` of that.)
-        after: and after it.
+            that shares its variables with a model changes with it: use `nnx.as_pure` of that.)
+        after: the parameters after it.
 
     Returns:
         The optimizer's state.
@@ -56,7 +56,7 @@ def reset_moments(
 
 
 def _by_path(tree: Any) -> dict[tuple[Any, ...], Array]:
-    """The leaves by the keys that lead to them, without the step into an `nnx.Variable`."""
+    """Returns the leaves by their key paths, without the step into an `nnx.Variable`."""
     step = jax.tree_util.GetAttrKey("value")
     return {
         tuple(jax.tree_util.keystr((key,), simple=True) for key in path if key != step): leaf
@@ -67,7 +67,7 @@ def _by_path(tree: Any) -> dict[tuple[Any, ...], Array]:
 def _owner(
     path: tuple[Any, ...], leaf: Array, params: dict[tuple[Any, ...], Array]
 ) -> tuple[Any, ...] | None:
-    """The path of the parameter whose rows a leaf's are; None where there is none."""
+    """Returns the path of the parameter that a leaf's rows belong to; None if there is none."""
     for end in (path, path[:-1]):
         for start in range(len(end)):
             param = params.get(end[start:])

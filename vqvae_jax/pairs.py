@@ -1,4 +1,4 @@
-"""A VQ-VAE and a prior that together give images a probability."""
+"""Pairs of a VQ-VAE and a prior, which together give images a probability."""
 
 from vqvae_jax.likelihoods import PixelHead
 from vqvae_jax.models import VQVAE
@@ -6,14 +6,14 @@ from vqvae_jax.priors import Prior
 
 
 def check_pair(vqvae: VQVAE, prior: Prior) -> None:
-    """Looks whether p(x | z) and p(z) are there, and about the same z.
+    """Checks that p(x | z) and p(z) exist and use the same z.
 
     Args:
         vqvae: must have a `PixelHead` as its likelihood.
         prior: must be over as many codes and codebooks as the VQ-VAE's quantizer has.
 
     Raises:
-        ValueError: they are not.
+        ValueError: one is missing, or they differ.
     """
     if not isinstance(vqvae.likelihood, PixelHead):
         raise ValueError("the VQ-VAE has no head; without a distribution there are no bits")

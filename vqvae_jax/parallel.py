@@ -1,11 +1,12 @@
-"""Data parallelism: a batch split over devices, and on each device into what stays in its cache.
+"""Data parallelism: splits a batch over devices, and on each device into parts that fit its cache.
 
-The devices are GPUs, TPU cores or, in `train.py` on CPUs, one for every core: XLA:CPU computes two
-halves of a batch on two devices in little more than the time of one half, but a whole batch with
-two threads in little less than with one.
+The devices are GPUs, TPU cores or, in `train.py` on CPUs, one per core: XLA:CPU computes two halves
+of a batch on two devices in little more than the time of one half, but with two threads it computes
+a whole batch hardly faster than with one.
 
-There may be several processes (`jax.distributed`). Then each holds all data and the whole state,
-computes its devices' part of every batch, and sums go around; the first process writes the files.
+There may be several processes (`jax.distributed`). Then each holds all data and the whole state and
+computes its devices' part of every batch; sums are all-reduced, and the first process writes the
+files.
 """
 
 import hashlib
@@ -29,23 +30,23 @@ Each = TypeVar("Each")
 
 _AXIS = "batch"
 
-# Dispatches that may be not yet done: enough to place the next batches ahead of time. With more
-# than 32, the collectives of several CPU devices were seen to deadlock.
+# Dispatches that may be pending: enough to place the next batches ahead of time. With more than 32,
+# collectives of several CPU devices have deadlocked.
 MAX_IN_FLIGHT = 8
 
-# Pixels of images that a CPU core computes at a time, if that is at least one image: four images of
-# 28 x 28, for which a VQ-VAE's outputs and patches take about as much as a core's L2 cache, 2 MB.
+# Pixels that a CPU core computes at a time, if that is at least one image: four images of 28 x 28,
+# for which a VQ-VAE's outputs and patches take about the size of a core's L2 cache, 2 MB.
 _CPU_PIXELS = 4 * 28 * 28
 
 
 def all_devices(count: int | None = None) -> list[jax.Device]:
-    """The devices to work on: GPUs, TPU cores, or as many CPU devices as JAX was told to make.
+    """Returns the devices to use: GPUs, TPU cores, or as many CPU devices as JAX is set to make.
 
     Args:
         count: how many; None for all.
 
     Returns:
-        Those of all processes; of each process as many as of every other.
+        Devices of all processes, equally many of each.
 
     Raises:
         ConfigError: there are fewer, or `count` cannot be divided among the processes.
@@ -69,12 +70,12 @@ def all_devices(count: int | None = None) -> list[jax.Device]:
 
 
 def are_accelerators(devices: Sequence[jax.Device]) -> bool:
-    """Whether the devices are GPUs or TPU cores, and not CPU cores."""
+    """Returns whether the devices are GPUs or TPU cores, not CPU cores."""
     return devices[0].platform != "cpu"
 
 
 def mesh_for(devices: Sequence[jax.Device], batch_size: int) -> Mesh:
-    """The devices for a batch: the largest number of them, of every process alike, that divides it.
+    """Returns a batch's devices: the most, equally many per process, whose number divides it.
 
     Raises:
         ConfigError: the number of processes does not divide it.
@@ -85,13 +86,13 @@ def mesh_for(devices: Sequence[jax.Device], batch_size: int) -> Mesh:
     if not counts:
         raise ConfigError(
             f"a batch of {batch_size} images cannot be divided among {processes} processes; "
-            "training.batch_size, and what it leaves of either split, must be multiples of it"
+            "training.batch_size, and the last batch of either split, must be multiples of it"
         )
     return Mesh(np.array(_first_of_each(devices, max(counts))), (_AXIS,))
 
 
 def _first_of_each(devices: Sequence[jax.Device], count: int) -> list[jax.Device]:
-    """The first `count` devices of each process."""
+    """Returns the first `count` devices of each process."""
     own: dict[int, list[jax.Device]] = {}
     for device in devices:
         own.setdefault(device.process_index, []).append(device)
@@ -99,7 +100,7 @@ def _first_of_each(devices: Sequence[jax.Device], count: int) -> list[jax.Device
 
 
 def place(tree: Tree, sharding: NamedSharding) -> Tree:
-    """Arrays, the same in every process, on the devices of a sharding."""
+    """Places arrays, the same in every process, on the devices of a sharding."""
     if sharding.is_fully_addressable:
         return jax.device_put(tree, sharding)
 
@@ -113,14 +114,14 @@ def place(tree: Tree, sharding: NamedSharding) -> Tree:
 
 
 def is_first_process() -> bool:
-    """Whether this process is the one that writes files, where there are several."""
+    """Returns whether this process is the one that writes files, if there are several."""
     return jax.process_index() == 0
 
 
 def first_process_first(function: Callable[[], Result]) -> Result:
-    """What a function gives; the first process calls it before the others do.
+    """Calls a function, in the first process before the others.
 
-    So they find the files that it writes. All processes have to get here.
+    So they find the files that it writes. All processes must call this.
     """
     if is_first_process():
         result = function()
@@ -131,34 +132,34 @@ def first_process_first(function: Callable[[], Result]) -> Result:
 
 
 def check_same(value: Any, what: str) -> None:
-    """Looks whether all processes have the same.
+    """Checks that all processes have the same value.
 
     Args:
         value: JSON values.
-        what: others would be, in words.
+        what: what the value describes, in words.
 
     Raises:
-        ConfigError: they have not.
+        ConfigError: the values differ.
     """
     text = json.dumps(value, sort_keys=True).encode()
     digest = np.frombuffer(hashlib.sha256(text).digest(), np.uint8)
     digests = multihost_utils.process_allgather(digest).reshape(-1, len(digest))
     if np.any(digests != digest):
-        raise ConfigError(f"process {jax.process_index()} has other {what} than another process")
+        raise ConfigError(f"process {jax.process_index()} differs from another process in {what}")
 
 
 def wait_for_all() -> None:
-    """Returns when all processes have come here."""
+    """Waits until all processes have reached this call."""
     multihost_utils.sync_global_devices("vqvae_jax")
 
 
 def replicated(mesh: Mesh) -> NamedSharding:
-    """Of what every device holds a copy of."""
+    """Returns the sharding of arrays that every device holds a copy of."""
     return NamedSharding(mesh, PartitionSpec())
 
 
 def split(mesh: Mesh, axis: int = 0) -> NamedSharding:
-    """Of examples, each device holding its part of `axis`."""
+    """Returns the sharding of examples, with each device holding its part of `axis`."""
     return NamedSharding(mesh, PartitionSpec(*[None] * axis, _AXIS))
 
 
@@ -171,25 +172,24 @@ def sum_over_examples(
     at_a_time: int | None,
     accumulate: int = 1,
 ) -> tuple[Sums, Each]:
-    """The sum of function(params, part) over parts of a batch; to be called under jit.
+    """Returns the sum of function(params, part) over parts of a batch; call it under jit.
 
-    Any gradient of any parameters is such a sum, if the loss is a sum over examples.
+    The gradient with respect to any parameters is such a sum, if the loss is a sum over examples.
 
     Args:
-        function: gives sums over the examples of a part, and things of each example, as two pytrees
+        function: returns sums over the examples of a part, and results per example, as two pytrees
             of arrays; the latter with the examples on the first axis.
         mesh: from `mesh_for`.
         params: a pytree, replicated over it.
         examples: a pytree of arrays [B, ...], split over it.
-        at_a_time: examples that a CPU core computes at a time, at the most; a GPU or TPU core
-            takes its share of the batch at once. None where what the function gives is not a sum
-            over examples, such as the entropy of a batch: then the batch stays whole, and XLA
-            divides the work among the devices.
-        accumulate: parts that every device computes one after the other, at the least.
+        at_a_time: the most examples that a CPU core computes at a time; a GPU or TPU core computes
+            its share of the batch at once. None if the function's result is not a sum over
+            examples, such as the entropy of a batch: then the batch stays whole, and XLA divides
+            the work among the devices.
+        accumulate: the least number of parts that every device computes one after the other.
 
     Returns:
-        What function(params, examples) would give, but for the order of additions; the sums
-        replicated.
+        The result of function(params, examples), up to the order of additions; the sums replicated.
     """
     if at_a_time is None:
         return function(params, examples)
@@ -223,10 +223,10 @@ def sum_over_examples(
 
 
 def examples_at_a_time(spatial: Sequence[int], positions: int = _CPU_PIXELS) -> int:
-    """How many examples a CPU core computes at a time.
+    """Returns how many examples a CPU core computes at a time.
 
     Args:
         spatial: the lengths of an example's spatial axes.
-        positions: how many, pixels say, of all those examples together.
+        positions: how many positions, such as pixels, all those examples have together.
     """
     return max(1, positions // math.prod(spatial))

@@ -1,19 +1,19 @@
-"""Pixels as files hold them, integers in [0, 255], and as models take them."""
+"""Conversion of pixels between files, integers in [0, 255], and models."""
 
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Num, UInt8
 
 
 def to_floats(images: UInt8[Array, "*shape"]) -> Float[Array, "*shape"]:
-    """Pixels as the model takes them: x / 255 - 0.5, float32 in [-0.5, 0.5]."""
+    """Converts pixels to the model's scale: x / 255 - 0.5, float32 in [-0.5, 0.5]."""
     return images.astype(jnp.float32) / 255.0 - 0.5
 
 
 def to_integers(images: Float[Array, "*shape"]) -> UInt8[Array, "*shape"]:
-    """The inverse of `to_floats`: uint8, rounded and clipped to [0, 255]."""
+    """Inverts `to_floats`: uint8, rounded and clipped to [0, 255]."""
     return jnp.clip(jnp.round((images + 0.5) * 255.0), 0, 255).astype(jnp.uint8)
 
 
 def to_values(data: Num[Array, "*shape"]) -> Float[Array, "*shape"]:
-    """Data as the model takes them: pixels through `to_floats`, floating numbers as they are."""
+    """Converts data to the model's scale: pixels by `to_floats`; floats stay as they are."""
     return to_floats(data) if data.dtype == jnp.uint8 else data

@@ -1,4 +1,4 @@
-"""Precision: layers that compute in a narrow type, and what is computed in float32 all the same."""
+"""Precision: layers that compute in a narrow type, and what stays in float32 regardless."""
 
 from typing import Any
 
@@ -10,11 +10,11 @@ from jaxtyping import Array, DTypeLike, Float
 
 
 def compute_in(dtype: DTypeLike | None, module: nnx.Module, *arrays: Any) -> Any:
-    """What a module makes of arrays, computed in a type.
+    """Applies a module to arrays, computing in a type.
 
     Args:
-        dtype: of the computation; None: as the module does it by itself.
-        module: called with the arrays; what its call changes in itself is lost.
+        dtype: the type of the computation; None: the module's own.
+        module: called with the arrays; changes to its own state are lost.
         arrays: its arguments; floating ones are converted.
 
     Returns:
@@ -28,12 +28,12 @@ def compute_in(dtype: DTypeLike | None, module: nnx.Module, *arrays: Any) -> Any
 
 
 def converted(tree: Any, dtype: DTypeLike) -> Any:
-    """A pytree whose floating arrays are converted to a type."""
+    """Converts a pytree's floating arrays to a type."""
     return jax.tree.map(
         lambda leaf: leaf.astype(dtype) if jnp.issubdtype(leaf.dtype, jnp.floating) else leaf, tree
     )
 
 
 def wide(x: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
-    """Numbers in float32, or in their own type where that is wider."""
+    """Converts numbers to float32, or keeps their type if that is wider."""
     return x.astype(np.promote_types(x.dtype, np.float32))

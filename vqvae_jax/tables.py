@@ -1,4 +1,4 @@
-"""Integers, and the rows of a table that they choose."""
+"""Integer indices, and lookup of table rows by them."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -14,13 +14,13 @@ from vqvae_jax.meshes import split_by_batch
 def as_int32(
     name: str, values: Integer[Array, "..."] | Integer[np.ndarray, "..."] | Sequence[Any]
 ) -> Int[Array, "..."]:
-    """Integers of any type, in an array or in sequences, as int32.
+    """Converts integers of any type, in an array or in sequences, to int32.
 
-    Those beyond int32 become its largest or its least: they would wrap to others, and small types
-    would where they are compared with K.
+    Values beyond int32 become its largest or smallest, since they would otherwise wrap around, as
+    small types would when compared with K.
 
     Raises:
-        ValueError: the values are no integers.
+        ValueError: the values are not integers.
     """
     array = values if isinstance(values, jax.Array) else np.asarray(values)
     if not jnp.issubdtype(array.dtype, jnp.integer):
@@ -34,7 +34,7 @@ def as_int32(
 def lookup(
     codebook: Float[Array, "k d"], indices: Integer[Array, "*shape"]
 ) -> Float[Array, "*shape d"]:
-    """The codes at `indices`: zeros where an index is negative (masked), NaN where it is K or more.
+    """Returns the codes at `indices`: 0 where an index is negative (masked), NaN where K or more.
 
     Args:
         codebook: codes [K, D].
@@ -44,7 +44,7 @@ def lookup(
         [..., D]. The gradient reaches the chosen codes.
 
     Raises:
-        ValueError: the codebook has not two axes, or the indices are no integers.
+        ValueError: the codebook does not have two axes, or the indices are not integers.
     """
     if codebook.ndim != 2:
         raise ValueError(f"codebook has shape {codebook.shape}; it must be [K, D]")

@@ -1,4 +1,4 @@
-"""What identifies a trained model."""
+"""The digest that identifies a trained model."""
 
 import hashlib
 
@@ -8,7 +8,7 @@ from flax import nnx
 
 
 def weights_digest(model: nnx.Module) -> str:
-    """SHA-256 of all that a model holds, by name."""
+    """Returns the SHA-256 of all that a model holds, by name."""
     digest = hashlib.sha256()
     for path, leaf in jax.tree_util.tree_leaves_with_path(nnx.state(model)):
         value = np.asarray(leaf)

@@ -83,7 +83,7 @@ def test_every_truncation_is_found(small):
 
 @pytest.mark.parametrize("extra", [b"\x00", b"\x00" * 4, b"x" * 32])
 def test_what_is_appended_is_found(small, extra):
-    refused(small + extra, "is damaged: its content has not the digest at its end")
+    refused(small + extra, "is damaged: its content does not match the digest at its end")
 
 
 @pytest.mark.parametrize(

@@ -119,7 +119,7 @@ def test_where_the_content_is_not_on_record_files_are_taken_with_a_note(
     assert dataset.name == name
     (note,) = [record.message for record in caplog.records if "originals" in record.message]
     assert note.startswith(f"{folder}: train-images-idx3-ubyte.gz, ")
-    assert note.endswith(f"of {name}, and what those hold is not on record; taken as they are")
+    assert note.endswith(f"of {name}, whose content is not on record; they are used as they are")
     # Once prepared, they are known by their content.
     again = packed_again(folder, tmp_path / "again")
     assert digest_of(again, tmp_path / "data", name) == dataset.digest

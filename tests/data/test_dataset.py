@@ -179,7 +179,7 @@ def test_sample_can_be_forbidden(tmp_path):
 
 
 def test_only_mnist_has_a_sample(tmp_path):
-    with pytest.raises(DataError, match="nothing is known to serve tiny"):
+    with pytest.raises(DataError, match="no download of tiny is known"):
         load_dataset("tiny", data_dir=str(tmp_path))
 
 
@@ -235,7 +235,7 @@ def test_damaged_prepared_set_is_prepared_anew(tmp_path, write_archives, caplog,
     assert again.digest == dataset.digest
     assert_same_data(again, dataset)
     if (damaged, damage) != ("dataset_info.json", "deleted"):  # then there is no set to be seen
-        assert "it is prepared anew, the damaged one set aside" in caplog.text
+        assert "it is prepared again, the damaged one set aside" in caplog.text
         (aside,) = (root / "tiny").glob("1.0.0.damaged.*")
         assert aside.is_dir()
     shutil.rmtree(root / "vqvae_jax")
@@ -248,7 +248,7 @@ def test_a_prepared_set_of_other_images_is_damaged(tmp_path, write_archives):
     splits = read_archives({name: folder / name for name in ARCHIVE_NAMES}, None)
     description = {"source": "here", "archives": {}, "digest": "of others"}
     tfds_store.write("tiny", splits, description, tmp_path)
-    with pytest.raises(DamagedError, match="it holds other images than were written"):
+    with pytest.raises(DamagedError, match="its images are not those that were written"):
         load_dataset("tiny", data_dir=str(tmp_path))
 
 

@@ -32,7 +32,7 @@ def test_reads_gzip_and_plain_whatever_the_name_says(tmp_path, name, content):
         (gzip.compress(GOOD[:10]), r"does not begin like an IDX file"),
         (gzip.compress(GOOD[:-1]), r"declares 24 bytes of elements and holds 23"),
         (gzip.compress(GOOD + b"x"), r"declares 24 bytes of elements and holds more"),
-        (gzip.compress(GOOD)[:-9], r"is not a whole gzip file"),
+        (gzip.compress(GOOD)[:-9], r"is not a complete gzip file"),
         (GOOD[:-1], r"declares 24 bytes of elements and holds 23"),
         (GOOD + b"x", r"declares 24 bytes of elements and holds more"),
         (b"nonsense", r"6e 6f 6e 73, not 00 00 08 03"),
@@ -76,7 +76,7 @@ def test_flipped_bit_is_found(tmp_path):
     content[200] ^= 1
     path = tmp_path / "images.gz"
     path.write_bytes(content)
-    with pytest.raises(DataError, match="is not a whole gzip file"):
+    with pytest.raises(DataError, match="is not a complete gzip file"):
         read_idx(path, axes=3)
 
 

@@ -145,7 +145,7 @@ def test_damage_is_named_where_nothing_else_is_left(tmp_path, a):
     for path in (root / "tiny" / "1.0.0").glob("*train*"):
         path.write_bytes(path.read_bytes()[:50])
     with pytest.raises(
-        DataError, match=r"not there any more \(the prepared data set in .* cannot be"
+        DataError, match=r"cannot be found any more \(the prepared data set in .* cannot be"
     ):
         run.recall()
 
@@ -225,10 +225,10 @@ def test_data_that_are_gone_get_one_line(tmp_path, a, b, version):
         run.recall()
     assert str(refusal.value) == (
         f"the run was trained on tiny from archives in {a} (90 and 20 images, digest "
-        f"{run.data.digest[:12]}), which is not there any more; give it back in data.archives, a "
+        f"{run.data.digest[:12]}), which cannot be found any more; provide it in data.archives, a "
         "folder with its IDX files, or in data.data_dir, where it is prepared"
     )
     assert sorted(root.rglob("*")) == before
     a.parent.joinpath("b").rename(a)  # other files in its place
-    with pytest.raises(DataError, match="is not there any more"):
+    with pytest.raises(DataError, match="cannot be found any more"):
         run.recall()

@@ -158,7 +158,7 @@ def test_what_is_not_supported_is_said_and_left_alone(tmp_path, write_archives, 
     for given in ({}, {"archives": archives}):
         with pytest.raises(UnsupportedError, match=rf"is not supported: it holds .*{message}") as e:
             load(tmp_path, **given)
-        assert "supported are the splits train and test, of grey images" in str(e.value)
+        assert "supported are the splits train and test, of gray images" in str(e.value)
         assert not {"delete", "damaged"} & {*str(e.value).split()}
         assert "\n" not in str(e.value)
     assert files(tmp_path) == before
@@ -195,7 +195,7 @@ def test_tfrecords_are_named(tmp_path):
     prepare(tmp_path, "tiny", version="2.0.0")
     as_tfrecord(tmp_path / "tiny" / "2.0.0")
     before = files(tmp_path)
-    with pytest.raises(DataError, match=r"what is in .*tiny/2\.0\.0 needs TensorFlow to be"):
+    with pytest.raises(DataError, match=r"reading what is in .*tiny/2\.0\.0 needs TensorFlow"):
         load(tmp_path)
     assert files(tmp_path) == before
 
@@ -205,7 +205,7 @@ def test_newer_tfrecords_are_passed_over_with_a_note(tmp_path, caplog):
         prepare(tmp_path, "tiny", version=version)
     as_tfrecord(tmp_path / "tiny" / "2.0.0")
     assert load(tmp_path).source.endswith("1.0.0")
-    assert f"{tmp_path}/tiny/2.0.0 needs TensorFlow to be read: it is passed over" in caplog.text
+    assert f"reading {tmp_path}/tiny/2.0.0 needs TensorFlow: it is skipped" in caplog.text
 
 
 def test_another_config_does_not_stand_in_for_tfrecords(tmp_path):
@@ -232,4 +232,4 @@ def test_a_damaged_set_is_taken_from_the_cache(tmp_path, caplog):
     for path in (tmp_path / "tiny" / "1.0.0").glob("*train*"):
         path.write_bytes(path.read_bytes()[:50])
     assert load(tmp_path).digest == digest
-    assert "it is taken from" in caplog.text
+    assert "it is read from" in caplog.text

@@ -66,7 +66,7 @@ def test_the_first_command_can_be_repeated(tmp_path, capsys):
     settings = {"data__data_dir": str(root), "data__name": "mnist_sample"}
     train_with(mnist, workdir, **settings, training__max_steps=None, training__num_epochs=2)
     assert metrics(workdir)[-1]["step"] == 6
-    with pytest.raises(ConfigError, match="its data came from the sample, now others from else"):
+    with pytest.raises(ConfigError, match="its data came from the sample, now from else"):
         train_with(mnist, workdir, data__data_dir=str(root), data__allow_sample=False)
 
     assert command("extract", "--workdir", workdir) == 0
@@ -147,10 +147,10 @@ def test_a_run_whose_name_has_gone_to_others(tmp_path, capsys):
     train_with(mnist, workdir, **settings, training__max_steps=3)
     assert f"from archives in {first}; steps 2 to 3" in capsys.readouterr().out
     assert command("extract", "--workdir", workdir) == 0
-    with pytest.raises(ConfigError, match=f"came from archives in {first}, now others from archi"):
+    with pytest.raises(ConfigError, match=f"came from archives in {first}, now from archi"):
         train_with(mnist, workdir, **settings | {"data__archives": str(second)})
     first.rename(tmp_path / "moved")
     capsys.readouterr()
     assert command("extract", "--workdir", workdir) == 1
-    assert "which is not there any more; give it back in data.archives" in capsys.readouterr().err
+    assert "which cannot be found any more; provide it in data.archives" in capsys.readouterr().err
     assert command("extract", "--workdir", workdir, "--archives", tmp_path / "moved") == 0

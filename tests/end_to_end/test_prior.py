@@ -348,6 +348,6 @@ def test_a_prior_is_not_a_vqvae(tmp_path, folders, whole_run):
     with pytest.raises(ConfigError, match="the run's own folder"):
         train_here(folders, workdir, vqvae=workdir)
     assert not workdir.exists()
-    with pytest.raises(ConfigError, match="holds the run of a VQ-VAE, not of a prior; take anoth"):
+    with pytest.raises(ConfigError, match="holds the run of a VQ-VAE, not of a prior; use anoth"):
         train_here(folders, whole_run[1], vqvae=tmp_path / "vqvae")
     assert not (tmp_path / "vqvae").exists()  # none was trained before

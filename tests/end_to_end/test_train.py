@@ -253,11 +253,15 @@ BAD = [
     (
         ["--config=configs/mnist.py", "--config.data.name=none", "--config.data.data_dir=."],
         1,
-        "nothing is known to serve none",
+        "no download of none is known",
     ),
 ]
 BAD_IN_OTHER_WAYS = [
-    (["--config", "README.md"], 2, "README.md is no config: it must be Python with get_config()"),
+    (
+        ["--config", "README.md"],
+        2,
+        "README.md is not a config: it must be Python with get_config()",
+    ),
     (
         ["--config=configs/mnist.py", "--workdir=README.md"],
         2,
@@ -329,6 +333,5 @@ def test_help_lists_every_setting():
     result = run(["--help"])
     assert result.returncode == 0
     assert (
-        "--config.training.learning_rate: a finite number above 0; default: 0.001"
-        in result.stdout
+        "--config.training.learning_rate: a finite number above 0; default: 0.001" in result.stdout
     )

@@ -1,4 +1,4 @@
-"""A full disk: one line, nothing lost, and the run goes on once there is room."""
+"""A full disk: one line, nothing lost, and the run resumes once there is room."""
 
 import os
 import subprocess

@@ -108,7 +108,7 @@ def test_a_process_that_would_train_something_else_is_refused(tmp_path, data_dir
     started = start_all(command("seed", tmp_path / "run", data_dir), 2, 1, last=last)
     for result in [finish(process) for process in started]:
         assert result.returncode == 2
-        assert "has other settings or other data than another process" in result.stderr
+        assert "differs from another process in its settings or data" in result.stderr
         assert result.stderr.count("\n") == 1
     assert not (tmp_path / "run").exists()
 

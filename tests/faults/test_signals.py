@@ -1,4 +1,4 @@
-"""SIGTERM and SIGINT: the step at hand is saved, the same command goes on as if nothing was."""
+"""SIGTERM and SIGINT: the step at hand is saved; the same command resumes seamlessly."""
 
 import random
 import signal
@@ -84,7 +84,7 @@ def test_a_signal_saves_and_leaves(tmp_path, whole, point, number):
     is_cached = "false" if point == "the first compilation" else "true"
     result = run(arguments, script=script, JAX_ENABLE_COMPILATION_CACHE=is_cached)
     assert result.returncode == 128 + number, result.stderr
-    assert result.stderr == f"train.py: left on {number.name}; the same command goes on\n"
+    assert result.stderr == f"train.py: stopped by {number.name}; the same command resumes\n"
     assert latest_checkpoint(workdir).step == step
     resumed = run(arguments)
     assert resumed.returncode == 0, resumed.stderr

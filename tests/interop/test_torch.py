@@ -168,7 +168,7 @@ def test_a_model_with_more_than_the_names_is_refused(build, message):
     ("change", "message"),
     [
         (lambda d: d.pop("decoder.convs.4.bias"), r"no decoder\.convs\.4\.bias"),
-        (lambda d: d.update(extra=np.zeros(3)), "has extra, which the model has not"),
+        (lambda d: d.update(extra=np.zeros(3)), "has extra, which the model does not have"),
         (
             lambda d: d.update({"encoder.convs.0.weight": np.zeros((32, 1, 3, 4), np.float32)}),
             r"encoder\.convs\.0\.weight has shape \(32, 1, 3, 4\); it must be \(32, 1, 3, 3\)",

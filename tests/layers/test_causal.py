@@ -119,8 +119,8 @@ def test_bias_at_0_and_no_bias():
     ("make", "message"),
     [
         (lambda rngs: VerticalConv(1, 1, 2, 4, rngs=rngs), "width is 4; it must be odd"),
-        (lambda rngs: VerticalConv(1, 1, 0, 3, rngs=rngs), r"\(0, 3, 1, 1\); all of it"),
-        (lambda rngs: HorizontalConv(1, 0, 3, rngs=rngs), r"\(1, 3, 1, 0\); all of it"),
+        (lambda rngs: VerticalConv(1, 1, 0, 3, rngs=rngs), r"\(0, 3, 1, 1\); all sizes"),
+        (lambda rngs: HorizontalConv(1, 0, 3, rngs=rngs), r"\(1, 3, 1, 0\); all sizes"),
         (lambda rngs: VerticalConv(1, 1, 2, 3, dilation=0, rngs=rngs), "dilation is 0; it must"),
         (lambda rngs: HorizontalConv(1, 1, 2, dilation=0, rngs=rngs), "dilation is 0; it must"),
     ],

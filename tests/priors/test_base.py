@@ -197,7 +197,7 @@ def test_wrong_input_is_refused(kind, codes, labels, message):
 @pytest.mark.usefixtures("unchecked")
 def test_what_does_not_fit_the_prior_is_refused(kind):
     plain = kind(3, rngs=nnx.Rngs(0))
-    with pytest.raises(ValueError, match="labels are given; there must be none where num_classes"):
+    with pytest.raises(ValueError, match="labels are given; there must be none if num_classes"):
         plain(jnp.zeros((2, 3, 3), int), jnp.zeros(2, int))
     with pytest.raises(ValueError, match=r"shape is \(3,\); it must be two integers"):
         plain.start(2, (3,))

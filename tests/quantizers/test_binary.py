@@ -247,8 +247,8 @@ def test_gradient_of_bsq_is_finite_at_zero():
         (4, {"entropy_cost": float("nan")}, "entropy_cost is nan"),
         (4, {"diversity": -0.5}, "diversity is -0.5"),
         (4, {"temperature": 0.0}, "temperature is 0.0; it must be a finite number above 0"),
-        (25, {"bits_together": None}, "bits_together is None; of 25 bits it must be at most 24"),
-        (30, {"bits_together": 25}, "bits_together is 25; of 30 bits it must be at most 24"),
+        (25, {"bits_together": None}, "bits_together is None; with 25 bits it must be at most 24"),
+        (30, {"bits_together": 25}, "bits_together is 25; with 30 bits it must be at most 24"),
         (4, {"bits_together": 0}, "bits_together is 0; it must be an integer of at least 1"),
     ],
 )

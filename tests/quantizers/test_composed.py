@@ -664,7 +664,7 @@ REFUSED = {
     ),
     "residual_mixed": (
         lambda: ResidualVQ([FSQ([3, 3, 3]), LFQ(3)]),
-        "the quantizers are FSQ, LFQ; where one is a grid, all must be of its class",
+        "the quantizers are FSQ, LFQ; if one is a grid, all must be of its class",
     ),
     "residual_number": (
         lambda: ResidualVQ([vector()], num_quantizers=0),

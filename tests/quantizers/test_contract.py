@@ -243,13 +243,15 @@ def test_ranks_are_checked(name):
     books = quantizer.num_codebooks
     shape = (quantizer.num_embeddings,) if books is None else (books, quantizer.num_embeddings)
     for wrong in [(3, *shape), (*shape[:-1], shape[-1] + 1)]:
-        with pytest.raises(ValueError, match=r"counts have shape .*; of code_counts it is"):
+        with pytest.raises(
+            ValueError, match=r"counts have shape .*; as code_counts gives them it is"
+        ):
             quantizer.perplexity(jnp.ones(wrong, jnp.int32))
     if books is not None:
         for wrong in [(), (5, books + 1)]:
             with pytest.raises(ValueError, match="last axis must be"):
                 quantizer.code_counts(jnp.zeros(wrong, jnp.int32))
-        with pytest.raises(ValueError, match="the last one must be that of the codebooks"):
+        with pytest.raises(ValueError, match="their last axis must be that of the codebooks"):
             quantizer.lookup(jnp.zeros((), jnp.int32))
 
 

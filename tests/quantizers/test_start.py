@@ -157,7 +157,7 @@ def test_update_before_initialize_warns(compiled):
         jax.effects_barrier()
 
     quantizer = EMAVectorQuantizer(3, 4, kmeans_init=True, rngs=nnx.Rngs(0))
-    with pytest.warns(UserWarning, match="updated before it was initialized"):
+    with pytest.warns(UserWarning, match="updated before it is initialized"):
         step(quantizer, z)
     quantizer.initialize(z, key=jax.random.key(0))
     step(quantizer, z)  # a warning would be an error

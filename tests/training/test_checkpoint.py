@@ -177,7 +177,7 @@ def test_damaged_files_of_one_step_are_all_kept(tmp_path):
 
 def test_checkpoints_of_an_earlier_version_are_not_written_over(tmp_path):
     (tmp_path / "checkpoints" / "40").mkdir(parents=True)
-    with pytest.raises(CheckpointError, match=r"40 has format 0; this .* reads format 2: take"):
+    with pytest.raises(CheckpointError, match=r"40 has format 0; this .* reads format 2: use"):
         latest_checkpoint(tmp_path)
 
 

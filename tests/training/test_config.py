@@ -167,7 +167,7 @@ def test_a_prior_needs_the_protocol_of_its_vqvae():
 
 
 def test_labels_left_out_need_labels():
-    with pytest.raises(ConfigError, match=r"prior.label_dropout is 0.1; where prior.conditional"):
+    with pytest.raises(ConfigError, match=r"prior.label_dropout is 0.1; if prior.conditional"):
         Config.from_dict(mnist(prior__label_dropout=0.1))
 
 
@@ -231,9 +231,9 @@ def test_help_says_what_every_setting_is():
         "--config.model.estimator: one of straight_through, rotation_trick, nsvq, diveq; "
         "default: straight_through\n      estimator of the gradient. With nsvq",
         "--config.training.learning_rate: a finite number above 0; default: 0.001\n"
-        "      step size, at its highest.\n",
+        "      peak step size.\n",
         "--config.vqvae_training.patience: an integer from 1 to 1000000000, or not given; default: "
-        "not given\n      after how many epochs",
+        "not given\n      number of epochs in a row",
     ):
         assert part in text
     for section, kind in SECTIONS.items():

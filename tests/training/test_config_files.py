@@ -45,7 +45,7 @@ def test_a_name_is_its_file_wherever_one_is(elsewhere, name):
 
 def test_a_file_comes_before_a_name(elsewhere):
     (elsewhere / "mnist").write_text("def get_config():\n    return 3")
-    with pytest.raises(ConfigError, match="mnist is no config"):
+    with pytest.raises(ConfigError, match="mnist is not a config"):
         read("mnist")
 
 

@@ -45,7 +45,7 @@ def test_a_file_that_is_no_config_is_named_with_the_reason(tmp_path, refusal, co
     file = tmp_path / "file"
     file.write_text(content)
     said = refusal("--config", file)
-    expected = f"{file} is no config: it must be Python with get_config(), which returns a "
+    expected = f"{file} is not a config: it must be Python with get_config(), which returns a "
     assert said.startswith(f"{expected}ConfigDict ({reason}")
 
 

@@ -33,23 +33,23 @@ def test_the_same_run_resumes(codes):
         (
             described(mnist),
             described(mnist_prior),
-            "run holds the run of a VQ-VAE, not of a prior; take another --workdir",
+            "run holds the run of a VQ-VAE, not of a prior; use another --workdir",
         ),
         (
             described(mnist_prior, codes="c"),
             described(mnist),
-            "run holds the run of a prior, not of a VQ-VAE; take another --workdir",
+            "run holds the run of a prior, not of a VQ-VAE; use another --workdir",
         ),
         (
             described(mnist),
             described(mnist, data="b"),
-            "its data came from the place of a, now others from the place of b; take the old",
+            "its data came from the place of a, now from the place of b; use the old",
         ),
         (
             described(mnist_prior, codes="c"),
             described(mnist_prior, codes="d"),
-            "runs/mnist holds another VQ-VAE, or the same one trained further, than that whose "
-            "codes the prior of run has learnt; take another --workdir",
+            "runs/mnist holds another VQ-VAE, or the same one trained further, than the one whose "
+            "codes the prior of run has learned; use another --workdir",
         ),
     ],
 )

@@ -83,9 +83,9 @@ def test_a_run_resumes_where_it_was(tmp_path):
     for name, value in states[0].items():
         if not name.startswith(("sums", "examples")):  # it also paused at step 7
             np.testing.assert_array_equal(states[1][name], value, err_msg=name)
-    with pytest.raises(ConfigError, match=r"training.weight_decay was 0.001 and is 0.1; take"):
+    with pytest.raises(ConfigError, match=r"training.weight_decay was 0.001 and is 0.1; use"):
         train(sound(), *data, workdir=whole, training=SETTINGS | {"weight_decay": 0.1})
-    with pytest.raises(ConfigError, match="its examples were others; take another workdir"):
+    with pytest.raises(ConfigError, match="its examples were different; use another workdir"):
         train(sound(), WAVES[:39], WAVES[40:], workdir=whole, training=SETTINGS)
     with pytest.raises(CheckpointError, match=r"bias as float32 \(4,\), not float32 \(5,\)"):
         train(sound(width=5), *data, workdir=whole, training=SETTINGS)
@@ -127,7 +127,7 @@ def test_a_missing_extra_is_named(tmp_path, monkeypatch):
     [
         ({"downsampling": (4,)}, "the encoder has spatial_rank and downsampling .*they must be"),
         ({"spatial_rank": 2}, r"the encoder has spatial_rank 2 and downsampling \(8,\); it must"),
-        ({"__call__": lambda self, x: x}, r"the encoder makes \[1, 32, 1\] of \[1, 32, 1\]; it"),
+        ({"__call__": lambda self, x: x}, r"the encoder maps \[1, 32, 1\] to \[1, 32, 1\]; it"),
     ],
 )
 def test_parts_that_do_not_fit_are_named(change, message):

@@ -1,8 +1,8 @@
-"""Images to bytes and back, at the rate of log2 p(x | z) + log2 p(z).
+"""Maps images to bytes and back, at the rate of log2 p(x | z) + log2 p(z).
 
-The codes z of the encoder are written first, each with its probability under the prior, then the
-pixels x with theirs under the head. Whoever reads has to have the same probabilities, to the last
-bit: both directions walk through the same compiled steps with the same batches.
+The encoder's codes z are written first, each with its probability under the prior, then the pixels
+x with theirs under the head. The reader must have bit-exactly the same probabilities: both
+directions run the same compiled steps with the same batches.
 """
 
 import functools
@@ -26,10 +26,10 @@ from vqvae_jax.pixels import to_floats
 from vqvae_jax.priors import Prior
 from vqvae_jax.weights import weights_digest
 
-# Images that go through the models together.
+# Images that pass through the models together.
 _BATCH_SIZE = 512
 
-# Of a digest of a block's pixels.
+# Words of a block's pixel digest.
 _CHECK_WORDS = 2
 
 
@@ -39,13 +39,14 @@ def compress(
     images: np.ndarray,
     progress: Callable[[int], object] = lambda images: None,
 ) -> bytes:
-    """A file that `decompress` makes the images of, bit for bit.
+    """Returns a file's content from which `decompress` restores the images bit-exactly.
 
     Args:
-        vqvae: with a head.
-        prior: over its codes; one with classes codes for no class, which it has to have learnt.
+        vqvae: a VQ-VAE with a head.
+        prior: a prior over its codes; one with classes is used without a class, which it must have
+            learned.
         images: uint8 [N, H, W, C].
-        progress: is told how many images were done, again and again.
+        progress: called repeatedly with the number of images done.
 
     Raises:
         DataError: the images do not fit the VQ-VAE.
@@ -73,18 +74,18 @@ def decompress(
     name: str = "the file",
     progress: Callable[[int], object] = lambda images: None,
 ) -> UInt8[np.ndarray, "n h w c"]:
-    """The images of a file that `compress` made with the same models.
+    """Returns the images of a file that `compress` made with the same models.
 
-    The arithmetic of the two must be the same, too: the same kind of processor, and the same
-    versions of JAX. Where it is not, an error says so; wrong images are never returned.
+    The arithmetic must be the same too: the same kind of processor and the same version of JAX. If
+    it is not, an error says so; wrong images are never returned.
 
     Args:
-        vqvae: with a head.
-        prior: over its codes.
-        content: the file's.
+        vqvae: a VQ-VAE with a head.
+        prior: a prior over its codes.
+        content: the file's content.
         image_shape: H, W and C of the VQ-VAE's images.
-        name: of the file, for errors.
-        progress: is told how many images were done, again and again.
+        name: the file's name, for errors.
+        progress: called repeatedly with the number of images done.
 
     Returns:
         uint8 [N, H, W, C].
@@ -120,7 +121,7 @@ def decompress(
 
 
 class _Codec:
-    """What is compiled once, and the walk through a batch."""
+    """The functions that are compiled once, and the pass over a batch."""
 
     def __init__(self, vqvae: VQVAE, prior: Prior, image_shape: tuple[int, ...]):
         check_pair(vqvae, prior)
@@ -181,7 +182,7 @@ class _Codec:
     def _walk_pixels(
         self, stream: Stream, size: int, features: Array, known: np.ndarray | None
     ) -> np.ndarray:
-        """Pixel after pixel: each one's table depends on those before."""
+        """Codes pixel by pixel, since each one's table depends on earlier pixels."""
         height, width, channels = self._image_shape
         pixels = np.zeros((_BATCH_SIZE, height * width, channels), np.uint8)
         given = None if known is None else known.reshape(pixels.shape)
@@ -196,7 +197,7 @@ class _Codec:
     def _walk_rows(
         self, stream: Stream, size: int, features: Array, known: np.ndarray | None
     ) -> np.ndarray:
-        """Row after row, only so that the tables stay small."""
+        """Codes row by row, only to keep the tables small."""
         pixels = np.zeros((_BATCH_SIZE, *self._image_shape), np.uint8)
         for row in range(self._image_shape[0]):
             table = np.asarray(self._row_table(features[:, row : row + 1]))[:size, 0]
@@ -206,7 +207,7 @@ class _Codec:
 
 
 def _coded(stream: Stream, table: np.ndarray, symbols: np.ndarray | None) -> np.ndarray:
-    """`Stream.code` of tables [..., 256] and pixels uint8 [...]."""
+    """Calls `Stream.code` with tables [..., 256] and pixels uint8 [...]."""
     flat = None if symbols is None else symbols.ravel().astype(np.int32)
     coded = stream.code(table.reshape(-1, table.shape[-1]), flat)
     return coded.astype(np.uint8).reshape(table.shape[:-1])
@@ -218,7 +219,7 @@ def _pixel_table(head: AutoregressiveHead, *given: Any) -> tuple[Array, Any]:
 
 
 def _padded(images: np.ndarray) -> np.ndarray:
-    """Images uint8 [_BATCH_SIZE, H, W, C], black ones after those given."""
+    """Pads images with black ones to uint8 [_BATCH_SIZE, H, W, C]."""
     padding = [(0, _BATCH_SIZE - len(images))] + [(0, 0)] * (images.ndim - 1)
     return np.pad(images, padding)
 
@@ -226,7 +227,7 @@ def _padded(images: np.ndarray) -> np.ndarray:
 def _compiled(
     model: nnx.Module, function: Callable[..., Any], *, donate: bool = False
 ) -> Callable[..., Any]:
-    """function(model, ...), compiled; `donate`: the argument after the model is used up."""
+    """Compiles function(model, ...); `donate`: the argument after the model is donated."""
     graphdef, state = nnx.split(model)
 
     def call(state: nnx.State, *given: Any) -> Any:
@@ -236,7 +237,7 @@ def _compiled(
 
 
 def _check_words(images: np.ndarray) -> np.ndarray:
-    """The words at the beginning of a block that tell whether its images came out right."""
+    """Returns the words at the start of a block that verify its decoded images."""
     digest = hashlib.sha256(np.ascontiguousarray(images).data).digest()
     return np.frombuffer(digest, "<u4")[:_CHECK_WORDS].astype(np.uint32)
 

@@ -1,4 +1,4 @@
-"""The file of compressed images: a header, blocks of 32-bit words, and a digest over all of it.
+"""The file of compressed images: a header, blocks of 32-bit words, and a digest of it all.
 
     7 bytes     the magic
     1 byte      the version of the format
@@ -24,12 +24,12 @@ _MAGIC = b"VQVAEJX"
 _VERSION = 1
 _DIGEST_SIZE = 32
 
-# JSON takes many times its own size in memory.
+# Parsed JSON takes many times its own size in memory.
 _MAX_HEADER = 10_000
 
 
 def pack(header: dict[str, Any], blocks: Sequence[np.ndarray]) -> bytes:
-    """The file's content.
+    """Returns the file's content.
 
     Args:
         header: JSON values.
@@ -44,11 +44,11 @@ def pack(header: dict[str, Any], blocks: Sequence[np.ndarray]) -> bytes:
 
 
 def unpack(content: bytes, name: str) -> tuple[dict[str, Any], list[np.ndarray]]:
-    """The header and the blocks of a file.
+    """Returns the header and the blocks of a file.
 
     Args:
-        content: the file's.
-        name: of the file, for errors.
+        content: the file's content.
+        name: the file's name, for errors.
 
     Raises:
         DataError: it is not such a file, has another version, or is damaged.
@@ -57,7 +57,7 @@ def unpack(content: bytes, name: str) -> tuple[dict[str, Any], list[np.ndarray]]
         raise DataError(f"{name} is not a file of compressed images: it must begin with {_MAGIC!r}")
     body, digest = memoryview(content)[:-_DIGEST_SIZE], content[-_DIGEST_SIZE:]
     if hashlib.sha256(body).digest() != digest:
-        raise DataError(f"{name} is damaged: its content has not the digest at its end")
+        raise DataError(f"{name} is damaged: its content does not match the digest at its end")
     if body[len(_MAGIC)] != _VERSION:
         raise DataError(
             f"{name} has format {body[len(_MAGIC)]}; this version of vqvae_jax reads format "
@@ -80,7 +80,7 @@ def unpack(content: bytes, name: str) -> tuple[dict[str, Any], list[np.ndarray]]
 
 
 def _take(content: memoryview, start: int, size: int, name: str) -> tuple[int, memoryview]:
-    """A piece of counted elements of `size` bytes, after where it ends."""
+    """Returns where a piece of counted elements of `size` bytes ends, and the piece."""
     first = start + 4
     if first > len(content):
         raise DataError(f"{name} is damaged: it ends within a length")

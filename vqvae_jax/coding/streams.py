@@ -9,7 +9,7 @@ from vqvae_jax.extras import extra
 with extra("codec"):
     import constriction
 
-# The tables of one call hold at most so many numbers.
+# The tables of one call hold at most this many numbers.
 _MAX_NUMBERS = 2**22
 
 _model = constriction.stream.model.Categorical(perfect=False)
@@ -17,14 +17,14 @@ _model = constriction.stream.model.Categorical(perfect=False)
 
 @runtime_checkable
 class Stream(Protocol):
-    """Symbols on their way into words, or out of them."""
+    """Encodes symbols into words, or decodes them."""
 
     def code(self, probabilities: np.ndarray, symbols: np.ndarray | None) -> np.ndarray:
-        """Passes symbols on.
+        """Encodes or decodes symbols.
 
         Args:
-            probabilities: float32 [M, K], of each symbol.
-            symbols: int32 [M] in [0, K), to be written; not looked at where symbols are read.
+            probabilities: float32 [M, K], the distribution of each symbol.
+            symbols: int32 [M] in [0, K), to be written; ignored when symbols are read.
 
         Returns:
             The symbols int32 [M].
@@ -32,7 +32,7 @@ class Stream(Protocol):
 
 
 class OutOfStepError(ValueError):
-    """The words were not written with the probabilities that they are read with."""
+    """The words were written with other probabilities than they are read with."""
 
 
 class Writer:
@@ -49,12 +49,12 @@ class Writer:
         return symbols
 
     def words(self) -> np.ndarray:
-        """All that was written: uint32."""
+        """Returns all that was written: uint32."""
         return self._coder.get_compressed()
 
 
 class Reader:
-    """Reads the symbols that a `Writer` wrote, in their order, from its words."""
+    """Reads the symbols that a `Writer` wrote, in order, from its words."""
 
     def __init__(self, words: np.ndarray):
         self._coder = constriction.stream.queue.RangeDecoder(words)
@@ -63,7 +63,7 @@ class Reader:
         """See `Stream.code`.
 
         Raises:
-            OutOfStepError: no symbol has such words. Not every wrong word is noticed.
+            OutOfStepError: no symbol has such words. Not every wrong word is detected.
         """
         read = [np.zeros(len(probabilities) if probabilities.shape[1] == 1 else 0, np.int32)]
         try:
@@ -75,13 +75,13 @@ class Reader:
 
 
 def _table(probabilities: np.ndarray) -> np.ndarray:
-    """In float64, in which the coder's sums cannot pass the total by rounding."""
+    """Converts to float64, in which rounding cannot make the coder's sums exceed the total."""
     return probabilities.astype(np.float64)
 
 
 def _parts(probabilities: np.ndarray) -> list[slice]:
     count, size = probabilities.shape
-    if size == 1:  # nothing to be said
+    if size == 1:  # nothing to code
         return []
     step = max(1, _MAX_NUMBERS // size)
     return [slice(start, start + step) for start in range(0, count, step)]

@@ -1,4 +1,4 @@
-"""Where pixels come from: archives, TFDS, the cache, the order of the batches."""
+"""Data sets: archives, TFDS, the cache, the order of the batches."""
 
 from vqvae_jax.data.batches import epoch_order
 from vqvae_jax.data.dataset import load_dataset

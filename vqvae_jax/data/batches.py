@@ -4,10 +4,10 @@ import numpy as np
 
 
 def epoch_order(seed: int, epoch: int, num_images: int) -> np.ndarray:
-    """The order in which an epoch visits the images: a function of its arguments alone.
+    """Returns the order in which an epoch visits the images, a function of its arguments alone.
 
     Args:
-        seed: of the run, in [0, 2^64).
+        seed: the run's seed, in [0, 2^64).
         epoch: counted from 0.
         num_images: N.
 

@@ -1,7 +1,7 @@
-"""Decoded data sets: uint8 arrays mapped into memory, with their digest and their variance.
+"""Decoded data sets: memory-mapped uint8 arrays, with their digest and their variance.
 
-One canonical order, by the digest of each image and its label: the batches of a run depend on the
-data alone, not on the order in which an archive, TFDS or a download happened to hold them.
+They are in a canonical order, by the digest of each image and its label: the batches of a run
+depend on the data alone, not on their order in an archive, TFDS or a download.
 """
 
 import contextlib
@@ -22,12 +22,12 @@ _DESCRIPTION = "description.json"
 
 
 def folder_of(name: str, root: Path, digest: str | None = None) -> Path:
-    """Where a data set is cached.
+    """Returns the folder in which a data set is cached.
 
     Args:
         name: the data set's name.
         root: the data folder.
-        digest: None for the set that the name now stands for; or that of one for which it stood.
+        digest: None for the set that the name now refers to; or that of one it referred to before.
     """
     return root / "vqvae_jax" / (name if digest is None else f"{name}.{digest[:16]}")
 
@@ -43,9 +43,9 @@ def write(folder: Path, splits: Splits, description: dict[str, Any]) -> None:
     """Stores what `describe` gave, whole or not at all.
 
     Args:
-        folder: where; what is there is replaced.
+        folder: where; any previous content is replaced.
         splits: "train" and "test".
-        description: of the splits.
+        description: the splits' description.
 
     Raises:
         OSError: it cannot be written.
@@ -59,16 +59,16 @@ def write(folder: Path, splits: Splits, description: dict[str, Any]) -> None:
             np.save(draft / f"{name}_labels.npy", split.labels)
         (draft / _DESCRIPTION).write_text(json.dumps(stored, indent=2) + "\n")
         shutil.rmtree(folder, ignore_errors=True)
-        with contextlib.suppress(OSError):  # another process was first: its copy is as good
+        with contextlib.suppress(OSError):  # another process was first; its copy will do
             os.replace(draft, folder)
     finally:
         shutil.rmtree(draft, ignore_errors=True)
 
 
 def read(folder: Path) -> tuple[Splits, dict[str, Any]] | None:
-    """The splits and the description that `write` stored; None if missing or damaged.
+    """Returns the splits and the description that `write` stored; None if missing or damaged.
 
-    The pixels are mapped into memory, and compared with their digest.
+    The pixels are memory-mapped and verified against their digest.
     """
     try:
         stored = json.loads((folder / _DESCRIPTION).read_text())
@@ -100,7 +100,7 @@ def _canonical(split: Split) -> Split:
 
 
 def _digest(splits: Splits) -> str:
-    """SHA-256 over shapes, pixels and labels of both splits."""
+    """Returns the SHA-256 of the shapes, pixels and labels of both splits."""
     digest = hashlib.sha256()
     for name in ("train", "test"):
         for array in (splits[name].images, splits[name].labels):
@@ -114,7 +114,7 @@ def _checksum(description: dict[str, Any]) -> str:
 
 
 def _variance(images: np.ndarray) -> float:
-    """The population variance of all pixels of images / 255, exactly rounded: from integer sums."""
+    """Returns the population variance of images / 255, correctly rounded, from integer sums."""
     counts = np.bincount(images.reshape(-1), minlength=256).tolist()
     total = sum(counts)
     first = sum(value * count for value, count in enumerate(counts))

@@ -1,4 +1,4 @@
-"""`load_dataset`: from a name to arrays, wherever they have to come from."""
+"""`load_dataset`: from a name to arrays, from whatever source has them."""
 
 import functools
 import logging
@@ -22,11 +22,10 @@ def load_dataset(
     data_dir: str | None = None,
     allow_sample: bool = True,
 ) -> Dataset:
-    """Loads a data set, preparing it first where that has not been done yet.
+    """Loads a data set, and prepares it first if necessary.
 
-    Looks, in this order, for: the set prepared under data_dir; the four archives in `archives`, or
-    in data_dir/downloads/manual/<name>; the download; for mnist, the embedded sample, with a
-    warning.
+    It tries, in this order: the set prepared under data_dir; the four archives in `archives`, or in
+    data_dir/downloads/manual/<name>; the download; for mnist, the embedded sample, with a warning.
 
     Args:
         name: mnist, fashion_mnist, kmnist, or any name for archives of your own; mnist_sample for
@@ -36,19 +35,18 @@ def load_dataset(
         allow_sample: whether the sample may stand in for mnist.
 
     Returns:
-        The data set, its pixels mapped into memory.
+        The data set, with memory-mapped pixels.
 
     Raises:
         DataError: it cannot be found, or something found is broken, not supported, or another data
-            set. What was prepared from archives that are still there is rebuilt where it is
-            damaged.
+            set. A damaged prepared set is rebuilt if its archives are still there.
         OSError: data_dir cannot be written.
     """
     root, damage = data_folder(data_dir), None
     if name == _SAMPLE and archives is not None:
         raise DataError(
-            f"data.name is {name}, which stands for the embedded sample; data.archives must not be "
-            f"given with it, and is {archives}"
+            f"data.name is {name}, the embedded sample; data.archives must not be "
+            f"given with it, but is {archives}"
         )
     paths = {} if archives is None else archives_in(archives, name)
     try:
@@ -74,10 +72,10 @@ def load_dataset(
 
 
 def archives_in(archives: str, name: str) -> dict[str, Path]:
-    """The four files in the folder that data.archives is, by the archives' names.
+    """Returns the four files in the folder data.archives, by the archives' names.
 
     Raises:
-        DataError: some of them are not there.
+        DataError: some of them are missing.
     """
     folder = Path(archives).expanduser()
     paths = idx.find_archives(folder, name)
@@ -88,7 +86,7 @@ def archives_in(archives: str, name: str) -> dict[str, Path]:
 
 
 def _check_same(dataset: Dataset, archives: str, paths: dict[str, Path], root: Path) -> None:
-    """Refuses archives that do not hold the set already prepared under the same name."""
+    """Refuses archives that differ from the set already prepared under the same name."""
     expected = dataset.archives or sources.registered_digests(dataset.name)
     if {archive: idx.file_sha256(path) for archive, path in paths.items()} == expected:
         return
@@ -104,7 +102,7 @@ def _check_same(dataset: Dataset, archives: str, paths: dict[str, Path], root: P
 def _unprepared(
     name: str, archives: str | None, paths: dict[str, Path], root: Path
 ) -> Callable[[], tuple[Splits, dict[str, Any]]]:
-    """What reads a set that is not prepared: the given archives, or those found for its name."""
+    """Returns what reads a set that is not prepared: from the given archives, or those found."""
     if name == _SAMPLE:
         return sources.sample
     manual = root / "downloads" / "manual" / name
@@ -117,7 +115,7 @@ def _unprepared(
         paths = sources.download(name, root)
     except DataError as error:
         others = "".join(
-            f" (what is in {folder} needs TensorFlow to be read)"
+            f" (reading what is in {folder} needs TensorFlow)"
             for folder in layout.prepared_folders(name, root)[:1]
         )
         raise DataError(
@@ -135,13 +133,13 @@ def _prepare(
     provenance: dict[str, Any],
     damage: DamagedError | None,
 ) -> Dataset:
-    """Hands the set to TFDS, and takes it back from there."""
+    """Writes the set through TFDS, and reads it back."""
     from vqvae_jax.data import tfds_store
 
     if damage is not None:
         if layout.find_prepared(name, root) not in tfds_store.own_folders(name, root):
-            raise damage  # a new one would not be found before it
-        _log.warning("WARNING: %s; it is prepared anew, the damaged one set aside", damage)
+            raise damage  # it would be found before a new one
+        _log.warning("WARNING: %s; it is prepared again, the damaged one set aside", damage)
     _log.info("preparing %s under %s", name, root)
     tfds_store.set_damaged_aside(name, root)
     splits, description = cache.describe(splits, provenance)

@@ -1,8 +1,8 @@
-"""The IDX files that MNIST and its relatives come in: read, and checked to the last byte.
+"""The IDX files of MNIST and its relatives: reading, with checks to the last byte, and writing.
 
 An IDX file is two zero bytes, a type (8: unsigned bytes), the number of axes, the sizes as 32-bit
-big-endian integers, and the elements. A data set is four of them, each in gzip or as it is; the
-content says which, whatever the file's name.
+big-endian integers, and the elements. A data set is four of them, each gzipped or plain; the
+content decides which, whatever the file's name.
 """
 
 import dataclasses
@@ -45,7 +45,7 @@ Splits = dict[str, Split]
 
 
 def read_idx(path: Path, axes: int) -> np.ndarray:
-    """The array in one IDX file of unsigned bytes, in gzip or plain.
+    """Returns the array in one IDX file of unsigned bytes, gzipped or plain.
 
     Reads no more than the header declares, whatever an archive would expand to.
 
@@ -54,11 +54,11 @@ def read_idx(path: Path, axes: int) -> np.ndarray:
         axes: how many axes the array must have.
 
     Returns:
-        uint8, of the shape that the header declares.
+        uint8, with the shape that the header declares.
 
     Raises:
-        DataError: the file is missing, is not such an IDX file, is not whole, or is longer than its
-            header says.
+        DataError: the file is missing, is not such an IDX file, is incomplete, or is longer than
+            its header says.
     """
     try:
         with path.open("rb") as file:
@@ -67,7 +67,7 @@ def read_idx(path: Path, axes: int) -> np.ndarray:
             with gzip.GzipFile(fileobj=file) as unpacked:
                 return _elements(unpacked, path, axes)
     except (gzip.BadGzipFile, EOFError, zlib.error) as error:
-        raise DataError(f"{path} is not a whole gzip file: {error}") from error
+        raise DataError(f"{path} is not a complete gzip file: {error}") from error
     except OSError as error:
         raise DataError(f"{path} cannot be read: {error.strerror or error}") from error
 
@@ -80,13 +80,13 @@ def _elements(file: BufferedIOBase, path: Path, axes: int) -> np.ndarray:
             f"{header[:4].hex(' ') or 'it is empty'}, not 00 00 08 {axes:02x}"
         )
     shape = [int(size) for size in np.frombuffer(header, ">u4", offset=4)]
-    if math.prod(max(length, 1) for length in shape) > _MAX_BYTES:  # NumPy's count, too
+    if math.prod(max(length, 1) for length in shape) > _MAX_BYTES:  # as NumPy counts too
         sizes = " x ".join(map(str, shape))
         raise DataError(f"{path} declares {sizes} bytes; at most {_MAX_BYTES} are read")
     size = math.prod(shape)
-    elements = np.empty(size, np.uint8)  # the system gives memory as it is written to
+    elements = np.empty(size, np.uint8)  # the system allocates memory on first write
     filled = 0
-    # In pieces: Python would take as much memory again as it is asked for.
+    # In pieces, since one read would take the same memory again.
     while piece := file.readinto(elements[filled : filled + _PIECE_BYTES].data):
         filled += piece
     if filled < size or file.read(1):
@@ -96,7 +96,7 @@ def _elements(file: BufferedIOBase, path: Path, axes: int) -> np.ndarray:
 
 
 def write_idx(path: Path, array: np.ndarray) -> None:
-    """Writes unsigned bytes as an IDX file, whole or not at all; in gzip if its name ends in .gz.
+    """Writes unsigned bytes as an IDX file, whole or not at all; gzipped if its name ends in .gz.
 
     Raises:
         OSError: it cannot be written.
@@ -112,15 +112,15 @@ def _header(array: np.ndarray) -> bytes:
 
 
 def missing_archives(folder: Path) -> list[str]:
-    """The names of those of the four archives that `folder` holds in no form."""
+    """Returns the names of those of the four archives that are missing in `folder`."""
     return [name for name in ARCHIVE_NAMES if _file_in(folder, name) is None]
 
 
 def find_archives(folder: Path, name: str) -> dict[str, Path]:
-    """The files of a data set in a folder, by the archives' names; empty if one is missing.
+    """Returns a data set's files in a folder, by the archives' names; empty if one is missing.
 
-    They may be unpacked, and where torchvision puts them: in raw/, or under the data set's name in
-    letters of any case, such as FashionMNIST/raw/.
+    They may be unpacked, or where torchvision puts them: in raw/, or under the data set's name in
+    any case, such as FashionMNIST/raw/.
 
     Args:
         folder: where to look.
@@ -141,17 +141,17 @@ def find_archives(folder: Path, name: str) -> dict[str, Path]:
 
 def _file_in(folder: Path, archive: str) -> Path | None:
     unpacked = archive.removesuffix(".gz")
-    dotted = unpacked.replace("-idx", ".idx")  # the name that gzip has on record
+    dotted = unpacked.replace("-idx", ".idx")  # the name recorded in the gzip file
     names = (archive, unpacked, f"{dotted}.gz", dotted)
     return next((folder / name for name in names if (folder / name).is_file()), None)
 
 
 def read_archives(paths: dict[str, Path], num_classes: int | None) -> Splits:
-    """The two splits of a data set.
+    """Reads the two splits of a data set.
 
     Args:
         paths: the four files, by the archives' names.
-        num_classes: labels must be below it; None: as many as the training labels have.
+        num_classes: labels must be below it; None: the number in the training labels.
 
     Returns:
         {"train": Split, "test": Split}.
@@ -186,7 +186,7 @@ def read_archives(paths: dict[str, Path], num_classes: int | None) -> Splits:
 
 
 def content_digests(splits: Splits) -> dict[str, str]:
-    """The SHA-256 of the four files as they are unpacked, by the archives' names."""
+    """Returns the SHA-256 of the four unpacked files, by the archives' names."""
     digests = {}
     for split, archives in ARCHIVES.items():
         arrays = (splits[split].images[..., 0], splits[split].labels)
@@ -198,7 +198,7 @@ def content_digests(splits: Splits) -> dict[str, str]:
 
 
 def file_sha256(path: Path) -> str:
-    """The SHA-256 of a file, in hexadecimal.
+    """Returns the SHA-256 of a file, in hexadecimal.
 
     Raises:
         DataError: the file cannot be read.

@@ -1,8 +1,8 @@
-"""Where TFDS keeps prepared data sets: which folders there are, and which of them is meant.
+"""Where TFDS keeps prepared data sets: which folders exist, and which one a name refers to.
 
     <data_dir>/<name>/<version>             <data_dir>/<name>/<config>/<version>
 
-TFDS lists them, too, but takes a second to be imported.
+TFDS can list them too, but takes a second to import.
 """
 
 import hashlib
@@ -10,22 +10,22 @@ import json
 import re
 from pathlib import Path
 
-_BESIDE = "array_record"  # in the data folder: where ours are, if TFDS's own place is taken
+_BESIDE = "array_record"  # in the data folder: for our sets, if TFDS's own place is taken
 _INFO = "dataset_info.json"
 _NUMBER = "(0|[1-9][0-9]*)"
 _VERSION = re.compile(rf"{_NUMBER}\.{_NUMBER}\.{_NUMBER}")
 
 
 def own_folders(name: str, version: str, data_dir: Path) -> list[Path]:
-    """Where a set may be prepared: TFDS's place, else (if that is taken) one beside it."""
+    """Returns where a set may be prepared: TFDS's place or, if that is taken, one beside it."""
     return [base / version for base in _bases(name, data_dir)]
 
 
 def prepared_folders(name: str, data_dir: Path) -> list[Path]:
-    """The folders of the prepared sets `name` in the order in which they are meant.
+    """Returns the folders of the prepared sets `name`, in order of preference.
 
-    First the config that TFDS has on record as the default one; then sets without a config; then
-    the other configs by name. Of each, the newest version comes first.
+    First the config that TFDS records as the default one; then sets without a config; then the
+    other configs by name. Within each, the newest version comes first.
 
     Raises:
         OSError: a folder cannot be listed.
@@ -44,9 +44,9 @@ def prepared_folders(name: str, data_dir: Path) -> list[Path]:
 
 
 def find_prepared(name: str, data_dir: Path) -> Path | None:
-    """The folder of the prepared set that is meant by `name`, or None.
+    """Returns the folder of the prepared set that `name` refers to, or None.
 
-    It is the newest version in a format that needs no TensorFlow; others do not count.
+    It is the newest version in a format that needs no TensorFlow; others are ignored.
 
     Raises:
         OSError: a folder cannot be listed.
@@ -57,18 +57,18 @@ def find_prepared(name: str, data_dir: Path) -> Path | None:
 
 
 def is_readable(folder: Path) -> bool:
-    """Whether there is a set in array_record, or one whose description is too damaged to say."""
+    """Returns whether it holds a set in array_record, or one whose description is damaged."""
     try:
         description = json.loads((folder / _INFO).read_bytes())
         return bool(description.get("fileFormat") == "array_record")
     except (ValueError, AttributeError, RecursionError):
-        return True  # so that whoever reads it finds what is wrong with it
+        return True  # so that reading it reports what is wrong
     except OSError:
         return False
 
 
 def fingerprint(folder: Path) -> str:
-    """Changes when a prepared set is replaced: of its place, and its files' sizes and times."""
+    """Returns a string of a set's place, file sizes and times; it changes when that is replaced."""
     files = sorted(path for path in folder.iterdir() if path.is_file())
     stats = [(path.name, path.stat().st_size, path.stat().st_mtime_ns) for path in files]
     return hashlib.sha256(repr((folder.parts[-3:], stats)).encode()).hexdigest()
@@ -79,7 +79,7 @@ def _bases(name: str, data_dir: Path) -> list[Path]:
 
 
 def _default_config(base: Path) -> str:
-    """The config that TFDS takes where none is named; empty if it has none on record."""
+    """Returns the config that TFDS uses by default; empty if it has none on record."""
     try:
         record = json.loads((base / ".config" / "metadata.json").read_bytes())
         return str(record.get("default_config_name") or "")

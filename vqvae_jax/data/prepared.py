@@ -1,4 +1,4 @@
-"""Data sets that are there already: prepared by TFDS, and in the cache."""
+"""Data sets that exist already: prepared by TFDS, and in the cache."""
 
 import contextlib
 import dataclasses
@@ -21,17 +21,17 @@ class Dataset:
     """A data set in its canonical order.
 
     Attributes:
-        name: mnist, or mnist_sample where the sample stands in for it.
+        name: mnist, or mnist_sample if the sample stands in for it.
         source: where it came from, in words.
-        archives: SHA-256 of the archives it was prepared from, by their names; empty if unknown.
+        archives: SHA-256 of the archives it was prepared from, by name; empty if unknown.
         train_images: uint8 [N, H, W, 1].
         train_labels: uint8 [N].
         test_images: uint8 [M, H, W, 1].
         test_labels: uint8 [M].
         variance: population variance of the training pixels of x / 255.
         digest: SHA-256 of the pixels and labels.
-        folder: the user's folder that the archives were in; None if there was none.
-        data_dir: TFDS's data folder it was looked for in; None if it was not.
+        folder: the user's folder with the archives; None if there was none.
+        data_dir: TFDS's data folder in which it was searched; None if it was not.
     """
 
     name: str
@@ -48,13 +48,13 @@ class Dataset:
 
 
 def dataset_of(name: str, root: Path, splits: Splits, description: dict[str, Any]) -> Dataset:
-    """A data set of what `cache.describe` gives.
+    """Makes a data set from the result of `cache.describe`.
 
     Args:
         name: its name.
         root: the data folder.
         splits: in canonical order.
-        description: of the splits.
+        description: the splits' description.
     """
     return Dataset(
         name=name,
@@ -72,15 +72,15 @@ def dataset_of(name: str, root: Path, splits: Splits, description: dict[str, Any
 
 
 def data_folder(data_dir: str | None) -> Path:
-    """TFDS's data folder, as `load_dataset` takes it."""
+    """Returns TFDS's data folder, for the argument of `load_dataset`."""
     given = data_dir or os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets"
     return Path(given).expanduser().absolute()
 
 
 def open_prepared(name: str, root: Path) -> Dataset | None:
-    """The set that is prepared under a data folder, from the cache if that is of the same set.
+    """Returns the set prepared under a data folder, from the cache if that is up to date.
 
-    It is decoded again where it has changed since.
+    It is decoded again if it has changed since.
 
     Raises:
         DamagedError: it is damaged, and not in the cache.
@@ -97,18 +97,18 @@ def open_prepared(name: str, root: Path) -> Dataset | None:
 
     _log.info("decoding %s from %s", name, prepared)
     if prepared != (newest := layout.prepared_folders(name, root)[0]):
-        _log.warning("%s needs TensorFlow to be read: it is passed over", newest)
+        _log.warning("reading %s needs TensorFlow: it is skipped", newest)
     try:
         splits, description = tfds_store.read(prepared)
     except DamagedError as error:
         if cached is None:
             raise
-        _log.warning("WARNING: %s; it is taken from %s", error, folder)
+        _log.warning("WARNING: %s; it is read from %s", error, folder)
         return dataset_of(name, root, *cached)
     decoded = splits, description | {"prepared": origin}
     try:
         if cached is not None and cached[1]["digest"] != description["digest"]:
-            with contextlib.suppress(OSError):  # there is a copy already
+            with contextlib.suppress(OSError):  # a copy exists already
                 folder.rename(cache.folder_of(name, root, cached[1]["digest"]))
         cache.write(folder, *decoded)
     except OSError as error:

@@ -1,4 +1,4 @@
-"""`recall_dataset`: the data that a run was trained on, wherever they can still be had."""
+"""`recall_dataset`: the data that a run was trained on, wherever they can still be found."""
 
 import contextlib
 import dataclasses
@@ -24,24 +24,24 @@ def recall_dataset(
     data_dir: str | None = None,
     allow_sample: bool = True,
 ) -> Dataset:
-    """Loads the data that a run was trained on, wherever they can still be had.
+    """Loads the data that a run was trained on, wherever they can still be found.
 
-    They are looked for by their digest: prepared, in any version, or in archives; where the
-    arguments say, and where they were.
+    They are identified by their digest: prepared, in any version, or in archives; where the
+    arguments say, and where they were before.
 
     Args:
-        run: its description, as in run.json.
-        name: as in `load_dataset`, which takes the settings as well.
-        archives: likewise.
-        data_dir: likewise.
-        allow_sample: likewise.
+        run: the run's description, as in run.json.
+        name: as in `load_dataset`, like the arguments that follow.
+        archives: see there.
+        data_dir: see there.
+        allow_sample: see there.
 
     Returns:
-        The run's data; others, if the arguments have changed since, and name others: whoever calls
-        compares the digest.
+        The run's data; or other data, if the arguments have changed since and name them: callers
+        must compare the digest.
 
     Raises:
-        DataError: they cannot be had any more; or what the arguments name cannot be read.
+        DataError: they cannot be found any more; or what the arguments name cannot be read.
         OSError: data_dir cannot be written.
     """
     known, before = run["data"], run["config"]["data"]
@@ -72,8 +72,8 @@ def recall_dataset(
             return dataclasses.replace(dataset, folder=dataset.folder or known.get("archives"))
     raise DataError(
         f"the run was trained on {known['name']} from {known['source']} ({known['train_images']} "
-        f"and {known['test_images']} images, digest {known['digest'][:12]}), which is not there "
-        f"any more{f' ({damage})' if damage else ''}; give it back in data.archives, a folder with "
+        f"and {known['test_images']} images, digest {known['digest'][:12]}), which cannot be found "
+        f"any more{f' ({damage})' if damage else ''}; provide it in data.archives, a folder with "
         "its IDX files, or in data.data_dir, where it is prepared"
     ) from damage
 
@@ -81,7 +81,7 @@ def recall_dataset(
 def _places(
     known: dict[str, Any], before: dict[str, Any], archives: str | None, root: Path
 ) -> Iterator[Callable[[], Dataset | None]]:
-    """What looks for a run's data, one place after the other."""
+    """Yields functions that look for a run's data, one per place."""
     name, digest = known["name"], known["digest"]
     recorded = [known["data_dir"]] if known.get("data_dir") else []
     roots = dict.fromkeys([root, *map(data_folder, [*recorded, before["data_dir"]])])
@@ -106,7 +106,7 @@ def _cached(name: str, root: Path, digest: str) -> Dataset | None:
 
 def _any_version(name: str, root: Path, digest: str) -> Dataset | None:
     for folder in filter(layout.is_readable, layout.prepared_folders(name, root)):
-        from vqvae_jax.data import tfds_store  # takes a second
+        from vqvae_jax.data import tfds_store  # takes a second to import
 
         with contextlib.suppress(DataError):
             splits, description = tfds_store.read(folder)
@@ -116,7 +116,7 @@ def _any_version(name: str, root: Path, digest: str) -> Dataset | None:
 
 
 def _from_archives(name: str, archives: str, root: Path, digest: str) -> Dataset:
-    """The set in a folder; prepared, if it is that with the digest, and its name is free."""
+    """Reads the set in a folder; prepares it, if it has the digest and its name is free."""
     folder = Path(archives).expanduser()
     found = sources.from_archives(name, archives_in(archives, name), folder)
     dataset = dataset_of(name, root, *cache.describe(*found))

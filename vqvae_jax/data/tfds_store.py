@@ -1,8 +1,8 @@
 """Data sets as TFDS keeps them, in array_record files, written and read without TensorFlow.
 
-TFDS's own builders decode and write through TensorFlow. This one hands TFDS images that are PNG
-already (PIL encodes them) and takes them back undecoded. The result is an ordinary TFDS data set:
-for mnist, fashion_mnist and kmnist the very one that `tfds.data_source(name)` expects.
+TFDS's own builders decode and write through TensorFlow. This one gives TFDS images that are already
+PNG (encoded by PIL), and reads them back undecoded. The result is an ordinary TFDS data set: for
+mnist, fashion_mnist and kmnist, exactly the one that `tfds.data_source(name)` expects.
 """
 
 import contextlib
@@ -31,7 +31,7 @@ STOCK_BUILDERS = {
 }
 _OWN_VERSION = "1.0.0"
 _SUPPORTED = (
-    "supported are the splits train and test, of grey images of one size, 8 bits a pixel, as "
+    "supported are the splits train and test, of gray images of one size, 8 bits a pixel, as "
     "'image', and of labels from 0 to 255 as 'label'"
 )
 
@@ -40,13 +40,13 @@ def read(folder: Path) -> tuple[Splits, dict[str, Any]]:
     """Decodes a prepared data set.
 
     Args:
-        folder: where it is; in array_record.
+        folder: its folder, in array_record format.
 
     Returns:
-        What `cache.describe` gives of it: the splits in canonical order, and their description.
+        The result of `cache.describe`: the splits in canonical order, and their description.
 
     Raises:
-        UnsupportedError: it is whole, but holds something else than grey images with labels.
+        UnsupportedError: it is intact, but holds something other than gray images with labels.
         DamagedError: its files are damaged.
         DataError: they cannot be read.
     """
@@ -64,7 +64,7 @@ def read(folder: Path) -> tuple[Splits, dict[str, Any]]:
         }
         splits, description = cache.describe(splits, provenance)
         if recorded.get("digest", description["digest"]) != description["digest"]:
-            raise ValueError("it holds other images than were written")
+            raise ValueError("its images are not those that were written")
     return splits, description
 
 
@@ -74,7 +74,7 @@ def write(name: str, splits: Splits, description: dict[str, Any], data_dir: Path
     Args:
         name: the data set's name.
         splits: its images and labels.
-        description: from `cache.describe`, kept with it.
+        description: from `cache.describe`, stored with it.
         data_dir: TFDS's data folder.
 
     Returns:
@@ -85,7 +85,7 @@ def write(name: str, splits: Splits, description: dict[str, Any], data_dir: Path
     """
     folder = next((folder for folder in own_folders(name, data_dir) if not folder.exists()), None)
     if folder is None:
-        raise DataError(f"{data_dir} holds a {name} that is not read; use another data_dir")
+        raise DataError(f"{data_dir} holds a {name} that cannot be read; use another data_dir")
     tfds.disable_progress_bar()
     try:
         with contextlib.redirect_stdout(io.StringIO()):
@@ -97,13 +97,13 @@ def write(name: str, splits: Splits, description: dict[str, Any], data_dir: Path
 
 
 def own_folders(name: str, data_dir: Path) -> list[Path]:
-    """Where `write` may put a set."""
+    """Returns where `write` may put a set."""
     version = str(STOCK_BUILDERS[name].VERSION) if name in STOCK_BUILDERS else _OWN_VERSION
     return layout.own_folders(name, version, data_dir)
 
 
 def set_damaged_aside(name: str, data_dir: Path) -> None:
-    """Renames damaged sets that are where `write` would put a new one."""
+    """Renames damaged sets in the places where `write` would put a new one."""
     for folder in own_folders(name, data_dir):
         try:
             if layout.is_readable(folder):
@@ -114,12 +114,12 @@ def set_damaged_aside(name: str, data_dir: Path) -> None:
 
 
 class _Unsupported(Exception):  # noqa: N818
-    """What a whole set holds that is not supported, in words."""
+    """Describes what an intact set holds that is not supported."""
 
 
 @contextlib.contextmanager
 def _named(folder: Path) -> Iterator[None]:
-    """Turns whatever goes wrong with a prepared data set into an error that names its folder."""
+    """Turns any failure with a prepared data set into an error that names its folder."""
     try:
         yield
     except (_Unsupported, tfds.core.utils.version.DatasetVariantBlockedError) as error:
@@ -132,12 +132,12 @@ def _named(folder: Path) -> Iterator[None]:
     except Exception as error:  # TFDS, protobuf, array_record and PIL each raise their own kinds
         raise DamagedError(
             f"the prepared data set in {folder} cannot be read ({type(error).__name__}: {error}); "
-            "delete the folder to have it prepared anew"
+            "delete the folder to have it prepared again"
         ) from error
 
 
 def _features(info: tfds.core.DatasetInfo) -> tfds.features.FeaturesDict:
-    """The two features of a set that are read, after a look at what they are."""
+    """Returns the two features of a set that are read, after checking them."""
     splits, features = dict(info.splits), dict(info.features)
     for split in ("train", "test"):
         if split not in splits:
@@ -189,7 +189,7 @@ def _decode(encoded: bytes) -> np.ndarray:
 
 
 class _Builder(tfds.core.GeneratorBasedBuilder, skip_registration=True):  # type: ignore[call-arg]
-    """Writes arrays that are in memory."""
+    """Builds a data set from arrays in memory."""
 
     def __init__(self, name: str, splits: Splits, description: dict[str, Any], data_dir: Path):
         self.name = name
@@ -202,7 +202,7 @@ class _Builder(tfds.core.GeneratorBasedBuilder, skip_registration=True):  # type
         metadata = tfds.core.MetadataDict(self._described)
         return tfds.core.DatasetInfo(
             builder=self,
-            description=f"{self.name}: grey images with labels, in the form of MNIST.",
+            description=f"{self.name}: gray images with labels, in the form of MNIST.",
             features=tfds.features.FeaturesDict(
                 {
                     "image": tfds.features.Image(shape=train.images.shape[1:]),

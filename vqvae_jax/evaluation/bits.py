@@ -22,17 +22,17 @@ from vqvae_jax.priors import Prior, nll
 
 @dataclasses.dataclass(frozen=True)
 class BitsPerDim:
-    """An upper bound of -log2 p(x), divided by the numbers of an image.
+    """An upper bound on -log2 p(x), divided by the size H W C of an image.
 
         -log2 p(x) <= -log2 p(x | z) - log2 p(z),    z: the encoder's codes of x
 
-    p(x) is the sum of p(x | z) p(z) over all z, of which the bound takes one. It is the rate of
-    `coding.compress`.
+    p(x) is the sum of p(x | z) p(z) over all z, of which the bound uses one. The bound is the rate
+    of `coding.compress`.
 
     Attributes:
         pixels: -log2 p(x | z) / (H W C).
         codes: -log2 p(z) / (H W C).
-        images: how many were averaged over.
+        images: how many images were averaged over.
     """
 
     pixels: float
@@ -41,7 +41,7 @@ class BitsPerDim:
 
     @property
     def total(self) -> float:
-        """Both parts together."""
+        """The sum of both parts."""
         return self.pixels + self.codes
 
 
@@ -52,17 +52,17 @@ def bits_per_dim(
     devices: Sequence[jax.Device],
     batch_size: int = 128,
 ) -> BitsPerDim:
-    """Measures a VQ-VAE with a distribution of pixels and a prior over its codes.
+    """Measures the bits per dimension of a VQ-VAE with a pixel distribution, and a prior.
 
     Args:
-        vqvae: its likelihood a `PixelHead`.
-        prior: over its codes; one with classes is asked for the probabilities without a class.
+        vqvae: a VQ-VAE whose likelihood is a `PixelHead`.
+        prior: a prior over its codes; one with classes is used without a class.
         images: uint8 [N, H, W, C]; 0 bits where N is 0.
-        devices: that batches are split over.
-        batch_size: images at a time.
+        devices: devices that batches are split over.
+        batch_size: how many images at a time.
 
     Raises:
-        ValueError: the VQ-VAE has no distribution of pixels, or does not take the images; or the
+        ValueError: the VQ-VAE has no distribution of pixels, or does not accept the images; or the
             prior is over other codes.
     """
     check_pair(vqvae, prior)

@@ -13,12 +13,12 @@ from vqvae_jax.parallel import MAX_IN_FLIGHT, mesh_for, place, replicated, split
 
 
 class Evaluator:
-    """Adds up sums over a split, over several devices.
+    """Computes sums over a split, on several devices.
 
     Args:
-        sums_of: of a state, a batch of examples and a mesh gives the batch's sums, a pytree of
+        sums_of: maps a state, a batch of examples and a mesh to the batch's sums, a pytree of
             arrays; a pure function, such as a task's `eval_step`.
-        devices: that batches are split over.
+        devices: devices that batches are split over.
     """
 
     def __init__(self, sums_of: Callable[[Any, Any, Mesh], Any], devices: Sequence[jax.Device]):
@@ -34,13 +34,13 @@ class Evaluator:
         batch_size: int,
         after_each: Callable[[], object] = lambda: None,
     ) -> Any:
-        """The sums over a split.
+        """Computes the sums over a split.
 
         Args:
             state: as `sums_of` takes it.
             examples: a pytree of NumPy arrays [N, ...], N at least 1.
-            batch_size: examples at a time; changes the result by rounding only, but for a loss that
-                is not a mean over examples, such as the entropy over a batch.
+            batch_size: examples at a time; changes the result only by rounding, unless a loss is
+                not a mean over examples, such as the entropy over a batch.
             after_each: called after every batch; may raise.
 
         Returns:

@@ -1,4 +1,4 @@
-"""The pictures of a run. Each function returns a file's bytes: a PNG's, if nothing else is said."""
+"""The pictures of a run. Each function returns a file's bytes, PNG unless stated otherwise."""
 
 import io
 import math
@@ -28,13 +28,13 @@ _TITLES = {
 def reconstructions(
     images: np.ndarray, reconstructed: np.ndarray, title: str, shown: str = "reconstruction"
 ) -> bytes:
-    """Originals over reconstructions.
+    """Draws originals above their reconstructions.
 
     Args:
         images: floats [N, H, W, C] in [-0.5, 0.5], C 1 or 3.
         reconstructed: the same shape; clipped to that range.
         title: one line.
-        shown: what is under the originals, in a few words.
+        shown: what is shown below the originals, in a few words.
     """
     count, height = images.shape[:2]
     rows = []
@@ -57,11 +57,11 @@ def reconstructions(
 def samples(
     images: np.ndarray, labels: np.ndarray | None, title: str, file_format: str = "png"
 ) -> bytes:
-    """A sheet of images.
+    """Draws a sheet of images.
 
     Args:
         images: floats [N, H, W, C] in [-0.5, 0.5], C 1 or 3; clipped to that range.
-        labels: int [N], written above the images; None: nothing is.
+        labels: int [N], written above the images; None: no labels.
         title: one line.
         file_format: png, jpg, jpeg or webp.
     """
@@ -87,14 +87,14 @@ def samples(
 
 
 def codebook(code_counts: np.ndarray, images: np.ndarray, codes: np.ndarray, title: str) -> bytes:
-    """How often each code is used, most used first, and the code maps of a few images.
+    """Draws how often each code is used, most used first, and the code maps of a few images.
 
     Args:
         code_counts: int [K] or [num_codebooks, K], over a whole split.
         images: floats [N, H, W, C] in [-0.5, 0.5], C 1 or 3.
         codes: int [N, h, w] or [N, h, w, num_codebooks], the images' codes; those of the first
             codebook are shown.
-        title: of the whole, one line.
+        title: the title of the whole, one line.
     """
     counts = np.atleast_2d(code_counts)
     shown = "its codes"
@@ -139,12 +139,12 @@ def codebook(code_counts: np.ndarray, images: np.ndarray, codes: np.ndarray, tit
 def training(
     records: list[dict[str, Any]], names: Sequence[str], num_codes: int | None = None
 ) -> bytes:
-    """The curves of a run.
+    """Draws the training curves of a run.
 
     Args:
         records: the run's log, as in metrics.jsonl.
-        names: the metrics of both splits to be drawn.
-        num_codes: the codes of all codebooks, to draw how many are used; None: not drawn.
+        names: the metrics of both splits to draw.
+        num_codes: the number of codes in all codebooks, to draw how many are used; None: not drawn.
     """
     with extra("train"):
         from matplotlib.ticker import LogLocator
@@ -183,7 +183,7 @@ def _label(axes: "Axes", title: str) -> None:
     axes.set_xlabel("step")
     axes.locator_params(axis="x", nbins=4, integer=True, min_n_ticks=1)
     axes.grid(alpha=0.3, which="both")
-    # Under the axes, where it covers no curve.
+    # Below the axes, where it covers no curve.
     axes.legend(fontsize=8, frameon=False, ncols=2, loc="upper center", bbox_to_anchor=(0.5, -0.18))
 
 

@@ -18,7 +18,7 @@ _CODE_MAPS = 8
 
 @nnx.jit
 def _reconstructed(model: Tokenizer, images: Array) -> tuple[Array, Array]:
-    """The codes of images, and the images of the codes."""
+    """Returns the codes of images, and the images reconstructed from them."""
     codes = model.encode(images)
     decoded = model.decoded(model.quantizer.lookup(codes))
     return codes, model.likelihood.reconstruct(decoded, jax.random.key(0))
@@ -31,15 +31,15 @@ def tokenizer_figures(
     records: list[dict[str, Any]],
     title: str,
 ) -> dict[str, bytes]:
-    """The PNG files training.png and, of grey or RGB images, reconstructions.png and codebook.png.
+    """Draws training.png and, for gray or RGB images, reconstructions.png and codebook.png.
 
     Args:
-        model: as it is now.
-        images: the held-out split [N, *spatial, C], as the model's task takes it; its first ones
+        model: the current model.
+        images: the held-out split [N, *spatial, C], as the model's task takes it; the first images
             are shown.
         code_counts: int [K] or [num_codebooks, K], uses of each code over the split.
         records: the run's log.
-        title: one line that says of what and when.
+        title: one line that names the run and the time.
     """
     curves = ["loss", model.likelihood.monitor]
     training = figures.training(records, curves, model.quantizer.num_codes)

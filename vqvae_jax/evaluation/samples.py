@@ -1,4 +1,4 @@
-"""Images drawn from a prior and the tokenizer of its codes."""
+"""Draws images from a prior and the tokenizer of its codes."""
 
 from collections.abc import Sequence
 from typing import Any, SupportsIndex
@@ -24,15 +24,15 @@ def draw_images(
     labels: Labels | None = None,
     **options: Any,
 ) -> np.ndarray:
-    """Draws codes from the prior, and decodes them.
+    """Draws codes from the prior and decodes them.
 
     Args:
         tokenizer: decodes the codes.
-        prior: over its codes.
+        prior: a prior over its codes.
         number: N, how many images, at least 1.
         shape: h and w of the code maps.
-        key: draws the codes, and the pixels where the likelihood is a distribution.
-        labels: integers [N], the classes; None: of no class.
+        key: draws the codes, and the pixels if the likelihood is a distribution.
+        labels: integers [N], the classes; None: no class.
         **options: temperature, top_k, top_p and guidance of `sample_codes`.
 
     Returns:
@@ -47,7 +47,7 @@ def draw_images(
 
 
 def classes_in_turn(prior: Prior, number: SupportsIndex) -> np.ndarray | None:
-    """As many labels [N] of each class, class after class; None where there are no classes.
+    """Returns labels [N], equally many per class, in order; None if there are no classes.
 
     Raises:
         ValueError: number is not an integer of at least 1.

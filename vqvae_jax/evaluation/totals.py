@@ -1,4 +1,4 @@
-"""Metrics as sums on the device: added up batch by batch, fetched and averaged once."""
+"""Metrics as sums on the device, added up batch by batch, fetched and averaged once."""
 
 import dataclasses
 from typing import Any
@@ -18,8 +18,8 @@ class Totals:
     """Sums over images, so that batches of any size add up.
 
     Attributes:
-        images: how many images.
-        losses: by their names, each times the images: the model's loss, its parts, and
+        images: the number of images.
+        losses: losses by name, each times the number of images: the model's loss, its parts, and
             quantization_error, mean((z_e(x) - z_q(x))^2).
         code_counts: int32 [K], or [num_codebooks, K], uses of each code.
     """
@@ -30,7 +30,7 @@ class Totals:
 
     @classmethod
     def of(cls, output: TokenizerOutput, quantizer: Quantizer) -> "Totals":
-        """The sums of one batch's output, which came from a model with this quantizer."""
+        """Returns the sums of one batch's output, from a model with this quantizer."""
         images = output.latents.shape[0]
         losses = {
             "loss": output.loss,
@@ -44,12 +44,12 @@ class Totals:
         )
 
     def averages(self) -> dict[str, Any]:
-        """Averages over images, as numbers; 0 where the sums are of no image.
+        """Returns averages over images, as numbers; 0 if the sums are over no image.
 
         Returns:
-            images, how many; each of the losses; perplexity of the codes of all images together, in
-            [1, K], of several codebooks the mean; codes_used, how many codes occur at all, in all
-            codebooks together.
+            images, their number; each of the losses; perplexity of the codes of all images
+            together, in [1, K], the mean over codebooks; codes_used, how many codes occur at all,
+            in all codebooks together.
         """
         sums = jax.device_get(self)
         images = int(sums.images)

@@ -1,4 +1,4 @@
-"""Weights in and out of other libraries."""
+"""Conversion of weights from and to other libraries."""
 
 from vqvae_jax.interop.torch import load_torch_state_dict, to_torch_state_dict
 

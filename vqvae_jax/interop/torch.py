@@ -1,12 +1,12 @@
-"""Weights of the PyTorch model in and out, as NumPy arrays: PyTorch itself is not needed.
+"""Weights from and to the PyTorch model, as NumPy arrays: PyTorch itself is not needed.
 
 The names are those of the PyTorch VQ-VAE whose encoder and decoder are `Sequential`s called convs
 and whose quantizer is vq_layer: encoder.convs.0.weight, vq_layer.embeddings.weight,
 decoder.convs.4.bias, ...
 
-They cover a model of these three parts and no other, such as one with a head. What a quantizer
-keeps for its training alone, how often each code was used and whether k-means has been, PyTorch's
-model does not have: it stays behind, and loaded codes are taken as new and as initial ones.
+They cover a model of these three parts and no other, such as one with a head. State that a
+quantizer keeps for training alone (how often each code was used, whether k-means was run) does not
+exist in PyTorch's model: it is not exported, and loaded codes count as new and initialized.
 """
 
 from collections.abc import Mapping
@@ -27,7 +27,7 @@ _FROM_CONV, _TO_CONV = (2, 3, 1, 0), (3, 2, 0, 1)
 _FROM_TRANSPOSE, _TO_TRANSPOSE = (2, 3, 0, 1), (2, 3, 0, 1)
 
 _CODES = "vq_layer.embeddings.weight"
-# What a quantizer keeps beside its codes, and `set_codebook` sets.
+# State that a quantizer keeps beside its codes, and `set_codebook` sets.
 _TRAINING_STATE = ("initialized", "usage", "usage_updates", "usage_vectors")
 
 
@@ -36,12 +36,12 @@ def load_torch_state_dict(model: VQVAE, state_dict: Mapping[str, np.ndarray]) ->
 
     Args:
         model: the model.
-        state_dict: PyTorch's parameter names and their arrays, exactly those of the model; they are
+        state_dict: PyTorch's parameter names and arrays, exactly those of the model; they are
             converted to the model's types.
 
     Raises:
         ValueError: the model is not one that the names cover; an entry is missing, is not the
-            model's, or has the wrong shape. The model is as it was.
+            model's, or has the wrong shape. The model is then unchanged.
     """
     expected = to_torch_state_dict(model)
     for name in expected:
@@ -49,7 +49,7 @@ def load_torch_state_dict(model: VQVAE, state_dict: Mapping[str, np.ndarray]) ->
             raise ValueError(f"the state dict has no {name}; it must be {expected[name].shape}")
     for name in state_dict:
         if name not in expected:
-            raise ValueError(f"the state dict has {name}, which the model has not")
+            raise ValueError(f"the state dict has {name}, which the model does not have")
     arrays = {name: np.asarray(value) for name, value in state_dict.items()}
     for name, array in arrays.items():
         if array.shape != expected[name].shape:
@@ -65,7 +65,7 @@ def load_torch_state_dict(model: VQVAE, state_dict: Mapping[str, np.ndarray]) ->
 
 
 def to_torch_state_dict(model: VQVAE) -> dict[str, np.ndarray]:
-    """The model's weights as PyTorch has them: the inverse of `load_torch_state_dict`.
+    """Returns the model's weights as PyTorch has them: the inverse of `load_torch_state_dict`.
 
     Raises:
         ValueError: the model is not one that the names cover.
@@ -78,7 +78,7 @@ def to_torch_state_dict(model: VQVAE) -> dict[str, np.ndarray]:
 
 
 def _params(model: VQVAE) -> dict[str, tuple[nnx.Variable, tuple[tuple[int, ...], ...] | None]]:
-    """Each parameter by its PyTorch name, with the axes' orders in and out (None: the same)."""
+    """Returns parameters by PyTorch name, with their axes' orders in and out (None: the same)."""
     if type(model.quantizer) is not VectorQuantizer:
         raise ValueError(
             f"the model's quantizer is a {type(model.quantizer).__name__}; "

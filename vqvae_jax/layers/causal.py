@@ -1,9 +1,9 @@
-"""Convolutions in raster order, whole or piece by piece: what a PixelCNN is made of.
+"""Causal convolutions in raster order, whole or piece by piece: the parts of a PixelCNN.
 
 Masked taps do not exist, rather than being multiplied by zero: a layer is a dense convolution of an
-input with a frame of zeros above (`rows_above`) or to the left (`columns_left`). What a layer is
-given with the frame on it may as well be a window of rows or pixels that were computed before:
-the same call computes all of an image, one row or one pixel.
+input with a frame of zeros above (`rows_above`) or to the left (`columns_left`). A layer's framed
+input may also be a window of rows or pixels that were computed before: the same call computes a
+whole image, one row or one pixel.
 """
 
 import functools
@@ -19,11 +19,11 @@ from vqvae_jax.checks import check_integer
 from vqvae_jax.layers.initial import uniform
 from vqvae_jax.meshes import split_by_batch
 
-# Where a bias begins: drawn as the kernel is, or at 0; None where there is no bias.
+# A bias's initial values: drawn as the kernel is, or 0; None for no bias.
 Bias = Literal["uniform", "zeros"] | None
 
-# With fewer channels than this, windows' pixels lie in memory as planes, else as rows: what is
-# moved together should be long.
+# With fewer channels than this, windows' pixels are laid out as planes, else as rows, so that
+# contiguous runs are long.
 _FEW = 8
 
 
@@ -34,7 +34,7 @@ def rows_above(
 
     Args:
         x: [B, H, W, C].
-        height: rows that a row sees, at least 1.
+        height: how many rows a row sees, at least 1.
         current: whether it sees itself.
 
     Returns:
@@ -46,7 +46,7 @@ def rows_above(
 def columns_left(
     x: Float[Array, "b h w c"], length: int, *, current: bool
 ) -> Float[Array, "b h w_framed c"]:
-    """`rows_above`, of columns: [B, H, W + length - 1, C]."""
+    """Frames x as `rows_above` does, but columns: [B, H, W + length - 1, C]."""
     return _framed(x, length, 2, current=current)
 
 
@@ -59,7 +59,7 @@ def _framed(x: Array, length: int, axis: int, *, current: bool) -> Array:
 def correlate(
     x: Float[Array, "b h w c"], kernel: Float[Array, "u v c d"], dilation: int = 1
 ) -> Float[Array, "b h_out w_out d"]:
-    """Cross-correlation without padding, as a product of matrices.
+    """Computes cross-correlation without padding, as a matrix product.
 
         y[i, j] = sum over u, v of x[i + dilation u, j + dilation v] kernel[u, v]
 
@@ -86,7 +86,7 @@ def _correlate(
         starts = [dilation * v for v in range(window[1])]
         return jnp.stack([x[:, rows, start : start + width] for start in starts], axis)
 
-    # Stacks of stacks: XLA:CPU does not fuse a concatenation of more than eight.
+    # Stacks of stacks, since XLA:CPU does not fuse a concatenation of more than eight.
     taps = jnp.stack([row(u) for u in range(window[0])], axis)
     count, matrix = math.prod(kernel.shape[:3]), kernel.reshape(-1, features)
     if channels < _FEW:
@@ -105,8 +105,8 @@ class VerticalConv(nnx.Module):
     Args:
         in_features: C_in, at least 1.
         out_features: C_out, at least 1.
-        height: rows that a pixel sees, at least 1.
-        width: columns that it sees, odd.
+        height: how many rows a pixel sees, at least 1.
+        width: how many columns it sees, odd.
         dilation: from one row or column that it sees to the next, at least 1.
         bias: its initial values, "uniform" like the kernel's or "zeros"; None for no bias.
         rngs: `params` draws the initial values.
@@ -152,7 +152,7 @@ class HorizontalConv(nnx.Module):
     Args:
         in_features: C_in, at least 1.
         out_features: C_out, at least 1.
-        length: pixels that a pixel sees, at least 1.
+        length: how many pixels a pixel sees, at least 1.
         dilation: from one pixel that it sees to the next, at least 1.
         bias: its initial values, "uniform" like the kernel's or "zeros"; None for no bias.
         rngs: `params` draws the initial values.
@@ -190,9 +190,9 @@ def _add(y: Float[Array, "b h w d"], bias: nnx.Param | None) -> Float[Array, "b 
 def _initial_values(
     shape: tuple[int, int, int, int], bias: Bias, rngs: nnx.Rngs
 ) -> tuple[nnx.Param, nnx.Param | None]:
-    """A kernel of `shape`, drawn from U(+-1 / sqrt(numbers that an output sees)), and a bias."""
+    """Draws a kernel of `shape` from U(+-1 / sqrt(fan_in)), and makes its bias."""
     if min(shape) < 1:
-        raise ValueError(f"the kernel's shape is {shape}; all of it must be at least 1")
+        raise ValueError(f"the kernel's shape is {shape}; all sizes must be at least 1")
     fan_in = math.prod(shape[:3])
     kernel = uniform(shape, fan_in, rngs=rngs)
     if bias == "uniform":

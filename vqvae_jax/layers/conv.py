@@ -21,7 +21,7 @@ def conv(
     stride: int = 1,
     padding: int = 0,
 ) -> Float[Array, "b h_out w_out c_out"]:
-    """Cross-correlation, as `torch.nn.functional.conv2d` defines it.
+    """Computes cross-correlation, as `torch.nn.functional.conv2d` defines it.
 
     Args:
         x: input [B, H, W, C_in].
@@ -52,7 +52,7 @@ def conv_transpose(
     padding: int = 0,
     output_padding: int = 0,
 ) -> Float[Array, "b h_out w_out c_out"]:
-    """The adjoint of `conv` in its input, as `torch.nn.functional.conv_transpose2d` defines it.
+    """Computes the adjoint of `conv`, as `torch.nn.functional.conv_transpose2d` defines it.
 
     out[s i + u - p, s j + v - p] += x[i, j] kernel[u, v] for all i, j, u, v.
 
@@ -85,9 +85,9 @@ def _by_platform(
     x: Array,
     kernel: Array,
 ) -> Array:
-    """Products of matrices on CPUs, where XLA's convolutions are slow; XLA's own elsewhere.
+    """Uses matrix products on CPUs, where XLA's convolutions are slow; XLA's own elsewhere.
 
-    Patches, k k times as large as an image, are computed again for the gradients, not kept.
+    Patches, k k times as large as an image, are recomputed for the gradients, not kept.
     """
     by_platform = functools.partial(
         jax.lax.platform_dependent,
@@ -99,7 +99,7 @@ def _by_platform(
 
 
 def _lax_conv(windows: Windows, image: Array, kernel: Array) -> Array:
-    """`gather`, by XLA's convolution."""
+    """Computes `gather` by XLA's convolution."""
     return jax.lax.conv_general_dilated(
         image,
         kernel,
@@ -110,7 +110,7 @@ def _lax_conv(windows: Windows, image: Array, kernel: Array) -> Array:
 
 
 def _lax_conv_transpose(windows: Windows, grid: Array, kernel: Array) -> Array:
-    """`scatter`, by XLA's convolution of the grid with zeros between its elements."""
+    """Computes `scatter` by XLA's convolution of the grid with zeros between its elements."""
     before = windows.size - 1 - windows.padding
     after = [
         image + windows.padding - 1 - windows.stride * (count - 1)
@@ -170,7 +170,7 @@ class Conv(nnx.Module):
 class ConvTranspose(nnx.Module):
     """A 2-D transposed convolution with a bias and PyTorch's initial values.
 
-    They are U(+-1 / sqrt(C_out k k)): what PyTorch takes for this layer's fan-in is C_out k k.
+    They are U(+-1 / sqrt(C_out k k)): PyTorch uses C_out k k as this layer's fan-in.
 
     Args:
         in_features: C_in, at least 1.
@@ -216,7 +216,7 @@ class ConvTranspose(nnx.Module):
 
 
 def _check(**arguments: tuple[int, int]) -> None:
-    """Refuses an argument, given with the least it may be, that is not an integer or too small."""
+    """Checks that arguments, each given with its minimum, are integers and not too small."""
     for name, (value, least) in arguments.items():
         check_integer(name, value, least)
 

@@ -1,4 +1,4 @@
-"""Dropout with a key for each example, so that what is left out does not depend on the batch."""
+"""Dropout with a key per example, so that the dropped numbers do not depend on the batch."""
 
 import math
 
@@ -12,15 +12,15 @@ _LEVELS = 256
 def dropout(
     x: Float[Array, "b ..."], rate: float, keys: Key[Array, " b"] | None, site: int
 ) -> Float[Array, "b ..."]:
-    """Sets a share of the numbers to 0, and divides the others by 1 - rate.
+    """Sets a fraction of the numbers to 0, and divides the others by 1 - rate.
 
     Srivastava et al. 2014, "Dropout: A Simple Way to Prevent Neural Networks from Overfitting".
 
     Args:
         x: [B, ...].
-        rate: in [0, 1); rounded to a multiple of 1 / 256 of at most 255 / 256.
-        keys: one for each example; None: x as it is.
-        site: in the network, which has its own draws.
+        rate: in [0, 1); rounded to a multiple of 1 / 256, at most 255 / 256.
+        keys: one per example; None: x is returned unchanged.
+        site: number of this place in the network; each has its own draws.
     """
     level = min(round(rate * _LEVELS), _LEVELS - 1)
     if keys is None or level == 0:

@@ -1,4 +1,4 @@
-"""The layer of a gated PixelCNN: causal convolutions of two stacks, and gates.
+"""The layer of a gated PixelCNN: causal convolutions in two stacks, and gates.
 
 A pixel may depend on the pixels of the rows above and on those to its left. Two stacks of layers
 cover exactly these (van den Oord et al. 2016, "Conditional Image Generation with PixelCNN
@@ -15,13 +15,12 @@ from jaxtyping import Array, Float
 from vqvae_jax.layers.causal import HorizontalConv, VerticalConv, columns_left, rows_above
 from vqvae_jax.layers.linear import Linear
 
-# What a layer adds to its two stacks, each of a shape that broadcasts to [B, H, W, 2 D]; None for
-# nothing.
+# What a layer adds to its two stacks, each broadcastable to [B, H, W, 2 D]; None for nothing.
 Condition = tuple[Array | None, Array | None]
 
 
 class GatedLayer(nnx.Module):
-    """A layer of both stacks (arXiv:1606.05328, equation 4 and figure 2).
+    """One layer of both stacks (arXiv:1606.05328, equation 4 and figure 2).
 
         a_v = W_v * v + c_v                v' = tanh(first half of a_v) sigma(second half)
         a_h = W_h * h + (U a_v + c_h)      h' = h + O (tanh(first half of a_h) sigma(second))
@@ -48,10 +47,10 @@ class GatedLayer(nnx.Module):
         h: Float[Array, "b h w d"],
         condition: Condition = (None, None),
     ) -> tuple[Float[Array, "b h w d"], Float[Array, "b h w d"]]:
-        """The stacks' next values v' and h' [B, H, W, D], from v, h and the condition c_v and c_h.
+        """Returns the next values v', h' [B, H, W, D], from v, h and the condition c_v, c_h.
 
-        Row i of v may hold what is known of the rows above i, and so may v'; pixel j of h what is
-        known of the pixels before j. Wherever a condition is known, it is known everywhere.
+        Row i of v and v' may depend on the rows above i; pixel j of h on the pixels before j. A
+        condition may affect every position.
         """
         framed = rows_above(v, self.vertical.reach, current=True)
         v_next, across = self.vertical_rows(framed, condition)
@@ -61,11 +60,11 @@ class GatedLayer(nnx.Module):
     def vertical_rows(
         self, framed: Float[Array, "b h_framed w d"], condition: Condition
     ) -> tuple[Float[Array, "b h w d"], Float[Array, "b h w d2"]]:
-        """Some rows of the vertical stack: v', and U a_v + c_h for `horizontal_pixels`.
+        """Computes rows of the vertical stack: v', and U a_v + c_h for `horizontal_pixels`.
 
         Args:
             framed: v of these n rows and of the `vertical.reach - 1` above, [B, ..., W, D].
-            condition: of these rows.
+            condition: the condition at these rows.
         """
         a = _sum(self.vertical(framed), condition[0])
         return _gate(a), _sum(self.across(a), condition[1])
@@ -73,7 +72,7 @@ class GatedLayer(nnx.Module):
     def horizontal_pixels(
         self, framed: Float[Array, "b h w_framed d"], across: Float[Array, "b h w d2"]
     ) -> Float[Array, "b h w d"]:
-        """Some pixels of the horizontal stack: h' [B, H, n, D].
+        """Computes pixels of the horizontal stack: h' [B, H, n, D].
 
         Args:
             framed: h of these n pixels and of the `horizontal.reach - 1` to the left
@@ -89,6 +88,6 @@ def _sum(a: Float[Array, "b h w d2"], condition: Array | None) -> Float[Array, "
 
 
 def _gate(a: Float[Array, "b h w d2"]) -> Float[Array, "b h w d"]:
-    """Equation 2: tanh of the first half of the channels, times the sigmoid of the second."""
+    """Applies equation 2: tanh of the first half of the channels times sigmoid of the second."""
     filtered, gate = jnp.split(a, 2, axis=-1)
     return jnp.tanh(filtered) * jax.nn.sigmoid(gate)

@@ -8,13 +8,13 @@ from vqvae_jax.layers.initial import uniform
 
 
 class Linear(nnx.Module):
-    """x W + b for vectors with any number of leading axes, as one product of two matrices.
+    """Computes x W + b for vectors with any number of leading axes, as one matrix product.
 
-    That form is what XLA:CPU computes fast: with two leading axes the gradients take twice as long.
+    XLA:CPU is fast in that form: with two leading axes the gradients take twice as long.
 
     Args:
-        in_dim: numbers in a vector.
-        out_dim: numbers in an output vector.
+        in_dim: the size of an input vector.
+        out_dim: the size of an output vector.
         use_bias: whether there is a b.
         rngs: `params` draws W from U(+-1 / sqrt(in_dim)); b is 0 at first.
     """

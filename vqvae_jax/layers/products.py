@@ -13,11 +13,11 @@ transposed one `scatter`, and each is the other's gradient:
     gather(image) = patches(image) K        scatter(grid) = overlap_add(grid K')
     dK = patches(image)' dgrid              dK = patches(dimage)' grid
 
-So everything is one matrix product beside one pass over memory, and the two gradients of `scatter`
-share their patches. docs/performance.md says what XLA:CPU makes of the alternatives.
+So everything is one matrix product and one pass over memory, and the two gradients of `scatter`
+share their patches. docs/performance.md tells how XLA:CPU handles the alternatives.
 
-JAX transposes each move by itself, so all kinds of derivatives exist; the moves are written such
-that its transpose of one has the form of the other.
+JAX transposes each move by itself, so derivatives of all orders exist; the moves are written so
+that the transpose of one has the form of the other.
 """
 
 import dataclasses
@@ -29,8 +29,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-# With fewer channels than this, windows' pixels lie in memory as k k C planes of B h w numbers,
-# else as B h w rows of k k C: what is moved together should be long.
+# With fewer channels than this, windows' pixels are laid out as k k C planes of B h w numbers, else
+# as B h w rows of k k C, so that contiguous runs are long.
 _FEW = 8
 
 
@@ -53,7 +53,7 @@ class Windows:
     image: tuple[int, int]
 
     def patches(self, image: Float[Array, "b height width c"]) -> Float[Array, "bhw kkc"]:
-        """The windows' pixels [B h w, k k C] of images [B, H, W, C]; zeros beyond the edges."""
+        """Returns the windows' pixels [B h w, k k C] of images [B, H, W, C]; zeros beyond edges."""
         s, (h, w), (rows, columns) = self.stride, self.grid, self._rows_and_columns
         batch, *_, channels = image.shape
         whole = _place(image, (0, 0), (rows * s, columns * s))
@@ -70,7 +70,7 @@ class Windows:
             ]
             return jnp.stack(taps, axis)
 
-        # Stacks of stacks: XLA:CPU does not fuse a concatenation of more than eight.
+        # Stacks of stacks, since XLA:CPU does not fuse a concatenation of more than eight.
         taps = jnp.stack([row(u) for u in self._window], axis)
         if channels < _FEW:
             planes = taps.transpose(0, 1, 5, 2, 3, 4)
@@ -78,7 +78,7 @@ class Windows:
         return taps.reshape(math.prod(taps.shape[:3]), self.size**2 * channels)
 
     def overlap_add(self, pixels: Float[Array, "bhw kkc"]) -> Float[Array, "b height width c"]:
-        """The images [B, H, W, C] that windows' pixels [B h w, k k C] add up to."""
+        """Returns the images [B, H, W, C] that windows' pixels [B h w, k k C] add up to."""
         s, k, (rows, columns) = self.stride, self.size, self._rows_and_columns
         batch, channels = pixels.shape[0] // math.prod(self.grid), pixels.shape[1] // k**2
         if channels < _FEW:
@@ -104,30 +104,30 @@ class Windows:
 
     @property
     def _rows_and_columns(self) -> tuple[int, int]:
-        """Of a phase."""
+        """Returns the numbers of rows and columns of a phase."""
         height, width = self.image
         return -(-height // self.stride), -(-width // self.stride)
 
     @property
     def _before(self) -> int:
-        """Rows of the frame above a phase, and columns to its left."""
+        """Returns the rows of the frame above a phase, and the columns to its left."""
         return -(-self.padding // self.stride)
 
     @property
     def _window(self) -> range:
-        """Rows, and columns, of the first window; row u is row u // s of the framed phase u % s."""
+        """Returns rows (and columns) of the first window; u is row u // s of framed phase u % s."""
         first = self.stride * self._before - self.padding
         return range(first, first + self.size)
 
     @property
     def _frame(self) -> tuple[int, int]:
-        """Rows and columns of a framed phase."""
+        """Returns the numbers of rows and columns of a framed phase."""
         (h, w), more = self.grid, self._window[-1] // self.stride
         return h + more, w + more
 
 
-# The derivatives below are what JAX would find, but for the order of the products that they
-# transpose to: which order is the faster depends on how the windows' pixels lie in memory.
+# The derivatives below are those of JAX, except for the order of the products that they transpose
+# to: which order is faster depends on the memory layout of the windows' pixels.
 
 
 @functools.partial(jax.custom_jvp, nondiff_argnums=(0,))
@@ -136,7 +136,7 @@ def gather(
     image: Float[Array, "b height width c"],
     kernel: Float[Array, "k k c d"],
 ) -> Float[Array, "b h w d"]:
-    """A grid [B, h, w, D] from an image [B, H, W, C] by a kernel [k, k, C, D]: a convolution."""
+    """Maps an image [B, H, W, C] to a grid [B, h, w, D] by a kernel [k, k, C, D]: a convolution."""
     return _grid(windows, jnp.dot(windows.patches(image), _matrix(kernel)))
 
 
@@ -146,7 +146,7 @@ def scatter(
     grid: Float[Array, "b h w d"],
     kernel: Float[Array, "k k c d"],
 ) -> Float[Array, "b height width c"]:
-    """An image [B, H, W, C] from a grid [B, h, w, D] by a kernel [k, k, C, D]: the transpose."""
+    """Maps a grid [B, h, w, D] to an image [B, H, W, C] by a kernel [k, k, C, D]: the transpose."""
     if kernel.shape[2] < _FEW:
         return windows.overlap_add(jnp.dot(_matrix(kernel), _rows(grid).T).T)
     return windows.overlap_add(jnp.dot(_rows(grid), _matrix(kernel).T))
@@ -177,9 +177,9 @@ def _scatter_jvp(windows, primals, tangents):
 
 
 def _each(x: Array, outer: int, inner: int) -> list[list[Array]]:
-    """The parts of x at each index of two axes.
+    """Returns the parts of x at each index of two axes.
 
-    A split is transposed to one concatenation, which slices are not.
+    A split transposes to one concatenation; slices would not.
     """
     return [
         [part.squeeze((outer, inner)) for part in jax.lax.split(row, (1,) * x.shape[inner], inner)]
@@ -192,7 +192,7 @@ def _matrix(kernel: Float[Array, "k k c d"]) -> Float[Array, "kkc d"]:
 
 
 def _transposed(kernel: Float[Array, "k k c d"]) -> Float[Array, "d kkc"]:
-    """`_matrix(kernel).T`, in a form that XLA does not turn around again."""
+    """Returns `_matrix(kernel).T`, in a form that XLA does not transpose back."""
     return kernel.transpose(3, 0, 1, 2).reshape(kernel.shape[3], math.prod(kernel.shape[:3]))
 
 
@@ -205,7 +205,7 @@ def _grid(windows: Windows, rows: Float[Array, "bhw d"]) -> Float[Array, "b h w 
 
 
 def _place(x: Array, at: tuple[int, int], size: Sequence[int]) -> Array:
-    """Puts images at a row and column (negative: cut off) of a canvas of zeros of `size`."""
+    """Places images at a row and column (negative: cut off) of a canvas of zeros of `size`."""
     edges = [
         (start, new - start - old, 0)
         for start, new, old in zip(at, size, x.shape[1:3], strict=True)

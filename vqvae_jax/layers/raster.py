@@ -16,16 +16,17 @@ from vqvae_jax.leaves import Leaf
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
 class RasterCache:
-    """What `GatedStack.step` keeps from one pixel to the next; lists have one member a layer.
+    """The cache of `GatedStack.step` from one pixel to the next; lists have one entry per layer.
 
     Attributes:
-        condition: what the layers' conditions are made from, as `GatedStack.start` was given it.
+        condition: the input from which the layers' conditions are made, as given to
+            `GatedStack.start`.
         rows: the r rows that the vertical stack sees first, down to the current one
-            [B, r, W, C], each pixel of which takes the place of one r rows higher.
+            [B, r, W, C], each pixel of which replaces the one r rows higher.
         left: the pixels that the horizontal stack sees first [B, 1, ..., C].
-        vertical: of layers, v in the rows above the next [B, reach - 1, W, D].
-        across: of layers, what the vertical stack adds to the current row [B, 1, W, 2 D].
-        horizontal: of layers, h at the pixels left of the next [B, 1, reach - 1, D].
+        vertical: each layer's v in the rows above the next [B, reach - 1, W, D].
+        across: what each layer's vertical stack adds to the current row [B, 1, W, 2 D].
+        horizontal: each layer's h at the pixels left of the next [B, 1, reach - 1, D].
     """
 
     condition: Leaf
@@ -38,14 +39,14 @@ class RasterCache:
 
 @dataclasses.dataclass(frozen=True)
 class GatedStack:
-    """The two stacks of a gated PixelCNN, of layers that stay their owner's.
+    """The two stacks of a gated PixelCNN, made of layers that another module owns.
 
-    Steps compute the vertical stack once a row and the horizontal one once a pixel, as in
-    Ramachandran et al. 2017, arXiv:1704.06001. Whole images and steps agree to rounding.
+    Steps compute the vertical stack once per row and the horizontal one once per pixel, as in
+    Ramachandran et al. 2017, arXiv:1704.06001. Whole images and steps agree up to rounding.
 
     Args:
         above: the first layer of the vertical stack, from C to D channels.
-        left: that of the horizontal stack, likewise.
+        left: the first layer of the horizontal stack, likewise.
         layers: all further layers of both.
     """
 
@@ -56,11 +57,11 @@ class GatedStack:
     def __call__(
         self, x: Float[Array, "b h w c"], conditions: Sequence[Condition]
     ) -> Float[Array, "b h w d"]:
-        """What the horizontal stack ends with: at each pixel a function of those before it.
+        """Returns the horizontal stack's output: at each pixel a function of the earlier ones.
 
         Args:
             x: [B, H, W, C].
-            conditions: one for each of the layers.
+            conditions: one for each layer.
         """
         v = self.above(rows_above(x, self.above.reach, current=False))
         h = self.left(columns_left(x, self.left.reach, current=False))
@@ -69,7 +70,7 @@ class GatedStack:
         return h
 
     def start(self, batch_size: int, width: int, condition: Any) -> RasterCache:
-        """The cache before the first pixel of images of this width; `condition` is kept in it."""
+        """Returns the cache before the first pixel of images of this width, with `condition`."""
         *_, channels, hidden = self.above.kernel.shape
 
         def zeros(height: int, width: int, channels: int) -> Array:
@@ -91,13 +92,13 @@ class GatedStack:
         previous: Float[Array, "b c"],
         conditions: Callable[[Int[Array, ""]], Sequence[Condition]],
     ) -> tuple[Float[Array, "b d"], RasterCache]:
-        """What a call gives at one pixel, from the one before.
+        """Computes a call's result at one pixel, from the previous one.
 
         Args:
-            cache: of `start` or of the step before.
-            position: i W + j for the pixel (i, j); to be taken in turn, from 0.
-            previous: x at position - 1 [B, C]; at position 0 not looked at.
-            conditions: gives those of a row, as for a call.
+            cache: from `start` or the previous step.
+            position: i W + j for the pixel (i, j); must be visited in order, from 0.
+            previous: x at position - 1 [B, C]; ignored at position 0.
+            conditions: returns the conditions of a row, as for a call.
 
         Returns:
             [B, D], and the next cache.
@@ -126,7 +127,7 @@ class GatedStack:
         return h[:, 0, 0], dataclasses.replace(cache, horizontal=horizontal)
 
     def _next_row(self, cache: RasterCache, conditions: Sequence[Condition]) -> RasterCache:
-        """The cache at the first pixel of a row: all of the vertical stack's part."""
+        """Computes the vertical stack's part of a row: the cache at its first pixel."""
         v, vertical, across = self.above(cache.rows), [], []
         for layer, condition, above in zip(self.layers, conditions, cache.vertical, strict=True):
             framed = jnp.concatenate([above, v], axis=1)

@@ -1,4 +1,4 @@
-"""What the decoder's output says of the data: squared errors, distributions of pixels."""
+"""Likelihoods of the data given the decoder's output: squared errors, pixel distributions."""
 
 from vqvae_jax.likelihoods.autoregressive import AutoregressiveHead
 from vqvae_jax.likelihoods.base import Likelihood

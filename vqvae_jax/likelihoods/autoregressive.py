@@ -1,4 +1,4 @@
-"""A PixelCNN over the decoder's features: each pixel given all pixels before it."""
+"""A PixelCNN over the decoder's features: each pixel given all earlier pixels."""
 
 import functools
 
@@ -19,20 +19,20 @@ from vqvae_jax.meshes import split_by_batch
 class AutoregressiveHead(PixelHead):
     """p(x | features) = product over pixels i of p(x_i | x_<i, features), in raster order.
 
-    A gated PixelCNN (van den Oord et al. 2016, arXiv:1606.05328) that takes in the features at
-    each layer: a first layer that sees `size // 2` pixels to all sides but the pixel and what comes
-    later, `num_layers` gated layers of size 3, and at each pixel two affine maps with ReLUs before.
+    A gated PixelCNN (van den Oord et al. 2016, arXiv:1606.05328) conditioned on the features at
+    each layer: a first layer that sees the earlier pixels up to `size // 2` away, `num_layers`
+    gated layers of size 3, and at each pixel two affine maps, each preceded by a ReLU.
 
-    Whole images at once (a call, `nll`, `log_probs`) serve training; `start` and `step` go pixel by
-    pixel. The two agree to rounding. What must agree to the bit, such as the two sides of an
-    entropy coder, takes one of them for both, at the same batch size.
+    A call, `nll` and `log_probs` process whole images at once, for training; `start` and `step` go
+    pixel by pixel. The two agree up to rounding. Where bit-exact agreement matters, as between the
+    two sides of an entropy coder, use the same one for both, at the same batch size.
 
     Args:
         in_dim: F, channels of the features, at least 1.
         out_dim: C, channels of the images, at least 1.
         hidden_dim: D, channels of the layers, at least 1.
         num_layers: L, at least 1.
-        size: of the first layer's window in pixels, odd, at least 3.
+        size: the size of the first layer's window in pixels, odd, at least 3.
         distribution: the family of each channel's distribution.
         rngs: `params` draws the initial values.
 
@@ -87,7 +87,7 @@ class AutoregressiveHead(PixelHead):
         self.out = nnx.Linear(2 * hidden_dim, out_dim * distribution.num_parameters, rngs=rngs)
 
     def start(self, features: Float[Array, "b h w f"]) -> RasterCache:
-        """The cache before the first pixel.
+        """Returns the cache before the first pixel.
 
         Raises:
             ValueError: features have the wrong shape or type.
@@ -98,14 +98,14 @@ class AutoregressiveHead(PixelHead):
     def step(
         self, cache: RasterCache, position: Int[Array, ""], previous: UInt8[Array, "b c"]
     ) -> tuple[Float[Array, "b c 256"], RasterCache]:
-        """The distribution of one pixel, given the ones before it.
+        """Returns the distribution of one pixel, given the earlier ones.
 
-        Positions have to be taken in turn, each with the cache that the one before gave.
+        Positions must be visited in order, each with the cache that the previous one returned.
 
         Args:
-            cache: of `start` or of the step before.
+            cache: from `start` or the previous step.
             position: i W + j for the pixel (i, j), int32 in [0, H W).
-            previous: the pixel at position - 1 [B, C], uint8; at position 0 it is not looked at.
+            previous: the pixel at position - 1 [B, C], uint8; ignored at position 0.
 
         Returns:
             The log-probabilities of all values [B, C, 256], in nats, and the next cache.
@@ -127,7 +127,7 @@ class AutoregressiveHead(PixelHead):
         return self.distribution.log_probs(self._read(h[:, None, None]))[:, 0, 0], cache
 
     def sample(self, features: Float[Array, "b h w f"], key: jax.Array) -> UInt8[Array, "b h w c"]:
-        """Images [B, H, W, C] drawn from p(x | features), pixel by pixel in one compiled loop.
+        """Draws images [B, H, W, C] from p(x | features), pixel by pixel in one compiled loop.
 
         Raises:
             ValueError: features have the wrong shape or type.
@@ -139,13 +139,13 @@ class AutoregressiveHead(PixelHead):
     def _parameters(
         self, features: Float[Array, "b h w f"], x: UInt8[Array, "b h w c"] | None
     ) -> Float[Array, "b h w c p"]:
-        assert x is not None  # refused before
+        assert x is not None  # checked before
         return self._from_pixels(_scaled(x), features)
 
     def _from_pixels(
         self, pixels: Float[Array, "b h w c"], features: Float[Array, "b h w f"]
     ) -> Float[Array, "b h w c p"]:
-        """The parameters, from pixels in [0, 1]."""
+        """Returns the parameters, from pixels in [0, 1]."""
         return self._read(self._stack(pixels, self._conditions(features)))
 
     @property
@@ -153,11 +153,11 @@ class AutoregressiveHead(PixelHead):
         return GatedStack(self.above, self.left, self.layers)
 
     def _conditions(self, features: Float[Array, "b h w f"]) -> list[Condition]:
-        """The features as each layer takes them in: by the vertical stack."""
+        """Returns each layer's condition on the features: on the vertical stack."""
         return [(condition(features), None) for condition in self.conditions]
 
     def _read(self, h: Float[Array, "b h w d"]) -> Float[Array, "b h w c p"]:
-        """The parameters, from what the horizontal stack ends with."""
+        """Returns the parameters, from the output of the horizontal stack."""
         parameters = self.out(nnx.relu(self.hidden(nnx.relu(h))))
         return split_channels(parameters, self.out_dim)
 
@@ -183,5 +183,5 @@ def _sample(
 
 
 def _scaled(x: UInt8[Array, "..."]) -> Float[Array, "..."]:
-    """Pixels in [0, 1]: black is what lies beyond the edges too."""
+    """Scales pixels to [0, 1]: black equals the zero padding beyond the edges."""
     return x.astype(jnp.float32) / 255

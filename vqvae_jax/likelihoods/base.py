@@ -1,4 +1,4 @@
-"""The contract of what a decoder's output says of the data."""
+"""The contract of likelihoods: how a decoder's output models the data."""
 
 import abc
 
@@ -8,14 +8,14 @@ from jaxtyping import Array, Bool, Float
 
 
 class Likelihood(nnx.Module):
-    """What the decoder's output [B, *spatial, F] says of the data x [B, *spatial, C].
+    """The likelihood of data x [B, *spatial, C] given the decoder's output [B, *spatial, F].
 
     Attributes:
         in_dim: F, channels of the decoder's output.
         out_dim: C, channels of the data.
-        monitor: the metric of `metrics` by which held-out examples are judged; the lower the
+        monitor: the metric of `metrics` that evaluations of held-out examples compare; lower is
             better.
-        reconstruction: the kind of image that `reconstruct` gives, in a few words.
+        reconstruction: the kind of image that `reconstruct` returns, in a few words.
     """
 
     in_dim: int
@@ -30,23 +30,23 @@ class Likelihood(nnx.Module):
         x: Float[Array, "b *spatial c"],
         mask: Bool[Array, " b *spatial"] | None = None,
     ) -> Float[Array, ""]:
-        """The reconstruction loss: a mean over every number of x that the mask keeps.
+        """Returns the reconstruction loss: a mean over every number of x that the mask keeps.
 
         Args:
             decoded: the decoder's output.
             x: the data, on the model's scale.
-            mask: True for what counts; None: all of it. 0 comes out where nothing counts.
+            mask: True for what counts; None: all of it. The loss is 0 if nothing counts.
         """
 
     @abc.abstractmethod
     def metrics(self, loss: float) -> dict[str, float]:
-        """What the mean loss of held-out examples amounts to, in numbers that can be compared."""
+        """Converts the mean loss of held-out examples to metrics that can be compared."""
 
     @abc.abstractmethod
     def decode(
         self, decoded: Float[Array, "b *spatial f"], key: jax.Array | None
     ) -> Float[Array, "b *spatial c"]:
-        """Data [B, *spatial, C], on the model's scale: drawn from the distribution if there is one.
+        """Returns data [B, *spatial, C] on the model's scale, drawn from the distribution if any.
 
         Raises:
             ValueError: there is a distribution to draw from, and key is None.
@@ -56,9 +56,9 @@ class Likelihood(nnx.Module):
     def reconstruct(
         self, decoded: Float[Array, "b *spatial f"], key: jax.Array
     ) -> Float[Array, "b *spatial c"]:
-        """The data that the output stands for, on the model's scale: the best single guess.
+        """Returns the best single guess of the data, on the model's scale.
 
         Args:
             decoded: the decoder's output.
-            key: draws them, where there is nothing better than a draw.
+            key: draws the data, if nothing better than a draw is available.
         """

@@ -1,7 +1,7 @@
 """Distributions over the 256 values of a pixel, as pure functions of their parameters.
 
 All are proper: the probabilities of the values 0 to 255 add up to 1. A pixel of several channels
-has the parameters of each of them on an axis before the last, and its channels are independent
+has the parameters of each channel on the axis before the last, and its channels are independent
 given these. Log-probabilities are in nats, computed in float32 or wider.
 """
 
@@ -17,9 +17,9 @@ from vqvae_jax.checks import check_integer
 
 NUM_VALUES = 256
 
-# log(s) of a logistic distribution. exp(-15) is far narrower than the bin of a value. With exp(2)
-# the two tails have 0.47 each; wider ones say no more, and no gradient leads back: on pixels that
-# are 0 or 255 training was caught there.
+# Limits of log(s) of a logistic distribution. exp(-15) is far narrower than the bin of a value.
+# With exp(2) the two tails have 0.47 each; wider ones add nothing, and no gradient leads back: on
+# pixels that are 0 or 255, training got stuck there.
 _MIN_LOG_SCALE, _MAX_LOG_SCALE = -15.0, 2.0
 
 
@@ -28,7 +28,7 @@ class PixelDistribution:
     """A family of distributions over the values of a pixel.
 
     Attributes:
-        num_parameters: P, numbers that choose a member of the family.
+        num_parameters: P, how many numbers select a member of the family.
         log_prob: (parameters [..., P], x [...]) -> [...], the log-probability of integers x.
         log_probs: parameters [..., P] -> [..., 256], those of all values.
     """
@@ -41,7 +41,7 @@ class PixelDistribution:
 def categorical_log_prob(
     logits: Float[Array, "*shape 256"], x: Integer[Array, "*shape"]
 ) -> Float[Array, "*shape"]:
-    """Log softmax(logits)[x].
+    """Returns log softmax(logits)[x].
 
     Args:
         logits: [..., 256], finite.
@@ -51,13 +51,13 @@ def categorical_log_prob(
         [...], in nats.
     """
     logits = _wide(logits)
-    # A comparison with all values, in place of indexing: its gradient is no scatter.
+    # Compares with all values instead of indexing, so that the gradient is not a scatter.
     chosen = _values(logits.ndim) == x.astype(jnp.int32)[..., None]
     return jnp.sum(jnp.where(chosen, logits, 0), axis=-1) - jax.nn.logsumexp(logits, axis=-1)
 
 
 def categorical_log_probs(logits: Float[Array, "*shape 256"]) -> Float[Array, "*shape 256"]:
-    """Log softmax(logits): the log-probabilities of all values, in nats.
+    """Returns log softmax(logits): the log-probabilities of all values, in nats.
 
     Args:
         logits: [..., 256], finite.
@@ -68,7 +68,7 @@ def categorical_log_probs(logits: Float[Array, "*shape 256"]) -> Float[Array, "*
 def logistic_mixture_log_prob(
     parameters: Float[Array, "*shape p"], x: Integer[Array, "*shape"]
 ) -> Float[Array, "*shape"]:
-    """The discretised mixture of M logistic distributions (Salimans et al. 2017, equations 1 to 3).
+    """The discretized mixture of M logistic distributions (Salimans et al. 2017, equations 1 to 3).
 
         p(x) = sum_m pi_m (sigma((x + 0.5 - mu_m) / s_m) - sigma((x - 0.5 - mu_m) / s_m))
 
@@ -88,10 +88,10 @@ def logistic_mixture_log_prob(
 
 
 def logistic_mixture_log_probs(parameters: Float[Array, "*shape p"]) -> Float[Array, "*shape 256"]:
-    """`logistic_mixture_log_prob` of all values.
+    """Returns `logistic_mixture_log_prob` for all values.
 
     Args:
-        parameters: [..., 3 M], see there.
+        parameters: [..., 3 M], as there.
     """
     return _logistic_mixture(_wide(parameters)[..., None, :], _values(parameters.ndim))
 
@@ -99,7 +99,7 @@ def logistic_mixture_log_probs(parameters: Float[Array, "*shape p"]) -> Float[Ar
 def _logistic_mixture(
     parameters: Float[Array, "*shape p"], x: Integer[Array, "*others"]
 ) -> Float[Array, "*both"]:
-    """The log-probabilities of x, whose axes are as many as the parameters' without the last."""
+    """Returns the log-probabilities of x, which has the parameters' axes without the last."""
     logits, means, log_scales = jnp.split(parameters, 3, axis=-1)
     scales_inverse = jnp.exp(-jnp.clip(log_scales, _MIN_LOG_SCALE, _MAX_LOG_SCALE))
     # The bin of x ends at `below` and `above`: (2 x - 255 -+ 1) / 255 on the scale of [-1, 1].
@@ -107,7 +107,7 @@ def _logistic_mixture(
     below = ((2 * x - 256) / 255 - means) * scales_inverse
     above = ((2 * x - 254) / 255 - means) * scales_inverse
     # sigma(above) - sigma(below) = sigma(above) sigma(-below) (1 - exp(below - above)): no factor
-    # is a difference of two almost equal numbers. At the edges only the factor of the tail is left.
+    # is a difference of two almost equal numbers. At the edges only the tail's factor is left.
     inner = (x > 0) & (x < NUM_VALUES - 1)
     log_bins = (
         jnp.where(x < NUM_VALUES - 1, _log_sigmoid(above), 0)
@@ -118,7 +118,7 @@ def _logistic_mixture(
 
 
 def _log_sigmoid(z: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
-    """`jax.nn.log_sigmoid` to an absolute 1e-7, at a fraction of its cost on CPUs."""
+    """Computes `jax.nn.log_sigmoid` to an absolute 1e-7, at a fraction of its cost on CPUs."""
     return jnp.minimum(z, 0) - jnp.log(1 + jnp.exp(-jnp.abs(z)))
 
 
@@ -126,7 +126,7 @@ CATEGORICAL = PixelDistribution(NUM_VALUES, categorical_log_prob, categorical_lo
 
 
 def logistic_mixture(num_mixtures: int) -> PixelDistribution:
-    """The discretised mixtures of `num_mixtures` logistic distributions.
+    """Returns the family of discretized mixtures of `num_mixtures` logistic distributions.
 
     Raises:
         ValueError: num_mixtures is not an integer of at least 1.
@@ -143,12 +143,12 @@ def sample_values(log_probs: Float[Array, "*shape 256"], key: jax.Array) -> UInt
 
 
 def mean_value(log_probs: Float[Array, "*shape 256"]) -> Float[Array, "*shape"]:
-    """The mean of each table of log-probabilities [..., 256]: [...], in [0, 255]."""
+    """Returns the mean of each table of log-probabilities [..., 256]: [...], in [0, 255]."""
     return jnp.sum(jnp.exp(log_probs) * _values(log_probs.ndim).astype(log_probs.dtype), axis=-1)
 
 
 def _values(ndim: int) -> Integer[Array, "*ones 256"]:
-    """0 to 255, on the last of `ndim` axes."""
+    """Returns 0 to 255, on the last of `ndim` axes."""
     return jnp.arange(NUM_VALUES).reshape((1,) * (ndim - 1) + (NUM_VALUES,))
 
 

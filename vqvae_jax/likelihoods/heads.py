@@ -1,4 +1,4 @@
-"""Heads: from the decoder's features at a pixel to a distribution over the pixel's values."""
+"""Heads, which map the decoder's features at a pixel to a distribution over its values."""
 
 import abc
 import math
@@ -24,15 +24,15 @@ from vqvae_jax.pixels import to_floats, to_integers
 class PixelHead(Likelihood):
     """The contract of all heads: p(x | features), over images of integers in [0, 255].
 
-    Features [B, H, W, F] are floats, what a decoder with out_dim = F gives; images x [B, H, W, C]
-    are uint8. The C channels of a pixel are independent given the features and the pixels before.
+    Features [B, H, W, F] are floats, the output of a decoder with out_dim = F; images x [B, H, W,
+    C] are uint8. The C channels of a pixel are independent given the features and earlier pixels.
 
     Attributes:
         in_dim: F.
         out_dim: C.
         distribution: the family of each channel's distribution.
-        autoregressive: whether a pixel's distribution depends on the pixels before it, in raster
-            order. On later ones it never does.
+        autoregressive: whether a pixel's distribution depends on earlier pixels, in raster order.
+            It never depends on later ones.
     """
 
     monitor = "bits_per_dim"
@@ -43,7 +43,7 @@ class PixelHead(Likelihood):
     def __call__(
         self, features: Float[Array, "b h w f"], x: UInt8[Array, "b h w c"]
     ) -> Float[Array, "b h w c"]:
-        """Log p(x | features) of each channel of each pixel, given the pixels before it.
+        """Returns log p(x | features) of each channel of each pixel, given the earlier pixels.
 
         Args:
             features: [B, H, W, F].
@@ -61,7 +61,7 @@ class PixelHead(Likelihood):
     def nll(
         self, features: Float[Array, "b h w f"], x: UInt8[Array, "b h w c"]
     ) -> Float[Array, " b"]:
-        """The negative log-likelihood of each image, -log p(x | features): [B], in nats.
+        """Returns the negative log-likelihood of each image, -log p(x | features): [B], in nats.
 
         Divided by H W C log(2) it is in bits per dimension.
 
@@ -73,12 +73,12 @@ class PixelHead(Likelihood):
     def log_probs(
         self, features: Float[Array, "b h w f"], x: UInt8[Array, "b h w c"] | None = None
     ) -> Float[Array, "b h w c 256"]:
-        """The log-probabilities of all values of each channel of each pixel.
+        """Returns the log-probabilities of all values of each channel of each pixel.
 
         Args:
             features: [B, H, W, F].
-            x: the images [B, H, W, C], uint8, for the pixels before each; None for a head that is
-                not autoregressive.
+            x: the images [B, H, W, C], uint8, for the earlier pixels; None for a head that is not
+                autoregressive.
 
         Returns:
             [B, H, W, C, 256], in nats.
@@ -91,7 +91,7 @@ class PixelHead(Likelihood):
 
     @abc.abstractmethod
     def sample(self, features: Float[Array, "b h w f"], key: jax.Array) -> UInt8[Array, "b h w c"]:
-        """Images [B, H, W, C] drawn from p(x | features).
+        """Draws images [B, H, W, C] from p(x | features).
 
         Raises:
             ValueError: features have the wrong shape or type.
@@ -103,9 +103,9 @@ class PixelHead(Likelihood):
         x: Float[Array, "b h w c"],
         mask: Bool[Array, "b h w"] | None = None,
     ) -> Float[Array, ""]:
-        """The mean of -log p(x | decoded) in nats; see `Likelihood.loss`.
+        """Returns the mean of -log p(x | decoded) in nats; see `Likelihood.loss`.
 
-        The pixels that do not count are black to those that depend on them.
+        Pixels that do not count appear black to those that depend on them.
         """
         integers = to_integers(x)
         if mask is not None:
@@ -127,28 +127,28 @@ class PixelHead(Likelihood):
     def reconstruct(
         self, decoded: Float[Array, "b h w f"], key: jax.Array
     ) -> Float[Array, "b h w c"]:
-        """See `Likelihood.reconstruct`: a draw, in [-0.5, 0.5]; a mean where that is at hand."""
+        """See `Likelihood.reconstruct`: a draw, in [-0.5, 0.5]; the mean where it is available."""
         return to_floats(self.sample(decoded, key))
 
     @abc.abstractmethod
     def _parameters(
         self, features: Float[Array, "b h w f"], x: UInt8[Array, "b h w c"] | None
     ) -> Float[Array, "b h w c p"]:
-        """The parameters of all channels' distributions."""
+        """Returns the parameters of all channels' distributions."""
 
     def _check(self, features: Array, x: Array | None) -> None:
-        """Looks at shapes and types."""
+        """Checks shapes and types."""
         self._check_features(features)
         if x is None:
             if self.autoregressive:
-                raise ValueError("x is None; an autoregressive head needs the pixels before each")
+                raise ValueError("x is None; an autoregressive head needs the earlier pixels")
             return
         shape = (*features.shape[:3], self.out_dim)
         if x.shape != shape or x.dtype != jnp.uint8:
             raise ValueError(f"x has shape {x.shape} and type {x.dtype}; it must be {shape}, uint8")
 
     def _check_features(self, features: Array) -> None:
-        """Looks at their shape and type."""
+        """Checks their shape and type."""
         if features.ndim != 4 or features.shape[-1] != self.in_dim:
             raise ValueError(
                 f"features have shape {features.shape}; it must be [B, H, W, {self.in_dim}]"
@@ -158,7 +158,7 @@ class PixelHead(Likelihood):
 
 
 class IndependentHead(PixelHead):
-    """A head whose pixels are independent given the features: one affine map of these.
+    """A head with pixels independent given the features, by one affine map of them.
 
     Args:
         in_dim: F, channels of the features, at least 1.
@@ -180,7 +180,7 @@ class IndependentHead(PixelHead):
         self.out = nnx.Linear(in_dim, out_dim * distribution.num_parameters, rngs=rngs)
 
     def sample(self, features: Float[Array, "b h w f"], key: jax.Array) -> UInt8[Array, "b h w c"]:
-        """Images [B, H, W, C] drawn from p(x | features).
+        """Draws images [B, H, W, C] from p(x | features).
 
         Raises:
             ValueError: features have the wrong shape or type.
@@ -216,7 +216,7 @@ class CategoricalHead(IndependentHead):
 
 
 class LogisticMixtureHead(IndependentHead):
-    """Independent pixels with discretised mixtures of logistic distributions (arXiv:1701.05517).
+    """Independent pixels with discretized mixtures of logistic distributions (arXiv:1701.05517).
 
     Args:
         in_dim: F, channels of the features, at least 1.
@@ -233,5 +233,5 @@ class LogisticMixtureHead(IndependentHead):
 
 
 def split_channels(x: Float[Array, "b h w cp"], channels: int) -> Float[Array, "b h w c p"]:
-    """[B, H, W, C P] as [B, H, W, C, P]."""
+    """Reshapes [B, H, W, C P] to [B, H, W, C, P]."""
     return x.reshape(*x.shape[:3], channels, x.shape[3] // channels)

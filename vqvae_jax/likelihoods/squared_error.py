@@ -1,4 +1,4 @@
-"""The squared error: the decoder gives the data themselves."""
+"""The squared error: the decoder's output is the data itself."""
 
 import math
 import sys
@@ -16,8 +16,8 @@ class SquaredError(Likelihood):
 
     Args:
         out_dim: C, channels of the data, at least 1.
-        data_variance: of the training data; finite and above 0. The loss of a model that answers
-            with the mean is 1.
+        data_variance: variance of the training data; finite and above 0. A model that always
+            returns the mean has loss 1.
 
     Raises:
         ValueError: an argument out of its range.
@@ -43,7 +43,7 @@ class SquaredError(Likelihood):
 
         Returns:
             mse, the mean squared error per number; nmse, divided by the data variance; psnr, 10
-            log10(1 / mse) in dB, of all data together, for data whose range is 1.
+            log10(1 / mse) in dB, over all data together, for data whose range is 1.
         """
         mse = loss * self.data_variance
         psnr = -10.0 * math.log10(max(mse, sys.float_info.min))

@@ -13,7 +13,7 @@ class Encoder(nnx.Module):
 
     Args:
         in_dim: channels of the image, at least 1.
-        latent_dim: D, numbers in a latent vector, at least 1.
+        latent_dim: D, the size of a latent vector, at least 1.
         rngs: `params` draws the initial values.
     """
 
@@ -40,7 +40,7 @@ class Decoder(nnx.Module):
 
     Args:
         out_dim: channels of the image, at least 1.
-        latent_dim: D, numbers in a latent vector, at least 1.
+        latent_dim: D, the size of a latent vector, at least 1.
         rngs: `params` draws the initial values.
     """
 
@@ -64,7 +64,7 @@ class Decoder(nnx.Module):
 
 
 def _relu_between(layers: Iterable[Callable[[Array], Array]], x: Array) -> Array:
-    """Applies the layers in turn with a ReLU between each two."""
+    """Applies the layers in turn, with ReLUs in between."""
     *hidden, last = layers
     for layer in hidden:
         x = nnx.relu(layer(x))

@@ -1,4 +1,4 @@
-"""Tokenizers: an encoder, a quantizer, a decoder, and a likelihood for what the decoder gives."""
+"""Tokenizers: an encoder, a quantizer, a decoder, and a likelihood on the decoder's output."""
 
 import dataclasses
 import math
@@ -14,22 +14,22 @@ from vqvae_jax.quantizers import Leaf, Quantized, Quantizer
 
 _AXES = {1: ("T",), 2: ("H", "W"), 3: ("T", "H", "W")}
 
-# Latent positions along each axis of the data that construction tries the parts with.
+# Latent positions along each axis of the data with which construction checks the parts.
 _TRIED = 4
 
 
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
 class TokenizerOutput:
-    """What a `Tokenizer` returns for data [B, *spatial, C].
+    """The output of a `Tokenizer` for data [B, *spatial, C].
 
     Attributes:
-        loss: scalar, reconstruction_loss + quantized.loss: what training lowers.
-        losses: scalars by their names: reconstruction_loss, which is the likelihood's, and the
-            quantizer's unweighted ones.
-        reconstruction: what the decoder gives, [B, *spatial, C] on the scale of the data, not
-            clipped; with a distribution as the likelihood its features [B, *spatial, F].
-        latents: the encoder's output [B, *latent_spatial, D], which the quantizer was given.
+        loss: scalar, reconstruction_loss + quantized.loss, which training minimizes.
+        losses: scalars by name: reconstruction_loss, from the likelihood, and the quantizer's
+            unweighted losses.
+        reconstruction: the decoder's output, [B, *spatial, C] on the scale of the data, not
+            clipped; if the likelihood is a distribution, its features [B, *spatial, F].
+        latents: the encoder's output [B, *latent_spatial, D], which is the quantizer's input.
         quantized: the quantizer's output: values, indices and losses.
     """
 
@@ -41,14 +41,14 @@ class TokenizerOutput:
 
     @property
     def reconstruction_loss(self) -> Leaf:
-        """Scalar, the likelihood's loss; 0 where nothing counts."""
+        """Scalar, the likelihood's loss; 0 if nothing counts."""
         return self.losses["reconstruction_loss"]
 
     @classmethod
     def of(
         cls, reconstruction_loss: Leaf, reconstruction: Leaf, latents: Leaf, quantized: Quantized
     ) -> "TokenizerOutput":
-        """The output with these parts, and the sum of their losses."""
+        """Returns the output with these parts, and the sum of their losses."""
         return cls(
             loss=reconstruction_loss + quantized.loss,
             losses={"reconstruction_loss": reconstruction_loss, **quantized.losses},
@@ -59,7 +59,7 @@ class TokenizerOutput:
 
 
 class Tokenizer(nnx.Module):
-    """Data to codes and back: encoder, quantizer and decoder, of any kind that fit.
+    """Maps data to codes and back, with any encoder, quantizer and decoder that fit.
 
         loss = likelihood.loss(decoder(values), x) + quantizer loss
 
@@ -67,11 +67,11 @@ class Tokenizer(nnx.Module):
         encoder: maps data [B, *spatial, C] to latents [B, *latent_spatial, D]. It has two
             attributes: `spatial_rank`, the number of spatial axes (1 audio, 2 images, 3 video), and
             `downsampling`, the factor of each of them, a tuple of that length.
-        quantizer: of latents, D being its embedding_dim.
-        decoder: maps [B, *latent_spatial, D] to [B, *spatial, F], F being the likelihood's in_dim;
-            with the same two attributes.
-        likelihood: what the decoder's output says of the data.
-        dtype: the type that encoder and decoder compute in, bfloat16 say; None: their own.
+        quantizer: quantizes latents; D is its embedding_dim.
+        decoder: maps [B, *latent_spatial, D] to [B, *spatial, F], F the likelihood's in_dim; with
+            the same two attributes.
+        likelihood: the likelihood of the data given the decoder's output.
+        dtype: the type that encoder and decoder compute in, such as bfloat16; None: their own.
             Parameters, quantizer and likelihood stay in float32.
 
     Raises:
@@ -104,15 +104,14 @@ class Tokenizer(nnx.Module):
 
         Args:
             x: data [B, *spatial, C], floats, each spatial axis a multiple of its downsampling.
-            mask: True [B, *latent_spatial] for the latent positions that count, as where data are
-                padded to one size; with each goes its patch of the data. The others get the code
-                -1 and the value 0, and take part in no loss; the encoder sees their data where its
-                windows reach them. None: all count.
-            key: draws the random numbers of a quantizer that has some in training. None:
-                evaluation.
+            mask: True [B, *latent_spatial] for the latent positions that count, for data padded to
+                one size, say; each stands for its patch of the data. The others get the code -1 and
+                the value 0, and enter no loss; the encoder sees their data where its windows reach
+                them. None: all count.
+            key: draws the random numbers of quantizers that use them in training. None: evaluation.
 
         Returns:
-            A `TokenizerOutput`. Where nothing counts, the losses are 0.
+            A `TokenizerOutput`. If nothing counts, the losses are 0.
 
         Raises:
             ValueError: x or the mask has the wrong shape or type.
@@ -128,9 +127,9 @@ class Tokenizer(nnx.Module):
         x: Float[Array, "b *spatial c"],
         mask: Bool[Array, " b *latent_spatial"] | None = None,
     ) -> Int[Array, " b *codes"]:
-        """The codes of data [B, *spatial, C], -1 where a mask drops them.
+        """Returns the codes of data [B, *spatial, C], -1 where a mask drops them.
 
-        int32 [B, *latent_spatial], from quantizers of several codebooks [B, *latent_spatial,
+        They are int32 [B, *latent_spatial], with several codebooks [B, *latent_spatial,
         num_codebooks].
         """
         return self.quantizer.encode(self.latents(x), mask)
@@ -138,12 +137,12 @@ class Tokenizer(nnx.Module):
     def decode(
         self, codes: Int[Array, " b *codes"], *, key: jax.Array | None = None
     ) -> Float[Array, "b *spatial c"]:
-        """The data [B, *spatial, C] of integer codes, as `encode` gives them.
+        """Returns the data [B, *spatial, C] of integer codes, as `encode` returns them.
 
         Args:
-            codes: integers. -1 stands for the value 0, as where a mask drops a position. NaN around
-                those of K or more, without a distribution.
-            key: draws the data from p(x | codes), where the likelihood is a distribution.
+            codes: integers. -1 stands for the value 0, as where a mask drops a position. Without a
+                distribution, the data are NaN around codes of K or more.
+            key: draws the data from p(x | codes), if the likelihood is a distribution.
 
         Raises:
             ValueError: the likelihood is a distribution and there is no key.
@@ -156,10 +155,10 @@ class Tokenizer(nnx.Module):
         x: Float[Array, "b *spatial c"],
         mask: Bool[Array, " b *latent_spatial"] | None = None,
     ) -> Float[Array, ""]:
-        """The reconstruction_loss of a `TokenizerOutput`.
+        """Returns the reconstruction_loss of a `TokenizerOutput`.
 
         Args:
-            reconstruction: of the `TokenizerOutput`.
+            reconstruction: that of the `TokenizerOutput`.
             x: data, as for a call.
             mask: likewise.
         """
@@ -169,7 +168,7 @@ class Tokenizer(nnx.Module):
         return self.likelihood.loss(reconstruction, x, mask)
 
     def latents(self, x: Float[Array, "b *spatial c"]) -> Float[Array, "b *latent_spatial d"]:
-        """The encoder's output z_e(x) [B, *latent_spatial, D] for data [B, *spatial, C].
+        """Returns the encoder's output z_e(x) [B, *latent_spatial, D] for data [B, *spatial, C].
 
         Raises:
             ValueError: x has the wrong shape or type.
@@ -189,11 +188,11 @@ class Tokenizer(nnx.Module):
         return compute_in(self.dtype, self.encoder, x)
 
     def decoded(self, values: Float[Array, "b *latent_spatial d"]) -> Float[Array, "b *spatial f"]:
-        """The decoder's output for quantized values [B, *latent_spatial, D]."""
+        """Returns the decoder's output for quantized values [B, *latent_spatial, D]."""
         return wide(compute_in(self.dtype, self.decoder, values))
 
     def _check_parts(self) -> None:
-        """Looks at the shapes that the parts make of each other's."""
+        """Checks that the parts' output shapes fit each other."""
         small = (_TRIED,) * self.spatial_rank
         large = tuple(_TRIED * by for by in self.downsampling)
         channels, features = self.likelihood.out_dim, self.likelihood.in_dim
@@ -205,7 +204,7 @@ class Tokenizer(nnx.Module):
             made = _output_shape(name, part, (1, *given))
             if made != (1, *expected):
                 raise ValueError(
-                    f"the {name} makes {list(made)} of {[1, *given]}; "
+                    f"the {name} maps {[1, *given]} to {list(made)}; "
                     f"it must be {[1, *expected]}: downsampling {list(self.downsampling)}, "
                     f"embedding_dim {dim} of the quantizer, channels {channels} of the data and "
                     f"{features} of the decoder for the likelihood"
@@ -213,7 +212,7 @@ class Tokenizer(nnx.Module):
 
 
 def _shared_geometry(encoder: nnx.Module, decoder: nnx.Module) -> tuple[int, tuple[int, ...]]:
-    """The spatial rank and the downsampling of both parts."""
+    """Returns the spatial rank and the downsampling of both parts."""
     geometries = []
     for name, part in (("encoder", encoder), ("decoder", decoder)):
         rank: int = getattr(part, "spatial_rank", 0)
@@ -233,7 +232,7 @@ def _shared_geometry(encoder: nnx.Module, decoder: nnx.Module) -> tuple[int, tup
 
 
 def _output_shape(name: str, part: nnx.Module, shape: tuple[int, ...]) -> tuple[int, ...]:
-    """The shape that a part makes of floats of another; computes nothing."""
+    """Returns a part's output shape for floats of an input shape; computes nothing."""
     graphdef, state = nnx.split(part)
 
     def applied(state: nnx.State, x: Array) -> Array:
@@ -242,4 +241,4 @@ def _output_shape(name: str, part: nnx.Module, shape: tuple[int, ...]) -> tuple[
     try:
         return jax.eval_shape(applied, state, jax.ShapeDtypeStruct(shape, jnp.float32)).shape
     except (TypeError, ValueError) as error:
-        raise ValueError(f"the {name} does not take {list(shape)}: {error}") from error
+        raise ValueError(f"the {name} does not accept {list(shape)}: {error}") from error

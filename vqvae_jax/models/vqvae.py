@@ -11,29 +11,29 @@ from vqvae_jax.quantizers import Quantizer, VectorQuantizer
 
 
 class VQVAE(Tokenizer):
-    """The vector-quantised autoencoder (van den Oord et al. 2017, arXiv:1711.00937, equation 3).
+    """The vector-quantized autoencoder (van den Oord et al. 2017, arXiv:1711.00937, equation 3).
 
         loss = mean((decoder(values) - x)^2) / data_variance + quantizer loss
 
-    With a head, which makes the decoder's output a distribution of integer pixels,
+    With a head, which turns the decoder's output into a distribution of integer pixels,
 
         loss = mean(-log p(x | decoder(values))) + quantizer loss
 
     Args:
         in_dim: channels of the images, at least 1.
-        embedding_dim: D, numbers in a code, at least 1.
+        embedding_dim: D, the size of a code, at least 1.
         num_embeddings: K, codes in the codebook, at least 1.
         data_variance: variance of the training pixels, finite and above 0.
         commitment_cost: beta, finite and at least 0.
-        quantizer: in place of a `VectorQuantizer` of the three arguments before it; embedding_dim
-            and num_embeddings have to be its own, commitment_cost is not used.
-        head: p(x | the decoder's output), whose in_dim is the decoder's out_dim; its out_dim has to
-            be in_dim. None: the decoder gives the image.
+        quantizer: replaces the default `VectorQuantizer`; embedding_dim and num_embeddings must
+            match its own, commitment_cost is not used.
+        head: p(x | the decoder's output); its in_dim becomes the decoder's out_dim, its out_dim
+            must be in_dim. None: the decoder's output is the image.
         dtype: see `Tokenizer`.
         rngs: `params` draws the initial values.
 
     Raises:
-        ValueError: an argument out of its range, or not the quantizer's or the head's.
+        ValueError: an argument is out of its range, or does not match the quantizer or the head.
     """
 
     def __init__(

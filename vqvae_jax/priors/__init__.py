@@ -1,4 +1,4 @@
-"""Priors: learnt distributions over the code maps that a VQVAE's encoder gives."""
+"""Priors: learned distributions over the code maps that a VQVAE's encoder produces."""
 
 from vqvae_jax.priors.base import Prior
 from vqvae_jax.priors.likelihood import drop_labels, nll

@@ -1,4 +1,4 @@
-"""What every prior over code maps is: the contract, the embedding and the output layers."""
+"""The base class of priors over code maps: the contract, the embedding, the output layers."""
 
 import abc
 import functools
@@ -19,19 +19,18 @@ Labels = Integer[Array, " b"] | Integer[np.ndarray, " b"] | Sequence[int]
 
 
 class Prior(nnx.Module):
-    """A distribution of code maps: the product, code after code, of p(code | all earlier ones).
+    """A distribution of code maps: the product over codes of p(code | all earlier codes).
 
-    Positions follow each other row by row, from left to right, and within a position codebook after
-    codebook. A network of the embedded codes gives each position features f, made of nothing but
-    the positions before it. The codes of the position itself enter behind them: those of codebook
-    j are
+    Codes are ordered row by row, from left to right, and within a position by codebook. A network
+    maps the embedded codes to features f for each position, which depend on earlier positions only.
+    The earlier codes at the position itself are added after it: codebook j has
 
         k_j ~ softmax(W_j ELU(f + sum_{i < j} E_i[k_i]) + b_j)
 
-    The same distribution can be had in one go, for training, and position by position, to draw from
-    it or to code with it: `start` makes a cache; `step` takes in the codes of the position before
-    and gives f; `logits` makes the distributions of f, codebook by codebook. These calls do the
-    same arithmetic every time: a compiled step gives the same numbers again.
+    The same distribution is available all at once, for training, and position by position, for
+    sampling or entropy coding: `start` makes a cache; `step` consumes the codes of the previous
+    position and returns f; `logits` turns f into distributions, codebook by codebook. These calls
+    do the same arithmetic every time: a compiled step returns the same numbers again.
 
         cache = prior.start(batch_size, (h, w), labels)
         features, cache = prior.step(cache, 0, anything)
@@ -39,17 +38,18 @@ class Prior(nnx.Module):
         second = prior.logits(features, codes_of_the_first_codebook)
         features, cache = prior.step(cache, 1, codes_at_0)
 
-    Codes lie in [0, K); where one is K or more, all that depends on it is NaN. Labels lie in
-    [0, num_classes), or are -1 for no class, which is learnt like another class; beyond those, all
+    Codes lie in [0, K); if one is K or more, all that depends on it is NaN. Labels lie in [0,
+    num_classes), or are -1 for no class, which is learned like another class; for other labels, all
     is NaN. Without `num_classes` there are no labels.
 
     Args:
         num_embeddings: K, codes in each codebook, at least 1.
-        channels: C, numbers in a vector of features, at least 1.
-        num_codebooks: n, codes at a position, on a last axis of their own; None for a single one
-            without an axis. As the quantizer has it.
-        num_classes: how many classes, at least 1; None for a distribution without.
-        rngs: `params` draws the initial values: embeddings from N(0, 1), output layers as `Linear`.
+        channels: C, the size of a feature vector, at least 1.
+        num_codebooks: n, codes per position, on a last axis of their own; None for a single one
+            without an axis. The same as the quantizer's.
+        num_classes: how many classes, at least 1; None for an unconditional distribution.
+        rngs: `params` draws the initial values: embeddings from N(0, 1), output layers as in
+            `Linear`.
 
     Raises:
         ValueError: an argument out of its range.
@@ -84,13 +84,12 @@ class Prior(nnx.Module):
         *,
         keys: Key[Array, " b"] | None = None,
     ) -> Float[Array, "b h w *n k"]:
-        """The logits of every code, given the earlier ones.
+        """Returns the logits of every code, given the earlier ones.
 
         Args:
-            codes: [B, h, w], or [B, h, w, n] of n codebooks; integers in [0, K).
-            labels: integers [B] in [0, num_classes), -1 for no class; None: all of no class.
-            keys: a key for each map, that draws what is random in training, such as dropout. None:
-                evaluation.
+            codes: [B, h, w], or [B, h, w, n] with n codebooks; integers in [0, K).
+            labels: integers [B] in [0, num_classes), -1 for no class; None: all -1.
+            keys: a key per map, for what is random in training, such as dropout. None: evaluation.
 
         Returns:
             [B, h, w, K], or [B, h, w, n, K].
@@ -116,7 +115,7 @@ class Prior(nnx.Module):
         shape: Sequence[SupportsIndex],
         labels: Labels | None = None,
     ) -> Any:
-        """The cache before the first position, for `step`.
+        """Returns the cache before the first position, for `step`.
 
         Args:
             batch_size: B, code maps at a time, at least 1.
@@ -138,12 +137,12 @@ class Prior(nnx.Module):
     def step(
         self, cache: Any, position: int | Int[Array, ""], previous: Int[Array, "b ..."]
     ) -> tuple[Float[Array, "b c"], Any]:
-        """The features of a position, from the codes of the one before.
+        """Returns the features of a position, from the codes of the previous one.
 
         Args:
-            cache: as `start` or the step before returned it.
-            position: row * w + column; to be gone through in order, from 0.
-            previous: the codes at position - 1, [B] or [B, n]; at position 0 not looked at.
+            cache: from `start` or the previous step.
+            position: row * w + column; must be visited in order, from 0.
+            previous: the codes at position - 1, [B] or [B, n]; ignored at position 0.
 
         Returns:
             The features [B, C], for `logits`, and the new cache.
@@ -152,18 +151,18 @@ class Prior(nnx.Module):
     def logits(
         self, features: Float[Array, "*shape c"], *earlier: Int[Array, "*shape"]
     ) -> Float[Array, "*shape k"]:
-        """The logits of a position's next code.
+        """Returns the logits of a position's next code.
 
         Args:
             features: [..., C].
-            *earlier: the codes of the position's earlier codebooks, each [...]. None of them: the
+            *earlier: the codes of the position's earlier codebooks, each [...]. Without any, the
                 logits are those of the first codebook.
 
         Returns:
             [..., K].
 
         Raises:
-            ValueError: codes of more codebooks than can come before one.
+            ValueError: there are codes of more codebooks than can precede one.
         """
         if len(earlier) >= len(self.outputs):
             raise ValueError(
@@ -175,7 +174,7 @@ class Prior(nnx.Module):
         return self.outputs[len(earlier)](nnx.elu(features))
 
     def embed(self, codes: Int[Array, "..."]) -> Float[Array, "..."]:
-        """The embedded codes: of [...] or [..., n] the sum over codebooks [..., C]."""
+        """Embeds codes: [...], or [..., n] summed over codebooks, to [..., C]."""
         columns = zip(self.inputs, self._columns(codes), strict=True)
         return functools.reduce(jnp.add, [lookup(table[...], column) for table, column in columns])
 
@@ -183,34 +182,34 @@ class Prior(nnx.Module):
     def _features(
         self, x: Float[Array, "b h w c"], classes: Int[Array, " b"], keys: Key[Array, " b"] | None
     ) -> Float[Array, "b h w c"]:
-        """The features of every position, of embedded codes x and rows of the classes' table."""
+        """Returns every position's features, from embedded codes x and rows of the class table."""
 
     @abc.abstractmethod
     def _start(self, batch_size: int, shape: tuple[int, int], classes: Int[Array, " b"]) -> Any:
-        """The cache of `start`."""
+        """Returns the cache of `start`."""
 
     def _check_shape(self, shape: Sequence[SupportsIndex]) -> tuple[int, int]:
-        """The shape as two ints; raises ValueError where a map of it cannot be."""
+        """Returns the shape as two ints; raises ValueError if no map can have it."""
         return check_shape("shape", shape)
 
     def _columns(self, codes: Int[Array, "..."]) -> list[Array]:
-        """The codes of each codebook."""
+        """Returns the codes of each codebook."""
         if self.num_codebooks is None:
             return [codes]
         return [codes[..., j] for j in range(self.num_codebooks)]
 
     @property
     def _class_rows(self) -> int:
-        """Rows of a table of the classes; the last is that of no class."""
+        """Rows of the class table; the last is for no class."""
         return (self.num_classes or 0) + 1
 
     def _classes(self, labels: Labels | None, like: Int[Array, " b"]) -> Int[Array, " b"]:
-        """The rows that belong to labels; one beyond the table where a label is out of range."""
+        """Returns the rows for labels, with one beyond the table where a label is out of range."""
         none = self._class_rows - 1
         if labels is None:
             return jnp.full_like(like, none)
         if self.num_classes is None:
-            raise ValueError("labels are given; there must be none where num_classes is None")
+            raise ValueError("labels are given; there must be none if num_classes is None")
         labels = as_int32("labels", labels)
         if labels.shape != like.shape:
             raise ValueError(f"labels have shape {labels.shape}; it must be [B], {like.shape}")
@@ -219,7 +218,7 @@ class Prior(nnx.Module):
 
 
 def check_shape(name: str, shape: Sequence[SupportsIndex]) -> tuple[int, int]:
-    """The shape as two ints.
+    """Returns the shape as two ints.
 
     Raises:
         ValueError: it is not two integers of at least 1.

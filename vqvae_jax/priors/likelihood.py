@@ -1,4 +1,4 @@
-"""What a prior learns from: the likelihood of code maps, and labels that are left out at times."""
+"""The training loss of priors: the likelihood of code maps, with labels dropped at times."""
 
 import jax
 import jax.numpy as jnp
@@ -19,15 +19,15 @@ def nll(
     *,
     keys: Key[Array, " b"] | None = None,
 ) -> Float[Array, ""]:
-    """The mean negative log-likelihood of code maps, in nats a code.
+    """Returns the mean negative log-likelihood of code maps, in nats per code.
 
-        nll = -mean(log p(code | the earlier codes of its map, label)),    0 of no maps
+        nll = -mean(log p(code | the earlier codes of its map, label)),    0 without maps
 
     Args:
         prior: the distribution.
-        codes: [B, h, w] or [B, h, w, n], integers in [0, K). NaN comes out where one is not.
-        labels: integers [B] in [0, num_classes), -1 for no class; None: all of no class.
-        keys: a key for each map, for training; None: evaluation.
+        codes: [B, h, w] or [B, h, w, n], integers in [0, K). The result is NaN if one is not.
+        labels: integers [B] in [0, num_classes), -1 for no class; None: all -1.
+        keys: a key per map, for training; None: evaluation.
 
     Raises:
         ValueError: codes or labels have the wrong shape or type.
@@ -39,7 +39,7 @@ def nll(
 
 
 def drop_labels(labels: Labels, rate: float, key: jax.Array) -> Int[Array, " b"]:
-    """Labels, each replaced with probability `rate` by -1, no class.
+    """Replaces each label with probability `rate` by -1, no class.
 
     Trained with some labels dropped, a prior knows the distributions with and without a class,
     which classifier-free guidance needs (Ho & Salimans 2022, arXiv:2207.12598, algorithm 1).
@@ -47,10 +47,10 @@ def drop_labels(labels: Labels, rate: float, key: jax.Array) -> Int[Array, " b"]
     Args:
         labels: integers [B].
         rate: in [0, 1]; 0.1 is usual.
-        key: draws which.
+        key: draws which labels are dropped.
 
     Raises:
-        ValueError: the labels are no integers, or the rate is out of its range.
+        ValueError: the labels are not integers, or the rate is out of its range.
     """
     if not (is_finite(rate) and 0 <= rate <= 1):
         raise ValueError(f"rate is {rate}; it must be in [0, 1]")

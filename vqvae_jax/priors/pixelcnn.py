@@ -19,19 +19,19 @@ from vqvae_jax.tables import lookup
 class GatedPixelCNN(Prior):
     """The gated PixelCNN (van den Oord et al. 2016, arXiv:1606.05328).
 
-    A first layer of kernel 3 without its centre, then a `GatedLayer` of kernel 3 for each dilation,
-    with biases of the class (equation 4). Features reach 1 + the sum of the dilations rows up, and
-    as many columns to either side, with no blind spot; a dilation greater than what the layers of
-    smaller ones reach leaves gaps in it.
+    A first layer of kernel 3 without its center, then a `GatedLayer` of kernel 3 for each dilation,
+    with biases of the class (equation 4). The receptive field reaches 1 + the sum of the dilations
+    rows up, and as many columns to either side, with no blind spot; a dilation greater than the
+    reach of the layers with smaller ones leaves gaps in it.
 
     Args:
         num_embeddings: K, codes in each codebook, at least 1.
         channels: C of every layer, at least 1.
         dilations: of the gated layers, each at least 1.
-        num_codebooks: n, codes at a position; None for a single one without an axis.
-        num_classes: how many classes, at least 1; None for a distribution without.
-        rngs: `params` draws the initial values, as `Prior`, `VerticalConv`, `HorizontalConv` and
-            `Linear` say; the biases of classes from U(+-1 / sqrt(C)), others are 0.
+        num_codebooks: n, codes per position; None for a single one without an axis.
+        num_classes: how many classes, at least 1; None for an unconditional distribution.
+        rngs: `params` draws the initial values, as in `Prior`, `VerticalConv`, `HorizontalConv` and
+            `Linear`; class biases from U(+-1 / sqrt(C)); other biases are 0.
 
     Raises:
         ValueError: an argument out of its range.
@@ -88,7 +88,7 @@ class GatedPixelCNN(Prior):
         return GatedStack(self.above, self.left, self.layers)
 
     def _conditions(self, classes: Int[Array, " b"]) -> list[Condition]:
-        """The classes' biases of both stacks, for each layer."""
+        """Returns each layer's class biases for both stacks."""
         rows = [lookup(biases[...], classes)[:, None, None] for biases in self.biases]
         return [(to_v, to_h) for to_v, to_h in (jnp.split(row, 2, axis=-1) for row in rows)]
 

@@ -1,4 +1,4 @@
-"""Code maps drawn from a prior, and how their logits may be changed for it."""
+"""Samples code maps from a prior, with ways to adjust the logits."""
 
 import functools
 import math
@@ -16,7 +16,7 @@ from vqvae_jax.meshes import split_by_batch
 from vqvae_jax.priors.base import Labels, Prior, check_shape
 from vqvae_jax.tables import as_int32
 
-# Where s (conditional - free) has this size, the other term of guidance is below its rounding.
+# If s (conditional - free) is this large, the other term of guidance is below its rounding.
 _LARGEST_GUIDANCE = 1e30
 
 
@@ -42,15 +42,16 @@ def sample_codes(
         number: B, how many maps, at least 1.
         shape: h and w of the maps.
         key: draws the codes; the same key and arguments give the same codes.
-        labels: integers [B] in [0, num_classes), -1 for no class; None: all of no class.
+        labels: integers [B] in [0, num_classes), -1 for no class; None: all -1.
         temperature: finite and at least 0: 1 is the distribution itself, 0 the most probable code.
-        top_k: only so many of the most probable codes, at least 1; None, or K and more: all.
-        top_p: only the most probable codes that together have this probability, in (0, 1], and one
-            at the least; None or 1: all.
-        guidance: s of classifier-free guidance, finite and at least 0: 1 is none. Another value
+        top_k: how many of the most probable codes to draw from, at least 1; None, or K and more:
+            all.
+        top_p: draw only from the most probable codes that together have this probability, in (0,
+            1], and at least from one; None or 1: all.
+        guidance: s of classifier-free guidance, finite and at least 0: 1 is none. Any other value
             doubles the work.
 
-    Numbers beyond float32's are taken as the nearest that it has.
+    Numbers beyond float32's range become the nearest in it.
 
     Returns:
         int32 [B, h, w], or [B, h, w, n].
@@ -88,12 +89,12 @@ def sample_codes(
 def guided_logits(
     conditional: Float[Array, "*shape k"], free: Float[Array, "*shape k"], guidance: float | Array
 ) -> Float[Array, "*shape k"]:
-    """The logits of classifier-free guidance (Ho & Salimans 2022, arXiv:2207.12598, equation 6).
+    """Returns the logits of classifier-free guidance (Ho & Salimans 2022, arXiv:2207.12598, eq. 6).
 
         free + s (conditional - free)
 
     With s = 1 they are the conditional ones, with s = 0 the free ones. The paper's w is s - 1. An s
-    that would lead out of float32's range is lowered to one that gives the same distribution.
+    that would leave float32's range is lowered to one with the same distribution.
 
     Args:
         conditional: logits [..., K] with the class.
@@ -112,11 +113,11 @@ def restricted_logits(
     top_k: int | None = None,
     top_p: float | Array | None = None,
 ) -> Float[Array, "*shape k"]:
-    """Logits divided by the temperature, -inf for codes that shall not be drawn.
+    """Returns logits divided by the temperature, -inf for codes that must not be drawn.
 
     First the temperature, then top_k, then top_p (nucleus sampling, Holtzman et al. 2019,
     arXiv:1904.09751, equation 2) of what top_k has left: the fewest of the most probable codes
-    whose probabilities add up to top_p or more. Codes as probable as the last of those stay.
+    whose probabilities add up to top_p or more. Ties with the last of those stay.
 
     Args:
         logits: [..., K].
@@ -131,7 +132,7 @@ def restricted_logits(
         scaled = jnp.where(scaled >= lowest, scaled, -jnp.inf)
     if top_p is not None:
         ordered = jnp.sort(scaled, axis=-1)
-        tails = jnp.cumsum(jax.nn.softmax(ordered), axis=-1)  # of a code and all less probable ones
+        tails = jnp.cumsum(jax.nn.softmax(ordered), axis=-1)  # with all less probable codes
         stays = jnp.where(tails > 1 - top_p, ordered, ordered[..., -1:])
         lowest = jnp.min(stays, axis=-1, keepdims=True)
         scaled = jnp.where((scaled >= lowest) | (top_p >= 1), scaled, -jnp.inf)
@@ -152,7 +153,7 @@ def _sample(
     shape: tuple[int, int],
     k: int | None,
 ) -> Array:
-    """`sample_codes`, compiled; guidance None is none, and otherwise maps go twice side by side."""
+    """Implements `sample_codes`, compiled; guidance runs each map with and without its class."""
     prior: Prior = nnx.merge(graph, state)
     if guidance is not None and labels is not None:
         labels = jnp.concatenate([labels, jnp.full_like(labels, -1)])
@@ -186,12 +187,12 @@ def _sample(
 
 
 def _in_float32(number: float) -> float:
-    """The nearest finite number of float32; one of at least 0 is asked for."""
+    """Returns the nearest finite float32 number, for a number of at least 0."""
     return float(np.float32(min(number, float(np.finfo(np.float32).max))))
 
 
 def _check_labels(labels: Int[Array, " b"], num_classes: int | None) -> None:
-    """Raises ValueError where labels, known already, are out of range: no NaN shows it in codes."""
+    """Raises ValueError if concrete labels are out of range, since codes would show no NaN."""
     if num_classes is None or labels.size == 0 or isinstance(labels, jax.core.Tracer):
         return
     low, high = int(jnp.min(labels)), int(jnp.max(labels))

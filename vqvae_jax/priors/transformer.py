@@ -19,15 +19,15 @@ from vqvae_jax.tables import lookup
 
 
 class Block(nnx.Module):
-    """Attention to this and all earlier positions, then an MLP, each behind a normalisation.
+    """Attention to this and all earlier positions, then an MLP, each after a normalization.
 
         x <- x + W_o attention(LN(x)),    x <- x + W_2 GELU(W_1 LN(x)),    W_1: C -> 4 C
 
     Args:
         channels: C, a multiple of num_heads.
         num_heads: of the attention, each of C / num_heads channels.
-        rate: of the dropout of what is added to x.
-        rngs: `params` draws the weights as `Linear`.
+        rate: dropout rate of what is added to x.
+        rngs: `params` draws the weights as in `Linear`.
     """
 
     def __init__(self, channels: int, num_heads: int, rate: float, *, rngs: nnx.Rngs):
@@ -42,7 +42,7 @@ class Block(nnx.Module):
     def __call__(
         self, x: Float[Array, "b t c"], draws: Key[Array, " b"] | None
     ) -> Float[Array, "b t c"]:
-        """All positions at once."""
+        """Computes all positions at once."""
         queries, keys, values = self._heads(x)
         attended = jax.nn.dot_product_attention(queries, keys, values, is_causal=True)
         return self._rest(x, attended, draws)
@@ -54,7 +54,7 @@ class Block(nnx.Module):
         values: Float[Array, "b t n c_n"],
         position: int | Int[Array, ""],
     ) -> tuple[Array, Array, Array]:
-        """One position, with the keys and values of those before it; returns them with its own."""
+        """Computes one position from earlier keys and values; returns those with its own added."""
         query, key, value = self._heads(x)
         keys = jax.lax.dynamic_update_slice_in_dim(keys, key, position, axis=1)
         values = jax.lax.dynamic_update_slice_in_dim(values, value, position, axis=1)
@@ -63,7 +63,7 @@ class Block(nnx.Module):
         return self._rest(x, attended, None), keys, values
 
     def _heads(self, x: Float[Array, "b t c"]) -> list[Array]:
-        """Queries, keys and values [B, T, heads, C / heads]."""
+        """Returns queries, keys and values [B, T, heads, C / heads]."""
         projected = self.project(self.norm_attention(x))
         heads = projected.reshape(*x.shape[:2], 3 * self.num_heads, x.shape[2] // self.num_heads)
         return jnp.split(heads, 3, axis=2)
@@ -71,7 +71,7 @@ class Block(nnx.Module):
     def _rest(
         self, x: Float[Array, "b t c"], attended: Array, draws: Key[Array, " b"] | None
     ) -> Float[Array, "b t c"]:
-        """What follows the attention."""
+        """Computes what follows the attention."""
         x = x + dropout(self.gather(attended.reshape(x.shape)), self.rate, draws, 0)
         widened = nnx.gelu(self.widen(self.norm_mlp(x)))
         return x + dropout(self.narrow(widened), self.rate, draws, 1)
@@ -80,12 +80,12 @@ class Block(nnx.Module):
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
 class TransformerCache:
-    """What `TransformerPrior.step` keeps, of code maps of T = h w positions.
+    """The cache of `TransformerPrior.step`, for code maps of T = h w positions.
 
     Attributes:
         first: the start token [B, C].
         positions: the embedded positions [T, C].
-        keys: of blocks, a tuple with [B, T, heads, C / heads] for each; zeros where not yet known.
+        keys: a tuple with [B, T, heads, C / heads] for each block; zeros where not yet known.
         values: likewise.
     """
 
@@ -98,9 +98,9 @@ class TransformerCache:
 class TransformerPrior(Prior):
     """A causal transformer over the positions (Vaswani et al. 2017, arXiv:1706.03762).
 
-    A decoder of pre-normalised blocks, as in Radford et al. 2019 (GPT-2). The token of a position
-    is the code of the position before it, that of the first position a learnt start token, one for
-    each class. To each is added what is learnt about its row and its column.
+    A decoder of pre-normalized blocks, as in Radford et al. 2019 (GPT-2). The token of a position
+    is the code of the previous position; the first position has a learned start token, one for each
+    class. Learned embeddings of its row and its column are added to each token.
 
         f = W LN(blocks(token + row + column)) + b
 
@@ -110,12 +110,12 @@ class TransformerPrior(Prior):
         channels: C, at least 1, a multiple of num_heads.
         num_layers: blocks, at least 1.
         num_heads: heads of the attention, at least 1.
-        dropout: share of the tokens' and the blocks' numbers that training leaves out, in [0, 1);
-            rounded to a multiple of 1 / 256.
-        num_codebooks: n, codes at a position; None for a single one without an axis.
-        num_classes: how many classes, at least 1; None for a distribution without.
+        dropout: rate of dropout on tokens and block outputs in training, in [0, 1); rounded to a
+            multiple of 1 / 256.
+        num_codebooks: n, codes per position; None for a single one without an axis.
+        num_classes: how many classes, at least 1; None for an unconditional distribution.
         rngs: `params` draws the initial values: start tokens, rows and columns from N(0, 1), the
-            rest as `Prior` and `Linear` say.
+            rest as in `Prior` and `Linear`.
 
     Raises:
         ValueError: an argument out of its range.
@@ -199,7 +199,7 @@ class TransformerPrior(Prior):
         )
 
     def _positions(self, shape: tuple[int, int]) -> Float[Array, "t c"]:
-        """The embedded positions [h w, C]."""
+        """Returns the embedded positions [h w, C]."""
         height, width = shape
         rows, columns = self.rows[...][:height], self.columns[...][:width]
         return (rows[:, None] + columns[None]).reshape(height * width, self.channels)

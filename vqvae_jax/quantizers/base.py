@@ -1,4 +1,4 @@
-"""What every quantizer is: the contract, the checks of its input, and what most need not change."""
+"""The base class of quantizers: the contract, the input checks, and defaults that fit most."""
 
 import abc
 import dataclasses
@@ -16,31 +16,31 @@ from vqvae_jax.tables import as_int32
 
 
 class QuantizerState(nnx.Variable):
-    """What a quantizer keeps and no gradient moves: averages, usage, flags, frozen codes."""
+    """State that a quantizer keeps and no gradient moves: averages, usage, flags, frozen codes."""
 
 
 class Quantizer(nnx.Module):
-    """The contract of all quantizers.
+    """The contract that all quantizers fulfill.
 
-    A call is a pure function of z, the parameters and the key: it changes no state. Training is a
-    call with a key; a call without one is evaluation, in which nothing is random. What a quantizer
-    learns without gradients it learns in `update`, to be called after the step.
+    A call is a pure function of z, the parameters and the key: it changes no state. A call with a
+    key is training; a call without one is evaluation, in which nothing is random. Whatever a
+    quantizer learns without gradients, it learns in `update`, which is called after the step.
 
     Attributes:
-        embedding_dim: D, numbers in a vector.
-        num_embeddings: K, codes in each codebook; of codebooks of different sizes the largest.
+        embedding_dim: D, the size of a vector.
+        num_embeddings: K, codes in each codebook; the largest size where codebooks differ.
         codebook_sizes: K of each codebook.
-        num_codebooks: how many indices a vector has, on a last axis of their own; None for a single
-            one without an axis.
-        per_token: whether what a call gives for a vector depends on that vector alone, and each
-            loss is a mean over vectors: no random numbers, no average over the batch inside a loss.
-            Then a batch may be computed in parts and the gradients added up.
+        num_codebooks: indices per vector, on a last axis of their own; None for a single one
+            without an axis.
+        per_token: whether the result for a vector depends on that vector alone, and each loss is a
+            mean over vectors: no random numbers, no average over the batch inside a loss. Then a
+            batch may be computed in parts and the gradients added up.
         has_updates: whether `update` does anything.
-        has_initialization: whether `initialize` does.
-        learns_from_values: whether parameters are moved by the gradient at `values`, and not by the
-            quantizer's own losses alone.
-        follows_scale: whether the codes can become as small as what is left over by a quantizer
-            before this one, so that a `ResidualVQ` may take it for a stage.
+        has_initialization: whether `initialize` does anything.
+        learns_from_values: whether the gradient at `values` moves parameters too, and not only the
+            quantizer's own losses.
+        follows_scale: whether the codes can become as small as the residual that earlier quantizers
+            leave, so that a `ResidualVQ` may use it as a stage.
     """
 
     embedding_dim: int
@@ -63,10 +63,9 @@ class Quantizer(nnx.Module):
         """Quantizes z.
 
         Args:
-            z: vectors [..., D], any floating type; what is computed from them is computed in
-                float32 or wider.
-            mask: True [...] for the vectors that count; the others get index -1 and the value 0,
-                and take part in nothing. None: all count.
+            z: vectors [..., D], any floating type; all computation on them is in float32 or wider.
+            mask: True [...] for the vectors that count; the others get index -1 and value 0, and
+                have no effect. None: all count.
             key: draws the random numbers of training. None: evaluation.
 
         Returns:
@@ -86,7 +85,7 @@ class Quantizer(nnx.Module):
     def encode(
         self, z: Float[Array, "*shape d"], mask: Bool[Array, "*shape"] | None = None
     ) -> Int[Array, "..."]:
-        """The indices alone, as evaluation gives them, at less cost than a call.
+        """Returns only the indices, as at evaluation; cheaper than a call.
 
         Args:
             z: vectors [..., D].
@@ -103,21 +102,21 @@ class Quantizer(nnx.Module):
 
     @left_to_xla(lambda split, whole: split)
     def lookup(self, indices: Integer[Array, "..."]) -> Float[Array, "..."]:
-        """The codes.
+        """Returns the codes for given indices.
 
         Args:
             indices: as a call returns them, integers [...] or [..., num_codebooks].
 
         Returns:
-            [..., D], what a call's values are at evaluation; 0 for the index -1 (masked), NaN for
+            [..., D], equal to a call's values at evaluation; 0 for the index -1 (masked), NaN for
             indices of K and more.
 
         Raises:
-            ValueError: the indices are no integers, or their last axis has the wrong length.
+            ValueError: the indices are not integers, or their last axis has the wrong length.
         """
         indices = as_int32("indices", indices)
         if self.num_codebooks is not None and indices.ndim == 0:
-            raise ValueError("indices have no axis; the last one must be that of the codebooks")
+            raise ValueError("indices are a scalar; their last axis must be that of the codebooks")
         return self._lookup(indices)
 
     @left_to_xla(lambda split, whole: None, writes=True)
@@ -129,22 +128,23 @@ class Quantizer(nnx.Module):
         key: jax.Array | None = None,
         axis_name: AxisName | None = None,
     ) -> None:
-        """Learns from a step what gradients do not teach: averages, usage, revived codes.
+        """Updates what gradients do not train, after a step: averages, usage, revived codes.
 
-        To be called once a step, with all that was quantized in it: under gradient accumulation
-        with the concatenated vectors and indices. Of no vectors at all nothing is learnt.
+        Call it once per step, with everything that was quantized in it: under gradient
+        accumulation, with the concatenated vectors and indices. Without any vectors, nothing
+        changes.
 
         Args:
-            z: what the quantizer was given [..., D].
-            indices: what it returned for it; -1 takes part in nothing.
-            key: draws the random numbers, where codes are revived.
+            z: the quantizer's input [..., D].
+            indices: its output for z; vectors with -1 are ignored.
+            key: draws the random numbers, if codes are revived.
             axis_name: inside `jax.shard_map` or `jax.pmap`, the axis over which z is split, so that
-                all devices learn from all of it and keep the same codes; the key has to be the same
-                on each. None: z is all there is, as it is under `jax.jit` over sharded arrays.
+                all devices learn from all of it and keep the same codes; the key must be the same
+                on each. None: z is the whole batch, as under `jax.jit` over sharded arrays.
 
         Raises:
-            ValueError: z or the indices have the wrong shape or type; or there is no key, and codes
-                are to be revived.
+            ValueError: z or the indices have the wrong shape or type; or codes are to be revived
+                and there is no key.
         """
         indices = as_int32("indices", indices)
         shape = z.shape[:-1] + (() if self.num_codebooks is None else (self.num_codebooks,))
@@ -165,13 +165,13 @@ class Quantizer(nnx.Module):
         key: jax.Array,
         axis_name: AxisName | None = None,
     ) -> None:
-        """Takes the initial codes from data, the first time, if the quantizer was made for that.
+        """Initializes the codes from data, on the first call, if the quantizer was made for that.
 
         Args:
             z: vectors [..., D]; the first batch of training.
             mask: True [...] for those that count; None: all.
-            key: draws which.
-            axis_name: as of `update`.
+            key: draws the codes.
+            axis_name: as in `update`.
 
         Raises:
             ValueError: z or the mask has the wrong shape or type.
@@ -186,15 +186,15 @@ class Quantizer(nnx.Module):
         mask: Bool[Array, "*shape"] | None,
         key: jax.Array | None,
     ) -> Quantized:
-        """A call for z in float32 or wider. Only the losses have to look at the mask."""
+        """Quantizes z in float32 or wider. Only the losses have to take the mask into account."""
 
     @abc.abstractmethod
     def _encode(self, z: Float[Array, "*shape d"]) -> Int[Array, "..."]:
-        """The indices of z in float32 or wider."""
+        """Returns the indices of z in float32 or wider."""
 
     @abc.abstractmethod
     def _lookup(self, indices: Int[Array, "..."]) -> Float[Array, "..."]:
-        """The codes."""
+        """Returns the codes."""
 
     def _update(
         self,
@@ -203,7 +203,7 @@ class Quantizer(nnx.Module):
         key: jax.Array | None,
         axis_name: AxisName | None,
     ) -> None:
-        """An update with z in float32 or wider, zero where no index counts."""
+        """Updates from z in float32 or wider, zero where no index counts."""
 
     def _initialize(
         self,
@@ -212,7 +212,7 @@ class Quantizer(nnx.Module):
         key: jax.Array,
         axis_name: AxisName | None,
     ) -> None:
-        """The initial codes from z in float32 or wider."""
+        """Initializes the codes from z in float32 or wider."""
 
     @property
     def codebook_sizes(self) -> tuple[int, ...]:
@@ -221,12 +221,12 @@ class Quantizer(nnx.Module):
 
     @property
     def values_dim(self) -> int:
-        """Numbers in a value: D, but for quantizers that are made for their indices."""
+        """The size of a value: D, except for quantizers that are used for their indices alone."""
         return self.embedding_dim
 
     @property
     def num_codes(self) -> int:
-        """The codes of all codebooks together; a shared one counts as often as it is used."""
+        """The number of codes in all codebooks; a shared codebook counts once per use."""
         return sum(self.codebook_sizes)
 
     @property
@@ -236,15 +236,15 @@ class Quantizer(nnx.Module):
 
     @left_to_xla(lambda split, whole: whole)
     def code_counts(self, indices: Integer[Array, "..."]) -> Int[Array, "..."]:
-        """How often each code occurs: int32 [K], or [num_codebooks, K]. Counts of batches add up.
+        """Counts each code's uses: int32 [K], or [num_codebooks, K]. Counts of batches add up.
 
-        In the row of a codebook that is smaller than the largest, the last numbers are 0.
+        The row of a codebook smaller than the largest ends in zeros.
 
         Args:
             indices: as a call returns them; -1 is not counted.
 
         Raises:
-            ValueError: the indices are no integers, or their last axis has the wrong length.
+            ValueError: the indices are not integers, or their last axis has the wrong length.
         """
         indices = as_int32("indices", indices)
         if self.num_codebooks is None:
@@ -266,13 +266,13 @@ class Quantizer(nnx.Module):
         books = () if self.num_codebooks is None else (self.num_codebooks,)
         if counts.shape != (*books, self.num_embeddings):
             raise ValueError(
-                f"counts have shape {counts.shape}; of code_counts it is "
+                f"counts have shape {counts.shape}; as code_counts gives them it is "
                 f"{(*books, self.num_embeddings)}"
             )
         return perplexity(counts)
 
     def skip_initialization(self) -> None:
-        """Says that `initialize` has been called, or will not be: it does nothing from now on."""
+        """Declares that `initialize` was called or never will be: it does nothing from now on."""
         for _, node in nnx.iter_graph(self):
             if isinstance(node, Quantizer):
                 node.has_initialization = False
@@ -280,7 +280,7 @@ class Quantizer(nnx.Module):
     def freeze(self) -> None:
         """Stops all learning: parameters become `QuantizerState`, `update` does nothing.
 
-        To be called before the parameters are split off for the optimiser.
+        Call it before the parameters are split off for the optimizer.
         """
         for _, node in nnx.iter_graph(self):
             if not isinstance(node, nnx.Module):
@@ -293,7 +293,7 @@ class Quantizer(nnx.Module):
         self.skip_initialization()
 
     def _check_last_axis(self, indices: Int[Array, "..."]) -> None:
-        """Raises ValueError where there is not an index for each of several codebooks."""
+        """Raises ValueError unless there is an index for each of several codebooks."""
         if indices.ndim == 0 or indices.shape[-1] != self.num_codebooks:
             raise ValueError(
                 f"indices have shape {indices.shape}; their last axis must be "
@@ -301,13 +301,13 @@ class Quantizer(nnx.Module):
             )
 
     def _masked(self, indices: Int[Array, "..."], mask: Bool[Array, "*shape"]) -> Array:
-        """The indices, -1 where the mask drops a vector."""
+        """Returns the indices, -1 where the mask drops a vector."""
         return jnp.where(mask if self.num_codebooks is None else mask[..., None], indices, -1)
 
     def _checked(
         self, z: Float[Array, "*shape d"], mask: Bool[Array, "*shape"] | None
     ) -> Float[Array, "*shape d"]:
-        """Looks at shapes and types; returns z in float32 or wider, zero where masked."""
+        """Checks shapes and types; returns z in float32 or wider, zero where masked."""
         if not jnp.issubdtype(z.dtype, jnp.floating):
             raise ValueError(f"z has type {z.dtype}; it must be floating")
         if z.ndim == 0 or z.shape[-1] != self.embedding_dim:

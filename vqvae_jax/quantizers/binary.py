@@ -1,4 +1,4 @@
-"""Lookup-free quantization: one bit a number, the codebook all the combinations of signs."""
+"""Lookup-free quantization: one bit per number; the codebook is all combinations of signs."""
 
 import jax
 import jax.numpy as jnp
@@ -11,24 +11,24 @@ from vqvae_jax.quantizers.estimators import straight_through
 from vqvae_jax.quantizers.grid import GridQuantizer
 from vqvae_jax.quantizers.regularized import entropy
 
-# So many bits together have 2^24 probabilities in their mean, and 2^12 a vector in each half.
+# This many bits have 2^24 probabilities in their mean, and 2^12 per vector in each half.
 _MAX_TOGETHER = 24
 
 
 def binary_entropies(
     logits: Float[Array, "n d"], weights: Float[Array, " n"], bits_together: int
 ) -> tuple[Float[Array, ""], Float[Array, ""]]:
-    """The entropies of vectors of independent bits, P(bit i is 1) = sigmoid(logit i), in nats.
+    """Returns entropies of vectors of independent bits, P(bit i is 1) = sigmoid(logit i), in nats.
 
-    Neither needs the 2^D codes a vector: the entropy of independent bits is the sum of theirs, and
-    the mean distribution over the 2^g codes of g bits is one product of two matrices, of the
-    probabilities of the first g/2 bits and of the others.
+    Neither needs 2^D probabilities per vector: the entropy of independent bits is the sum of
+    theirs, and the mean distribution over the 2^g codes of g bits is one product of two matrices,
+    of the probabilities of the first g/2 bits and of the rest.
 
     Args:
         logits: [N, D].
-        weights: of the vectors in the means [N], at least 0, their sum 1.
-        bits_together: g. The entropy of the mean is that of each g bits, added up: exact for
-            g >= D, an upper bound otherwise, since it leaves out what a group tells of another.
+        weights: the vectors' weights in the means [N], at least 0, with sum 1.
+        bits_together: g. The entropy of the mean is summed over groups of g bits: exact for g >= D,
+            an upper bound otherwise, since it ignores the information that groups share.
 
     Returns:
         E[H(p)], the mean of the vectors' entropies; H(E[p]), the entropy of their mean.
@@ -46,7 +46,7 @@ def binary_entropies(
 
 
 def _code_probabilities(ones: Float[Array, "n g"]) -> Float[Array, "n codes"]:
-    """The probabilities [N, 2^g] of all codes of g independent bits, the first bit fastest."""
+    """Returns the probabilities [N, 2^g] of all codes of g independent bits, first bit fastest."""
     p = jnp.ones((ones.shape[0], 1), ones.dtype)
     for bit in range(ones.shape[1]):
         one = ones[:, bit : bit + 1]
@@ -62,9 +62,9 @@ class LFQ(GridQuantizer):
         loss = lambda entropy loss + beta mean((z - sg(code))^2)
 
     The second mean of the entropy loss runs over the batch (inside `jax.shard_map`, over a device's
-    part). Its entropy is exact only up to D = bits_together: above, by default above 9 bits, it is
-    an upper bound, and the entropy loss returned lies below the equation's. bits_together=None has
-    it exact. 0 counts as negative.
+    part). Its entropy is exact only up to D = bits_together: above that, by default above 9 bits,
+    it is an upper bound, and the entropy loss returned is below the equation's. bits_together=None
+    makes it exact. 0 counts as negative.
 
     Args:
         embedding_dim: D, the bits of a code, 1 to 30.
@@ -72,9 +72,9 @@ class LFQ(GridQuantizer):
         entropy_cost: lambda, finite and at least 0.
         diversity: gamma, finite and at least 0.
         temperature: tau, finite and above 0.
-        bits_together: see `binary_entropies`; at least 1, and at most 24 where D is more. None: all
-            D, the exact entropy, for D up to 24. Memory grows with 2^(bits_together / 2) a vector,
-            and 2^bits_together a batch.
+        bits_together: see `binary_entropies`; at least 1, and at most 24 if D is more. None: all D,
+            the exact entropy, for D up to 24. Memory grows as 2^(bits_together / 2) per vector, and
+            2^bits_together per batch.
 
     Raises:
         ValueError: an argument out of its range.
@@ -102,8 +102,8 @@ class LFQ(GridQuantizer):
         together = min(bits_together or embedding_dim, embedding_dim)
         if together > _MAX_TOGETHER:
             raise ValueError(
-                f"bits_together is {bits_together}; of {embedding_dim} bits it must be at most "
-                f"{_MAX_TOGETHER} (an upper bound of the entropy)"
+                f"bits_together is {bits_together}; with {embedding_dim} bits it must be at most "
+                f"{_MAX_TOGETHER} (an upper bound on the entropy)"
             )
         self.embedding_dim = embedding_dim
         self.num_embeddings = 2**embedding_dim
@@ -149,7 +149,7 @@ class LFQ(GridQuantizer):
         return computed_codes(codes, indices, self.num_embeddings)
 
     def bounded(self, z: Float[Array, "*shape d"]) -> Float[Array, "*shape d"]:
-        """See `GridQuantizer.bounded`: z itself, of which a stage takes the signs at any size."""
+        """See `GridQuantizer.bounded`: z itself, since a stage takes the signs at any scale."""
         return z
 
     def _signs(self, z: Float[Array, "*shape d"]) -> Float[Array, "*shape d"]:
@@ -168,11 +168,11 @@ class BSQ(LFQ):
         entropy loss = E[H(p(c | u))] - gamma H(E[p(c | u)]),   p(c | u) ~ exp(-|u - c|^2 / tau)
         loss = lambda entropy loss + beta mean((u - sg(code))^2)
 
-    On the sphere the error is bounded, so that beta may be 0, as it is in the paper; and the
-    entropy of the mean is taken bit by bit (the paper's approximation, an upper bound; the entropy
-    loss that is returned lies below the equation's; bits_together=None has it exact).
+    On the sphere the error is bounded, so beta may be 0, as it is in the paper. The entropy of the
+    mean is taken bit by bit (the paper's approximation, an upper bound: the entropy loss returned
+    is below the equation's; bits_together=None makes it exact).
 
-    Args: as of `LFQ`.
+    Args: as for `LFQ`.
     """
 
     def __init__(
@@ -196,5 +196,5 @@ class BSQ(LFQ):
         self.magnitude = self.embedding_dim**-0.5
 
     def bounded(self, z: Float[Array, "*shape d"]) -> Float[Array, "*shape d"]:
-        """See `GridQuantizer.bounded`: on the unit sphere."""
+        """See `GridQuantizer.bounded`: z projected onto the unit sphere."""
         return unit(z)

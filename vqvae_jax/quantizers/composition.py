@@ -1,4 +1,4 @@
-"""Which quantizers can be composed into one."""
+"""Checks whether quantizers can be composed into one."""
 
 from collections.abc import Sequence
 
@@ -10,7 +10,7 @@ from vqvae_jax.quantizers.grid import GridQuantizer
 
 
 def check_composable(quantizers: Sequence[Quantizer]) -> None:
-    """Raises ValueError for no quantizers, or one twice, also inside of others."""
+    """Raises ValueError if there is no quantizer, or one occurs twice, even inside others."""
     if not quantizers:
         raise ValueError("quantizers is empty; there must be at least one")
     nested = [
@@ -21,13 +21,13 @@ def check_composable(quantizers: Sequence[Quantizer]) -> None:
     ]
     if len(set(nested)) < len(nested):
         raise ValueError(
-            "a quantizer is given more than once; make one for each codebook, or let a ResidualVQ "
+            "a quantizer is given more than once; make one per codebook, or let a ResidualVQ "
             "share a single one with num_quantizers"
         )
 
 
 def check_stages(quantizers: Sequence[Quantizer]) -> None:
-    """Raises ValueError where the quantizers cannot be the stages of one residual quantizer."""
+    """Raises ValueError if the quantizers cannot be the stages of one residual quantizer."""
     if any(quantizer.num_codebooks is not None for quantizer in quantizers):
         raise ValueError("a quantizer has several codebooks; each must have one")
     names = [type(quantizer).__name__ for quantizer in quantizers]
@@ -45,7 +45,7 @@ def check_stages(quantizers: Sequence[Quantizer]) -> None:
             )
     if any(isinstance(q, GridQuantizer) for q in quantizers) and len(set(names)) > 1:
         raise ValueError(
-            f"the quantizers are {', '.join(names)}; where one is a grid, all must be of its class"
+            f"the quantizers are {', '.join(names)}; if one is a grid, all must be of its class"
         )
     if len({getattr(quantizer, "bound", None) for quantizer in quantizers}) > 1:
         raise ValueError("the quantizers' bound differ; z is bounded once, for all of them")

@@ -1,4 +1,4 @@
-"""What every quantizer shares: its output, and the pure functions it is made of.
+"""Shared by all quantizers: their output, and the pure functions they are made of.
 
 Symbols as in van den Oord et al. 2017, "Neural Discrete Representation Learning"
 (arXiv:1711.00937): z is the encoder's output, e the codebook of K vectors of D numbers, sg the
@@ -16,26 +16,26 @@ from vqvae_jax.leaves import Leaf
 from vqvae_jax.precision import wide
 from vqvae_jax.tables import as_int32
 
-# Of the axis (or axes) that `jax.shard_map` or `jax.pmap` maps over.
+# The axis (or axes) that `jax.shard_map` or `jax.pmap` maps over.
 AxisName = Hashable
 
 
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
 class Quantized:
-    """What a quantizer returns for z of shape [..., D].
+    """The output of a quantizer for z of shape [..., D].
 
     Attributes:
-        values: [..., D], what the decoder takes, in the type of z; carries the gradient estimator.
-            At evaluation they are `lookup(indices)`.
-        indices: int32 [...], the chosen codes in [0, K); -1 where masked. From quantizers of
-            several codebooks [..., num_codebooks].
+        values: [..., D], the decoder's input, in the type of z; carries the gradient estimator.
+            Equal to `lookup(indices)` at evaluation.
+        indices: int32 [...], the chosen codes in [0, K); -1 where masked. [..., num_codebooks] from
+            quantizers with several codebooks.
         codebook_loss: scalar, unweighted; its gradient moves the codebook only.
         commitment_loss: scalar, unweighted; its gradient moves the encoder only.
-        entropy_loss: scalar, unweighted; 0 for a quantizer that has none.
-        loss: scalar, all of them weighted as the quantizer's paper weights them.
-        stage_losses: the four losses of each quantizer that this one is composed of, by their
-            names, each [n]; None for a quantizer that is not composed.
+        entropy_loss: scalar, unweighted; 0 for a quantizer without one.
+        loss: scalar, their sum with the weights of the quantizer's paper.
+        stage_losses: the four losses of each quantizer that this one is composed of, by name, each
+            [n]; None for a quantizer that is not composed.
     """
 
     values: Leaf
@@ -48,13 +48,13 @@ class Quantized:
 
     @property
     def losses(self) -> dict[str, Leaf]:
-        """The unweighted losses by their names."""
+        """The unweighted losses by name."""
         names = ("codebook_loss", "commitment_loss", "entropy_loss")
         return {name: getattr(self, name) for name in names}
 
 
 def stage_losses(outputs: Sequence[Quantized]) -> dict[str, Float[Array, " n"]]:
-    """The losses of each quantizer that another is composed of, by their names."""
+    """Returns the losses of the quantizers that another is composed of, by name."""
     names = ("codebook_loss", "commitment_loss", "entropy_loss", "loss")
     return {name: jnp.stack([getattr(output, name) for output in outputs]) for name in names}
 
@@ -62,10 +62,10 @@ def stage_losses(outputs: Sequence[Quantized]) -> dict[str, Float[Array, " n"]]:
 def computed_codes(
     codes: Float[Array, "*shape d"], indices: Integer[Array, "*shape"], num_embeddings: int
 ) -> Float[Array, "*shape d"]:
-    """What `lookup` gives, where codes are computed from their indices and not kept in a codebook.
+    """Returns the result of `lookup` for codes that are computed from indices, without a codebook.
 
     Args:
-        codes: [..., D], of any value where the index is none of a code.
+        codes: [..., D], of any value where the index is not that of a code.
         indices: integers [...].
         num_embeddings: K.
 
@@ -77,14 +77,14 @@ def computed_codes(
 
 
 def norm(vectors: Float[Array, "*shape d"]) -> Float[Array, "*shape 1"]:
-    """The Euclidean length of vectors [..., D], as [..., 1]; its gradient at 0 is 0."""
+    """Returns the Euclidean norm of vectors [..., D], as [..., 1]; its gradient at 0 is 0."""
     squares = jnp.sum(vectors**2, axis=-1, keepdims=True)
     return jnp.where(squares > 0, jnp.sqrt(jnp.where(squares > 0, squares, 1)), 0)
 
 
 def unit(vectors: Float[Array, "*shape d"]) -> Float[Array, "*shape d"]:
-    """Vectors [..., D] divided by their length; 0, with gradient 0, where that is 0."""
-    # By their largest number first: the squares of small and of large ones leave float32.
+    """Returns vectors [..., D] divided by their norm; 0, with gradient 0, where that is 0."""
+    # By their largest number first: squares of very small or very large ones leave float32's range.
     largest = jax.lax.stop_gradient(jnp.max(jnp.abs(vectors), axis=-1, keepdims=True))
     scaled = vectors / jnp.where(largest > 0, largest, 1)
     length = norm(scaled)
@@ -92,7 +92,7 @@ def unit(vectors: Float[Array, "*shape d"]) -> Float[Array, "*shape d"]:
 
 
 def code_counts(indices: Integer[Array, "..."], num_embeddings: int) -> Int[Array, " k"]:
-    """How often each code occurs in `indices`; those out of [0, K) are not counted.
+    """Counts how often each code occurs in `indices`; those out of [0, K) are not counted.
 
     Args:
         indices: integers of any shape.
@@ -108,7 +108,7 @@ def code_counts(indices: Integer[Array, "..."], num_embeddings: int) -> Int[Arra
 def code_sums(
     z: Float[Array, "*shape d"], indices: Integer[Array, "*shape"], num_embeddings: int
 ) -> Float[Array, "k d"]:
-    """The sum of the vectors that chose each code; those with an index out of [0, K) in no sum.
+    """Sums the vectors that chose each code; those with an index out of [0, K) are left out.
 
     Args:
         z: vectors [..., D].
@@ -125,13 +125,13 @@ def code_sums(
 
 
 def _dropped(indices: Integer[Array, "*shape"], num_embeddings: int) -> Int[Array, "*shape"]:
-    """The indices in int32, K where they are negative: out of range, so that nothing is added."""
+    """Returns the indices in int32, K where negative: out of range, so that nothing is added."""
     indices = as_int32("indices", indices)
     return jnp.where(indices < 0, num_embeddings, indices)
 
 
 def perplexity(counts: Int[Array, "*books k"]) -> Float[Array, "*books"]:
-    """exp(-sum_k p_k log p_k) with p = counts / sum(counts): the effective number of codes.
+    """Returns exp(-sum_k p_k log p_k), p = counts / sum(counts): the effective number of codes.
 
     Args:
         counts: integers [K] or [num_codebooks, K], uses of each code, as `Quantizer.code_counts`
@@ -154,12 +154,12 @@ def perplexity(counts: Int[Array, "*books k"]) -> Float[Array, "*books"]:
 
 
 def summed(x: Array, axis_name: AxisName | None) -> Array:
-    """The sum of x over the devices of a mapped axis; x itself where that is None."""
+    """Returns the sum of x over the devices of a mapped axis; x itself if that is None."""
     return x if axis_name is None else jax.lax.psum(x, axis_name)
 
 
 def gathered(x: Array, axis_name: AxisName | None) -> Array:
-    """The rows of all devices of a mapped axis, the same on each; x itself where that is None."""
+    """Returns the rows of all devices of a mapped axis, the same on each; x if that is None."""
     if axis_name is None:
         return x
     count, index = jax.lax.psum(1, axis_name), jax.lax.axis_index(axis_name)

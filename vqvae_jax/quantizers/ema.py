@@ -26,23 +26,23 @@ class EMAVectorQuantizer(VectorQuantizer):
         m_k = gamma m_k + (1 - gamma) s_k
         e_k = (m_k + eps_t e_k) / (N_k + eps_t)
 
-    for the codes with n_k > 0; the others stay where they are. With random codes N_k and m_k begin
-    at 0, so that their quotient is a weighted mean of what the code has seen; eps_t = eps (1 -
-    gamma^t), t the updates so far, is in proportion while they grow. With codes from `initialize`
-    or `set_codebook` they begin in proportion to those codes' counts, as if the batches before the
-    first had been like it. The loss is beta times the commitment loss; the codebook loss is
-    reported and takes no part in it.
+    for the codes with n_k > 0; the others stay where they are. With random codes, N_k and m_k begin
+    at 0, so that their quotient is a weighted mean of the vectors that the code has seen; eps_t =
+    eps (1 - gamma^t), t the updates so far, grows in proportion to them. With codes from
+    `initialize` or `set_codebook`, N_k and m_k begin in proportion to those codes' counts, as if
+    earlier batches had been like the first. The loss is beta times the commitment loss; the
+    codebook loss is reported but not part of it.
 
-    The smoothing by eps holds a hardly used code where it was. (That of other libraries, of the
-    counts alone, draws it to the origin.)
+    The smoothing by eps holds a rarely used code in place. (Other libraries smooth only the counts,
+    which draws such a code to the origin.)
 
     Args:
-        embedding_dim: D, numbers in a code, at least 1.
+        embedding_dim: D, the size of a code, at least 1.
         num_embeddings: K, codes in the codebook, at least 1.
         commitment_cost: beta, finite and at least 0.
         decay: gamma, in [0, 1).
         epsilon: eps of the smoothing, in vectors, finite and above 0.
-        rngs, options: as of `VectorQuantizer`, without the codebook cost.
+        rngs, options: as for `VectorQuantizer`, without the codebook cost.
 
     Raises:
         ValueError: an argument out of its range.
@@ -74,8 +74,8 @@ class EMAVectorQuantizer(VectorQuantizer):
         self.counts = QuantizerState(jnp.zeros(self.num_embeddings))
         self.sums = QuantizerState(jnp.zeros((self.num_embeddings, self.embedding_dim)))
         self.weight = QuantizerState(jnp.zeros(()))  # 1 - gamma^t
-        # 1 while the counts are those of a start, to be scaled to the tokens of an update; then 0.
-        # (A float, so that the whole state may be differentiated.)
+        # 1 while the counts are initial ones, still to be scaled to the tokens of an update; then
+        # 0. (A float, so that the whole state may be differentiated.)
         self.unscaled = QuantizerState(jnp.zeros(()))
 
     def _learn(
@@ -116,20 +116,20 @@ class EMAVectorQuantizer(VectorQuantizer):
 
 
 class EMACosineVectorQuantizer(EMAVectorQuantizer, CosineVectorQuantizer):
-    """Codes on the unit sphere, learnt by moving averages: spherical k-means, batch by batch.
+    """Learns codes on the unit sphere by moving averages: spherical k-means, batch by batch.
 
-    `CosineVectorQuantizer` whose codes are the averages of `EMAVectorQuantizer`, of the normalised
-    vectors, divided by their length.
+    A `CosineVectorQuantizer` whose codes are the averages of `EMAVectorQuantizer` over the
+    normalized vectors, divided by their norm.
 
-    Args: as of `EMAVectorQuantizer`.
+    Args: as for `EMAVectorQuantizer`.
     """
 
 
 class EMASampledVectorQuantizer(EMAVectorQuantizer, SampledVectorQuantizer):
     """Soft EM (Roy et al. 2018, arXiv:1805.11063, section 4), one sample of each assignment.
 
-    `SampledVectorQuantizer` whose codes are the averages of `EMAVectorQuantizer`, of the vectors
+    A `SampledVectorQuantizer` whose codes are the averages of `EMAVectorQuantizer` over the vectors
     that drew them.
 
-    Args: as of `EMAVectorQuantizer`, and temperature as of `SampledVectorQuantizer`.
+    Args: as for `EMAVectorQuantizer`, and temperature as for `SampledVectorQuantizer`.
     """

@@ -1,8 +1,8 @@
-"""Gradient estimators: what the decoder is given, and how its gradient gets past the argmin.
+"""Gradient estimators: the decoder's input, and how its gradient gets past the argmin.
 
 Each is a function estimator(z, codes, key) of vectors [..., D], passed to a quantizer. Without a
-key (evaluation) the value is the code, to the bit. An estimator without random numbers says so by
-being listed in `DETERMINISTIC`.
+key (evaluation) the value is bit-exactly the code. Estimators without random numbers are listed in
+`DETERMINISTIC`.
 """
 
 from collections.abc import Callable
@@ -26,7 +26,7 @@ def straight_through(
 ) -> Float[Array, "*shape d"]:
     """The straight-through estimator (Bengio et al. 2013, arXiv:1308.3432): sg(e) + (z - sg(z)).
 
-    Its value is the code, to the bit; its gradient goes to z unchanged and to the code not at all.
+    Its value is bit-exactly the code; its gradient reaches z unchanged, and the code not at all.
     (The same gradient as z + sg(e - z), whose value rounds.)
 
     Args:
@@ -49,10 +49,10 @@ def rotation_trick(
 
     with u, v and w under sg.
 
-    The value is the code q, to the bit; the Jacobian is the rotation that takes z to q, times
-    |q| / |z|, so that the angle between gradient and code at the decoder is the angle between
-    gradient and z at the encoder. Nothing reaches the code. At z = 0, where there is no direction,
-    the Jacobian is the identity; at u = -v, where the rotation's plane is arbitrary, it is the
+    The value is bit-exactly the code q; the Jacobian is the rotation that takes z to q, times |q| /
+    |z|, so that the angle between gradient and code at the decoder is the angle between gradient
+    and z at the encoder. Nothing reaches the code. At z = 0, where there is no direction, the
+    Jacobian is the identity; at u = -v, where the rotation's plane is arbitrary, it is the
     reflection that takes u to v.
 
     Args:
@@ -65,7 +65,7 @@ def rotation_trick(
     """
     z_norm, code_norm = norm(sg(z)), norm(sg(codes))
     u, v = unit(sg(z)), unit(sg(codes))
-    # Of opposite directions, rounding leaves a sum of no direction.
+    # For opposite directions, only rounding is left of the sum, which has no direction.
     w = jnp.where(norm(u + v) > 1e-3, unit(u + v), 0)
     scale = jnp.where(z_norm > 0, code_norm / jnp.where(z_norm > 0, z_norm, 1), 1)
 
@@ -85,7 +85,7 @@ def nsvq(
         z + |e - z| n / |n|,    n ~ N(0, I)
 
     In training the error keeps its length and gets a random direction; z and the code are moved by
-    the gradient of that expression as it stands. Meant for codebook_cost = commitment_cost = 0.
+    the gradient of that expression. Meant for codebook_cost = commitment_cost = 0.
 
     Args:
         z: the encoder's output [..., D].
@@ -112,16 +112,16 @@ def diveq(
 
         z + |e - z| sg((n + e - z) / |n + e - z|),    n ~ N(0, sigma^2 I)
 
-    In training the error keeps its length, and its direction up to a little noise; z and the code
-    are moved by the gradient of that expression. Meant for codebook_cost = commitment_cost = 0.
+    In training the error keeps its length, and its direction up to small noise; z and the code are
+    moved by the gradient of that expression. Meant for codebook_cost = commitment_cost = 0.
 
     Args:
         z: the encoder's output [..., D].
         codes: the chosen codes [..., D].
-        key: draws n. None: n = 0, and the value is the code to the bit.
-        sigma: standard deviation of the noise, at least 0, to be set with functools.partial. Small
-            beside the error: otherwise the values tell the decoder in training what the codes do
-            not tell it at evaluation.
+        key: draws n. None: n = 0, and the value is bit-exactly the code.
+        sigma: standard deviation of the noise, at least 0, set with functools.partial. Keep it
+            small compared to the error: otherwise the values give the decoder information in
+            training that the codes lack at evaluation.
 
     Returns:
         [..., D].

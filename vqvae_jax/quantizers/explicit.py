@@ -1,4 +1,4 @@
-"""Methods of quantizers over explicit mesh axes (`jax.make_mesh`'s default)."""
+"""Quantizer methods over explicit mesh axes (`jax.make_mesh`'s default)."""
 
 import functools
 import inspect
@@ -17,12 +17,12 @@ Method = TypeVar("Method", bound=Callable[..., Any])
 def left_to_xla(
     out: Callable[[NamedSharding, NamedSharding], Any], *, writes: bool = False
 ) -> Callable[[Method], Method]:
-    """Decorates a quantizer's method: over explicit mesh axes XLA decides how to split its work.
+    """Decorates a quantizer's method: over explicit mesh axes, XLA decides how to split its work.
 
-    Whether axes are explicit is asked of the method's first argument, x: vectors or indices.
+    Whether axes are explicit is read off the method's first argument, x: vectors or indices.
 
     Args:
-        out: the result's shardings, from one that is split as x's tokens are, and one that is
+        out: gives the result's shardings, from one that is split as x's tokens are and one that is
             not split.
         writes: whether the method writes to the quantizer.
     """
@@ -52,7 +52,7 @@ def _automatic(
     out: Callable[[NamedSharding, NamedSharding], Any],
     writes: bool,
 ) -> Any:
-    """method(module, **arguments); none of the arrays may be closed over, the module's neither."""
+    """Calls method(module, **arguments) with no array closed over, not even the module's."""
     x = next(iter(arguments.values()))
     whole = NamedSharding(sharding.mesh, PartitionSpec())
     is_token = jnp.issubdtype(x.dtype, jnp.integer) and module.num_codebooks is None

@@ -1,4 +1,4 @@
-"""Finite scalar quantization: every number rounded to one of a few levels."""
+"""Finite scalar quantization: rounds every number to one of a few levels."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -24,15 +24,15 @@ class FSQ(GridQuantizer):
         code = round(f(z)) / floor(L / 2),    s = atanh(o / ((L - 1) (1 + eps) / 2)), so f(0) = 0
 
     with eps = 0.001, and the straight-through estimator over the rounding only, so that the
-    gradient passes through f. No codebook, no loss. The codes are numbers in [-1, 1]; the index is
-    in mixed radix, the first level fastest.
+    gradient passes through f. There is no codebook and no loss. The codes are numbers in [-1, 1];
+    the index is in mixed radix, the first level fastest.
 
-    With 2 levels, s is 0 (the formula's would move the border between both to z = -3.8), so that
-    they split a centred input in half. With even levels the codes are not symmetric, 2 levels being
-    -1 and 0, which makes them no stage of a `ResidualVQ`; those of `SymmetricFSQ` are.
+    With 2 levels, s is 0 (the formula's would move the boundary between them to z = -3.8), so that
+    they split a centered input in half. With even levels the codes are not symmetric (2 levels are
+    -1 and 0), so they cannot be a stage of a `ResidualVQ`; those of `SymmetricFSQ` can.
 
     Args:
-        levels: L of each number, each from 2 to 2^24, at most 2^30 codes in all; D is their count
+        levels: L for each number, from 2 to 2^24 each, at most 2^30 codes in all; D is their count
             and K their product.
 
     Raises:
@@ -90,7 +90,7 @@ class FSQ(GridQuantizer):
         return computed_codes(self._codes(digits), indices, self.num_embeddings)
 
     def _codes(self, digits: Float[Array, "*shape d"]) -> Float[Array, "*shape d"]:
-        """Digits from -floor(L / 2) on, multiplied, since XLA may divide in another way."""
+        """Returns the codes of digits from -floor(L / 2); multiplies, as XLA's division varies."""
         return digits * self._row(1 / (np.array(self.levels) // 2), digits)
 
     def _digits(self, codes: Float[Array, "*shape d"]) -> Float[Array, "*shape d"]:
@@ -98,18 +98,18 @@ class FSQ(GridQuantizer):
         return codes * self._row(np.array(self.levels) // 2, codes)
 
     def _bounded(self, z: Float[Array, "*shape d"]) -> Float[Array, "*shape d"]:
-        """On the scale of the digits."""
+        """Bounds z, on the scale of the digits."""
         half = (np.array(self.levels) - 1) * (1 + _EPSILON) / 2
         offset = self._offset()
         shift = np.where(np.array(self.levels) == 2, 0.0, np.arctanh(offset / half))
         return jnp.tanh(z + self._row(shift, z)) * self._row(half, z) - self._row(offset, z)
 
     def _offset(self) -> np.ndarray:
-        """From an integer to the middle of the levels."""
+        """Returns the distance from an integer to the middle of the levels."""
         return np.where(np.array(self.levels) % 2 == 0, 0.5, 0.0)
 
     def _rounded(self, bounded: Float[Array, "*shape d"]) -> Float[Array, "*shape d"]:
-        """To the nearest level: with many levels, eps reaches past the last one."""
+        """Rounds to the nearest level; with many levels, eps reaches past the last one."""
         levels = np.array(self.levels)
         low, high = self._row(-(levels // 2), bounded), self._row((levels - 1) // 2, bounded)
         return jnp.clip(jnp.round(bounded), low, high)
@@ -123,25 +123,25 @@ class FSQ(GridQuantizer):
 
     @staticmethod
     def _row(numbers: np.ndarray, like: Array) -> Array:
-        """One number for each of D, shaped to go with [..., D], in its type."""
+        """Returns D numbers in the type of an array [..., D], shaped to broadcast to it."""
         return jnp.asarray(numbers, like.dtype).reshape((1,) * (like.ndim - 1) + (-1,))
 
 
 def clamp(z: Float[Array, "*shape d"]) -> Float[Array, "*shape d"]:
-    """The numbers of z, held within [-1, 1]; no gradient passes where it is outside."""
+    """Clips z to [-1, 1]; no gradient passes where it is outside."""
     return jnp.clip(z, -1, 1)
 
 
 class SymmetricFSQ(FSQ):
-    """FSQ with codes symmetric about 0, for even levels too (Parker et al. 2024, arXiv:2411.19842).
+    """FSQ with codes symmetric about 0, even levels too (Parker et al. 2024, arXiv:2411.19842).
 
         index = floor((L - 1) (tanh(z) + 1) / 2 + 1/2),    code = 2 index / (L - 1) - 1
 
-    The codes lie equally spaced from -1 to 1, and half of a centred input is on either side of 0.
+    The codes are equally spaced from -1 to 1, and half of a centered input is on either side of 0.
 
     Args:
-        levels: as of `FSQ`.
-        bound: takes every number to [-1, 1], in place of tanh: `clamp`, or another odd function.
+        levels: as for `FSQ`.
+        bound: maps every number to [-1, 1], in place of tanh: `clamp`, or another odd function.
 
     Raises:
         ValueError: a level out of its range.

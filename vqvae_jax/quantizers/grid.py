@@ -1,4 +1,4 @@
-"""What the quantizers share whose codes lie on a fixed grid, and are kept in no codebook."""
+"""The base class of quantizers whose codes lie on a fixed grid, without a codebook."""
 
 import abc
 
@@ -12,10 +12,9 @@ class GridQuantizer(Quantizer):
     """Bounds vectors to the range of a fixed grid, and rounds them to it.
 
     Attributes:
-        remainder: what rounding leaves of the range of bounded vectors, a share of it, above 0 and
-            below 1: a number, or one for each of D. A stage of a `ResidualVQ` that comes next is
-            scaled by it.
-        bounds: whether a call bounds its vectors, or takes them as they are.
+        remainder: the range that rounding leaves, as a share of that of bounded vectors, above 0
+            and below 1: a number, or D of them. The next stage of a `ResidualVQ` is scaled by it.
+        bounds: whether a call bounds its vectors or takes them as they are.
     """
 
     remainder: float | tuple[float, ...]
@@ -23,10 +22,10 @@ class GridQuantizer(Quantizer):
 
     @abc.abstractmethod
     def bounded(self, z: Float[Array, "*shape d"]) -> Float[Array, "*shape d"]:
-        """Vectors in the range of the grid, on the scale of the codes: what is rounded."""
+        """Returns z in the range of the grid, on the scale of the codes, before it is rounded."""
 
     def unbounded(self) -> "GridQuantizer":
-        """A copy that takes vectors as they are, for a caller that bounds them."""
+        """Returns a copy that takes vectors as they are, for a caller that bounds them."""
         free = nnx.clone(self)
         free.bounds = False
         return free

@@ -1,4 +1,4 @@
-"""Codes drawn from a learnt categorical distribution, through the Gumbel-softmax."""
+"""Draws codes from a learned categorical distribution, through the Gumbel-softmax."""
 
 from collections.abc import Callable
 
@@ -22,17 +22,17 @@ class GumbelQuantizer(Quantizer):
     """The Gumbel-softmax (Jang et al. 2016, arXiv:1611.01144; Maddison et al. 2016, 1611.00712).
 
         logits = W z + b,    p = softmax(logits),    y = softmax((logits + g) / tau),  g ~ Gumbel
-        values = y E (soft), or e_k with k = argmax y and the gradient of the soft ones (hard)
+        values = y E (soft), or e_k with k = argmax y and the gradient of the soft values (hard)
         loss = cost KL(p | uniform) = cost (log K - H(p))
 
     At evaluation k = argmax of the logits. The KL divergence is the entropy loss.
 
     Args:
-        embedding_dim: D, numbers in a vector and in a code, at least 1.
+        embedding_dim: D, the size of a vector and of a code, at least 1.
         num_embeddings: K, codes in the codebook, at least 1.
         temperature: tau, above 0; or a schedule, a function of the number of updates (an int32
-            scalar) such as `optax.exponential_decay` makes.
-        hard: whether the decoder is given a code in training, and not a mixture of codes.
+            scalar) such as `optax.exponential_decay` returns.
+        hard: whether in training the decoder is given a code, not a mixture of codes.
         kl_cost: the divergence's weight, finite and at least 0.
         rngs: `params` draws the codes from N(0, 1), W and b from U(-1 / sqrt(D), 1 / sqrt(D)).
 
@@ -87,7 +87,7 @@ class GumbelQuantizer(Quantizer):
         codes = self.embeddings[...].astype(z.dtype)
         temperature = self._temperature(z.dtype)
 
-        @jax.checkpoint  # computed anew for the gradient, so that no [N, K] is kept
+        @jax.checkpoint  # recomputed for the gradient, so that no [N, K] is kept
         def quantize(item: tuple[Array, Array | None]) -> tuple[Array, Array, Array]:
             vector, key = item
             logits = self._logits(vector)
@@ -96,7 +96,7 @@ class GumbelQuantizer(Quantizer):
             if key is not None:
                 logits = logits + jax.random.gumbel(key, logits.shape, logits.dtype)
             index = jnp.argmax(logits).astype(jnp.int32)
-            # Minus the largest, which may be too large to be divided by a small temperature.
+            # Subtracts the largest, which may be too large to be divided by a small temperature.
             y = jax.nn.softmax((logits - sg(jnp.max(logits))) / temperature)
             if self.hard or key is None:
                 mixture = jnp.matmul(y, sg(codes), precision=jax.lax.Precision.HIGHEST)
@@ -139,7 +139,7 @@ class GumbelQuantizer(Quantizer):
 
     def _temperature(self, dtype: jnp.dtype) -> Array | float:
         if callable(self.temperature):
-            with jax.numpy_dtype_promotion("standard"):  # schedules count on it
+            with jax.numpy_dtype_promotion("standard"):  # schedules rely on it
                 return jnp.asarray(self.temperature(self.updates[...]), dtype)
         return self.temperature
 

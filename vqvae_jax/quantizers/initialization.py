@@ -1,4 +1,4 @@
-"""Initial codes that come from data: set once, and asked for where they are missing."""
+"""Initial codes from data: set once, with a warning where they are missing."""
 
 import warnings
 
@@ -9,13 +9,13 @@ from jaxtyping import Array, Bool
 
 
 def overwrite(variable: nnx.Variable, value: Array, due: Bool[Array, ""]) -> None:
-    """Sets a variable to a value, in the variable's type, if that is due."""
+    """Sets a variable to a value, in the variable's type, if due."""
     before = variable[...]
     variable[...] = jnp.where(due, value.astype(before.dtype), before)
 
 
 def warn_unless_initialized(initialized: Bool[Array, ""]) -> None:
-    """Warns where a codebook learns that was to be initialized and was not; also when compiled."""
+    """Warns, also when compiled, if a codebook learns before its intended initialization."""
     if isinstance(initialized, jax.core.Tracer):
         jax.lax.cond(
             initialized,
@@ -30,7 +30,7 @@ def warn_unless_initialized(initialized: Bool[Array, ""]) -> None:
 def _warn(initialized: Array) -> None:
     if not initialized:  # vmap makes both branches of a condition run
         warnings.warn(
-            "a quantizer with kmeans_init=True is updated before it was initialized: call "
+            "a quantizer with kmeans_init=True is updated before it is initialized: call "
             "initialize(z, key=key) with the first batch, or skip_initialization()",
             stacklevel=2,
         )

@@ -1,4 +1,4 @@
-"""k-means: codes from data."""
+"""k-means, to compute codes from data."""
 
 import jax
 import jax.numpy as jnp
@@ -14,10 +14,10 @@ _ITERATIONS = 10
 def kmeans_plus_plus(
     key: jax.Array, vectors: Float[Array, "n d"], counted: Bool[Array, " n"], num_codes: int
 ) -> Float[Array, "k d"]:
-    """Seeds of k-means (Arthur and Vassilvitskii 2007, "k-means++", section 2.2).
+    """Draws seeds for k-means (Arthur and Vassilvitskii 2007, "k-means++", section 2.2).
 
-    The first is drawn uniformly, each next one with probability proportional to its squared
-    distance from the nearest of those before. Where all distances are 0, uniformly again.
+    The first is drawn uniformly, each later one with probability proportional to its squared
+    distance from the nearest earlier one; uniformly if all distances are 0.
 
     Args:
         key: draws them.
@@ -39,7 +39,7 @@ def kmeans_plus_plus(
         to_code = jnp.sum((vectors - code[None]) ** 2, axis=1)
         return codes.at[i].set(code), jnp.minimum(squares, to_code)
 
-    # Like the vectors, also in what shard_map knows of them.
+    # Made from the vectors, so that shard_map treats it alike.
     codes = jnp.zeros_like(vectors, shape=(num_codes, vectors.shape[1]))
     most = jnp.finfo(vectors.dtype).max
     equal = jnp.full_like(vectors, most, shape=(len(vectors),))  # the first draw is uniform
@@ -49,9 +49,9 @@ def kmeans_plus_plus(
 def kmeans(
     key: jax.Array, vectors: Float[Array, "n d"], counted: Bool[Array, " n"], num_codes: int
 ) -> tuple[Float[Array, "k d"], Int[Array, " k"]]:
-    """The centres after 10 of Lloyd's iterations from k-means++ seeds.
+    """Runs 10 of Lloyd's iterations from k-means++ seeds.
 
-    A centre that no vector is nearest to stays where it is.
+    A center to which no vector is nearest stays where it is.
 
     Args:
         key: draws the seeds.
@@ -60,7 +60,7 @@ def kmeans(
         num_codes: K, at least 1.
 
     Returns:
-        The centres [K, D], and how many vectors are nearest to each [K].
+        The centers [K, D], and how many vectors are nearest to each [K].
     """
 
     def nearest(codes: Array) -> Array:
@@ -69,10 +69,10 @@ def kmeans(
     def move(_: Array, codes: Array) -> Array:
         indices = nearest(codes)
         counts = code_counts(indices, num_codes)[:, None]
-        # Sums of differences: those of many vectors far from the origin would round.
+        # Sums differences: sums of many vectors far from the origin would lose precision.
         away = code_sums(vectors - lookup(codes, indices), indices, num_codes)
         return codes + away / jnp.maximum(counts, 1).astype(codes.dtype)
 
     seeds = kmeans_plus_plus(key, vectors, counted, num_codes)
-    centres = jax.lax.fori_loop(0, _ITERATIONS, move, seeds)
-    return centres, code_counts(nearest(centres), num_codes)
+    centers = jax.lax.fori_loop(0, _ITERATIONS, move, seeds)
+    return centers, code_counts(nearest(centers), num_codes)

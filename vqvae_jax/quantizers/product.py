@@ -1,4 +1,4 @@
-"""Quantizers side by side: each quantizes its part of the vector."""
+"""Quantizers side by side, each for its part of the vector."""
 
 from collections.abc import Sequence
 from itertools import accumulate
@@ -20,7 +20,7 @@ class ProductQuantizer(Quantizer):
 
         values = [Q_1(z_1), ..., Q_n(z_n)],    z = [z_1, ..., z_n]
 
-    The losses are the means of the quantizers' losses, weighted by the numbers in their parts: for
+    The losses are the means of the quantizers' losses, weighted by the sizes of their parts: for
     equal quantizers, the means over all of z. The indices are those of Q_1, then those of Q_2, ...
 
     Args:
@@ -45,12 +45,12 @@ class ProductQuantizer(Quantizer):
 
     @property
     def codebook_sizes(self) -> tuple[int, ...]:
-        """Those of the quantizers, one after another."""
+        """The quantizers' codebook sizes, one after another."""
         return tuple(size for quantizer in self.quantizers for size in quantizer.codebook_sizes)
 
     @property
     def values_dim(self) -> int:
-        """The sum of the quantizers'."""
+        """The sum of the quantizers' values_dim."""
         return sum(quantizer.values_dim for quantizer in self.quantizers)
 
     def _quantize(
@@ -79,7 +79,7 @@ class ProductQuantizer(Quantizer):
         )
 
     def _outputs(self, z: Array, mask: Array | None, key: jax.Array | None) -> list[Quantized]:
-        """What each quantizer makes of its part."""
+        """Returns each quantizer's output for its part."""
         return [
             quantizer(part, mask, key=self._own(key, i))
             for i, (quantizer, part) in enumerate(self._with_parts(z))
@@ -119,12 +119,12 @@ class ProductQuantizer(Quantizer):
             quantizer.initialize(part, mask, key=own, axis_name=axis_name)
 
     def _with_parts(self, z: Array) -> list[tuple[Quantizer, Array]]:
-        """Each quantizer with its part of z."""
+        """Returns each quantizer with its part of z."""
         ends = list(accumulate(quantizer.embedding_dim for quantizer in self.quantizers))
         return list(zip(self.quantizers, jnp.split(z, ends[:-1], axis=-1), strict=True))
 
     def _with_indices(self, indices: Array) -> list[tuple[Quantizer, Array]]:
-        """Each quantizer with its indices."""
+        """Returns each quantizer with its indices."""
         pairs, start = [], 0
         for quantizer in self.quantizers:
             count = quantizer.num_codebooks
@@ -134,7 +134,7 @@ class ProductQuantizer(Quantizer):
         return pairs
 
     def _joined(self, indices: list[Array]) -> Array:
-        """The indices of all quantizers on one last axis."""
+        """Joins the indices of all quantizers on one last axis."""
         columns = [
             own[..., None] if quantizer.num_codebooks is None else own
             for quantizer, own in zip(self.quantizers, indices, strict=True)
@@ -150,8 +150,8 @@ class GroupedResidualVQ(ProductQuantizer):
     """Residual quantizers side by side (Yang et al. 2023, HiFi-Codec, arXiv:2305.02765, section 3).
 
     A `ProductQuantizer` of `ResidualVQ`s, all of n codebooks. `lookup` also decodes from the first
-    m codes of every group: the indices group by group, m of each. With quantize_dropout all groups
-    take the same number of codes.
+    m codes of every group: the indices group by group, m of each. With quantize_dropout, all groups
+    use the same number of codes.
 
     Args:
         groups: at least one, all with the same num_codebooks and the same quantize_dropout.

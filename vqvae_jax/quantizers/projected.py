@@ -1,4 +1,4 @@
-"""Any quantizer in fewer (or more) dimensions, between two learnt linear layers."""
+"""Any quantizer in fewer (or more) dimensions, between two learned linear layers."""
 
 import dataclasses
 
@@ -17,12 +17,12 @@ class ProjectedQuantizer(Quantizer):
 
         values = quantizer(z W_in + b_in).values W_out + b_out
 
-    The losses are the inner quantizer's, of the projected vectors: its commitment loss moves W_in
+    The losses are the inner quantizer's for the projected vectors: its commitment loss moves W_in
     too. W_out learns from the gradient at the values.
 
     Args:
         quantizer: the inner one.
-        embedding_dim: D, numbers in a vector, at least 1.
+        embedding_dim: D, the size of a vector, at least 1.
         rngs: `params` draws the initial values, U(-1 / sqrt(n), 1 / sqrt(n)) for n inputs.
 
     Raises:
@@ -45,7 +45,7 @@ class ProjectedQuantizer(Quantizer):
 
     @property
     def codebook_sizes(self) -> tuple[int, ...]:
-        """Those of the inner quantizer."""
+        """The inner quantizer's codebook sizes."""
         return self.quantizer.codebook_sizes
 
     def _quantize(

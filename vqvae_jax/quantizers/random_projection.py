@@ -1,4 +1,4 @@
-"""A quantizer that learns nothing: labels for self-supervised learning."""
+"""A quantizer that learns nothing, for labels in self-supervised learning."""
 
 import jax
 import jax.numpy as jnp
@@ -18,20 +18,20 @@ class RandomProjectionQuantizer(Quantizer):
 
         index = argmin_k | A z / |A z|  -  c_k / |c_k| |
 
-    A [D, codebook_dim] is drawn as Xavier's initial values are, c_k from N(0, 1); neither ever
-    changes. Made for the indices, as labels for masked prediction: the values are the unit codes,
-    no gradient goes to z, and all losses are 0. The paper's data have mean 0 and standard deviation
-    1, without which the labels collapse to few codes: normalize them, or let `normalize` do it.
+    A [D, codebook_dim] has Xavier initialization, c_k is drawn from N(0, 1); neither ever changes.
+    It is used for its indices, as labels for masked prediction: the values are the unit codes, no
+    gradient reaches z, and all losses are 0. The paper's data have mean 0 and standard deviation 1,
+    without which the labels collapse to few codes: normalize them, or let `normalize` do it.
 
     Args:
-        embedding_dim: D, numbers in a vector, at least 1.
+        embedding_dim: D, the size of a vector, at least 1.
         num_embeddings: K, codes in the codebook, at least 1.
-        codebook_dim: numbers in a code, at least 1; None for D. The values have this length, of
-            several codebooks that of all their codes in a row.
-        num_codebooks: n, at least 1, each with a projection of its own; None for a single one
-            without an axis.
-        normalize: whether each vector is normalized to mean 0 and standard deviation 1 first, as
-            by LayerNorm. (The division by |A z| makes that of the standard deviation.)
+        codebook_dim: the size of a code, at least 1; None for D. The values have this size, with
+            several codebooks that of their concatenated codes.
+        num_codebooks: n, at least 1, each with its own projection; None for a single one without an
+            axis.
+        normalize: whether each vector is first normalized to mean 0 and standard deviation 1, as by
+            LayerNorm. (Dividing by |A z| already removes the scale.)
         rngs: `params` draws A and the codes.
 
     Raises:
@@ -76,7 +76,7 @@ class RandomProjectionQuantizer(Quantizer):
 
     @property
     def values_dim(self) -> int:
-        """Numbers in the codes of all codebooks."""
+        """The size of the concatenated codes of all codebooks."""
         return (self.num_codebooks or 1) * self.embeddings.shape[-1]
 
     def _quantize(

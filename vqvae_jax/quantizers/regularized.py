@@ -1,4 +1,4 @@
-"""Vector quantizers whose loss has one more term, for the sake of the codebook."""
+"""Vector quantizers whose loss has a regularization term for the codebook."""
 
 import dataclasses
 from typing import Any
@@ -12,7 +12,7 @@ from vqvae_jax.checks import check_above_zero, check_at_least_zero
 from vqvae_jax.means import mean
 from vqvae_jax.precision import wide
 from vqvae_jax.quantizers.core import Quantized, unit
-from vqvae_jax.quantizers.search import MAX_NUMBERS, centred
+from vqvae_jax.quantizers.search import MAX_NUMBERS, centered
 from vqvae_jax.quantizers.vector import VectorQuantizer
 
 
@@ -22,7 +22,7 @@ def codebook_entropies(
     temperature: float,
     mask: Bool[Array, "*shape"] | None = None,
 ) -> tuple[Float[Array, ""], Float[Array, ""]]:
-    """The entropies of soft assignments p(k | z) = softmax_k(-|z - e_k|^2 / temperature), in nats.
+    """Returns entropies, in nats, of p(k | z) = softmax_k(-|z - e_k|^2 / temperature).
 
     Args:
         z: vectors [..., D].
@@ -31,17 +31,17 @@ def codebook_entropies(
         mask: True [...] for the vectors that count; None: all.
 
     Returns:
-        E[H(p(k | z))], low where each vector is near to one code; and H(E[p(k | z)]), high where
-        the codes are used alike. Both in [0, log K], and 0 where no vector counts.
+        E[H(p(k | z))], low if each vector is close to one code; and H(E[p(k | z)]), high if the
+        codes are used uniformly. Both in [0, log K], and 0 if no vector counts.
     """
     vectors = wide(z).reshape(-1, z.shape[-1])
     dtype = vectors.dtype
-    codebook, middle = centred(codebook.astype(dtype))
+    codebook, middle = centered(codebook.astype(dtype))
     weights = jnp.ones(vectors.shape[0], dtype) if mask is None else mask.reshape(-1).astype(dtype)
     weights = weights / jnp.maximum(jnp.sum(weights), 1)
     half_norms = jnp.sum(codebook**2, axis=1) / 2
 
-    @jax.checkpoint  # computed anew for the gradient, so that no [N, K] is kept
+    @jax.checkpoint  # recomputed for the gradient, so that no [N, K] is kept
     def part(vectors: Array, weights: Array) -> tuple[Array, Array]:
         products = jnp.matmul(
             vectors - middle[None], codebook.T, precision=jax.lax.Precision.HIGHEST
@@ -62,26 +62,26 @@ def codebook_entropies(
     def add(sums: tuple[Array, Array], chunk: tuple[Array, Array]) -> tuple[tuple, None]:
         return jax.tree.map(jnp.add, sums, part(*chunk)), None
 
-    # Like the vectors, also in what shard_map knows of them.
+    # Made from the vectors, so that shard_map treats it alike.
     zeros = (jnp.zeros_like(vectors, shape=()), jnp.zeros_like(vectors, shape=(len(codebook),)))
     (of_vectors, mean_p), _ = jax.lax.scan(add, zeros, (vectors, weights))
     return of_vectors, entropy(mean_p)
 
 
 def entropy(p: Float[Array, "..."]) -> Float[Array, ""]:
-    """-sum p log p in nats, with finite derivatives, the second too, where p is 0."""
-    return -jnp.sum(p * jnp.log(jnp.maximum(p, 1e-18)))  # whose square float32 holds
+    """Returns -sum p log p in nats; its first and second derivatives are finite where p is 0."""
+    return -jnp.sum(p * jnp.log(jnp.maximum(p, 1e-18)))  # float32 can hold its square
 
 
 def orthogonality(codebook: Float[Array, "k d"]) -> Float[Array, ""]:
-    """How far the codes are from being orthogonal (Shin et al. 2021, arXiv:2112.00384, eq. 5).
+    """Measures how far codes are from orthogonal (Shin et al. 2021, arXiv:2112.00384, eq. 5).
 
-        | E E^T - I |^2 / K^2,    E the codes [K, D], each divided by its length
+        | E E^T - I |^2 / K^2,    E the codes [K, D], each divided by its norm
 
     Computed as (|E^T E|^2 - K) / K^2, which is the same and needs no [K, K].
 
     Returns:
-        A scalar of at least 0, but for rounding.
+        A scalar of at least 0, up to rounding.
     """
     codes = unit(codebook)
     gram = jnp.matmul(codes.T, codes, precision=jax.lax.Precision.HIGHEST)
@@ -89,7 +89,7 @@ def orthogonality(codebook: Float[Array, "k d"]) -> Float[Array, ""]:
 
 
 class EntropyVectorQuantizer(VectorQuantizer):
-    """Adds an entropy loss, so that codes are used alike (Yu et al. 2023, arXiv:2310.05737, eq. 5).
+    """Adds an entropy loss for uniform code usage (Yu et al. 2023, arXiv:2310.05737, eq. 5).
 
         entropy loss = E[H(p(k | z))] - H(E[p(k | z)]),   p(k | z) = softmax_k(-|z - e_k|^2 / tau)
 
@@ -97,11 +97,11 @@ class EntropyVectorQuantizer(VectorQuantizer):
     loss moves encoder and codes.
 
     Args:
-        embedding_dim, num_embeddings: as of `VectorQuantizer`.
+        embedding_dim, num_embeddings: as for `VectorQuantizer`.
         entropy_cost: the entropy loss's weight, finite and at least 0.
-        temperature: tau, finite and above 0. Of a tau far below the rounding of the squared
+        temperature: tau, finite and above 0. If tau is far below the rounding of the squared
             distances, 1e-7 of the largest, the entropies may be NaN.
-        rngs, options: as of `VectorQuantizer`.
+        rngs, options: as for `VectorQuantizer`.
 
     Raises:
         ValueError: an argument out of its range.
@@ -142,9 +142,9 @@ class OrthogonalVectorQuantizer(VectorQuantizer):
         loss = codebook loss + beta commitment loss + lambda orthogonality(codes)
 
     Args:
-        embedding_dim, num_embeddings: as of `VectorQuantizer`.
+        embedding_dim, num_embeddings: as for `VectorQuantizer`.
         orthogonality_cost: lambda, finite and at least 0.
-        rngs, options: as of `VectorQuantizer`.
+        rngs, options: as for `VectorQuantizer`.
 
     Raises:
         ValueError: an argument out of its range.
@@ -170,5 +170,5 @@ class OrthogonalVectorQuantizer(VectorQuantizer):
     ) -> Quantized:
         quantized = super()._quantize(z, mask, key)
         loss = self.orthogonality_cost * orthogonality(self.codebook.astype(z.dtype))
-        counted = mean(jnp.ones_like(z), mask)  # 1, but 0 of no vectors
+        counted = mean(jnp.ones_like(z), mask)  # 1, or 0 without vectors
         return dataclasses.replace(quantized, loss=quantized.loss + counted * loss)

@@ -1,4 +1,4 @@
-"""Quantizers in a row: each quantizes what the ones before it left over."""
+"""Quantizers in a row: each quantizes the residual of the ones before it."""
 
 from collections.abc import Sequence
 from typing import cast
@@ -17,8 +17,8 @@ from vqvae_jax.quantizers.estimators import DETERMINISTIC, Estimator, sg, straig
 from vqvae_jax.quantizers.grid import GridQuantizer
 from vqvae_jax.tables import as_int32
 
-# Runs of k-means for a codebook that all stages share, before the last one: each has the residuals
-# that the codes of the one before leave. More change little.
+# Runs of k-means before the last one, for a codebook that all stages share: each uses the residuals
+# that the previous run's codes leave. More runs change little.
 _SHARED_ROUNDS = 2
 
 
@@ -27,36 +27,36 @@ class ResidualVQ(Quantizer):
 
         r_1 = z,    r_{i+1} = r_i - sg(e_i),    e_i the code of Q_i for r_i,    values = sum_i e_i
 
-    The losses are the sums of the quantizers' losses of their residuals. The estimator is applied
-    once, to the sum: adding up the quantizers' own would hand z the gradient n times. Quantizers
-    that learn from the gradient at their values give in training these values to the sum, and are
-    handed that gradient. `lookup(indices[..., :m])` decodes from the first m codes.
+    The losses are the sums of the quantizers' losses for their residuals. The estimator is applied
+    once, to the sum: adding up the quantizers' own would give z the gradient n times. Quantizers
+    that learn from the gradient at their values contribute those values to the sum in training, and
+    receive that gradient. `lookup(indices[..., :m])` decodes from the first m codes.
 
     Codebooks that learn find the scale of their residual themselves. A grid (`FSQ`, `LFQ`, `BSQ`)
-    is scaled to it: z is bounded once, to the range of the grid, in place of r_1, and stage i
-    quantizes r_i / s_i, s_i the product of what the stages before it leave of that range (see
-    `GridQuantizer.remainder`); e_i is s_i times its code, and its losses are those of r_i / s_i.
-    The error of a number falls to the range of the last stage; a grid without a code at 0 (even
-    levels, signs) leaves that much also of a number that an earlier stage has hit exactly.
+    is scaled to it: r_1 is z bounded once to the range of the grid, and stage i quantizes r_i /
+    s_i, s_i the product of the earlier stages' remainders (see `GridQuantizer.remainder`); e_i is
+    s_i times its code, and its losses are those for r_i / s_i. The error of a number falls to the
+    range of the last stage; for a grid without a code at 0 (even levels, signs), that error remains
+    even for a number that an earlier stage has hit exactly.
 
     Args:
         quantizers: Q_i, at least one, all with the same embedding_dim, and either none of them a
             grid or all grids of one class; or a single one, if `num_quantizers` is given.
-        num_quantizers: n, how often the single quantizer is applied: all share its codebook. None:
-            as many as there are.
+        num_quantizers: n, how often the single quantizer is applied: all stages share its codebook.
+            None: the number of quantizers given.
         estimator: what carries the decoder's gradient to z.
         quantize_dropout: whether in training, for each entry of z's first axis, only the first m
             quantizers are applied, m drawn from `least_depth` to n (section 3.4). The indices of
-            the others are -1. What is decoded from the first codes alone is then of use.
-        least_depth: the least m that is drawn, from 1 to n.
-        depth_multiple: m is drawn from the multiples of this; n has to be one.
+            the others are -1. The first codes alone then decode to something useful.
+        least_depth: the smallest m that is drawn, from 1 to n.
+        depth_multiple: m is drawn from the multiples of this; n must be one.
 
     Raises:
-        ValueError: the quantizers do not fit together, or one of them can be no stage: its codes
-            are as long as ever however small the residual.
+        ValueError: the quantizers do not fit together, or one of them cannot be a stage: its codes
+            do not become small with the residual.
 
     Attributes:
-        drawn_depths: what m is drawn from; empty without quantize_dropout.
+        drawn_depths: the values that m is drawn from; empty without quantize_dropout.
     """
 
     num_codebooks: int
@@ -113,10 +113,10 @@ class ResidualVQ(Quantizer):
         return tuple(stage.num_embeddings for stage in self._stages())
 
     def lookup_stages(self, indices: Integer[Array, "*shape m"]) -> Float[Array, "*shape m d"]:
-        """The codes of each stage alone, on the scale of z: `lookup` is their sum.
+        """Returns the codes of each stage, on the scale of z: `lookup` is their sum.
 
         Args:
-            indices: of the first m stages, as of `lookup`.
+            indices: those of the first m stages, as for `lookup`.
 
         Raises:
             ValueError: the last axis of the indices has the wrong length.
@@ -124,7 +124,7 @@ class ResidualVQ(Quantizer):
         return jnp.stack(self._codes(as_int32("indices", indices)), axis=-2)
 
     def draw_depth(self, shape: tuple[int, ...], key: jax.Array) -> Int[Array, "..."] | None:
-        """How many quantizers training applies to each vector of a shape; None: all."""
+        """Draws how many quantizers training applies to each vector of a shape; None: all."""
         if not self.drawn_depths:
             return None
         rows = shape[:1]
@@ -139,7 +139,7 @@ class ResidualVQ(Quantizer):
         mask: Bool[Array, "*shape"] | None,
         key: jax.Array | None,
     ) -> Quantized:
-        """A call, in float32 or wider, that applies so many quantizers; None: all."""
+        """Quantizes in float32 or wider with the first `depth` quantizers; None: all."""
         keys: list[jax.Array | None] = [None] * (self.num_codebooks + 1)
         if key is not None:
             keys = list(jax.random.split(key, self.num_codebooks + 1))
@@ -234,40 +234,40 @@ class ResidualVQ(Quantizer):
     def _initialize_with(
         self, residuals: list[Array], mask: Array | None, key: jax.Array, axis_name: AxisName | None
     ) -> None:
-        """Initial codes of the shared codebook from what is left for the stages."""
+        """Initializes the shared codebook from the stages' residuals."""
         stacked = jnp.stack(residuals, axis=-2)
         if mask is not None:
             mask = jnp.broadcast_to(mask[..., None], stacked.shape[:-1])
         self.quantizers[0].initialize(stacked, mask, key=key, axis_name=axis_name)
 
     def _stages(self) -> list[Quantizer]:
-        """The quantizer of each codebook."""
+        """Returns the quantizer of each codebook."""
         quantizers = list(self.quantizers)
         return quantizers * self.num_codebooks if self.shared else quantizers
 
     def _scale(self, i: int, like: Array) -> Array:
-        """s_i, for numbers [..., D]."""
+        """Returns s_i, for numbers [..., D]."""
         grids = cast(list[GridQuantizer], self._stages()[:i])
         remainders = [np.broadcast_to(grid.remainder, self.embedding_dim) for grid in grids]
         scale = np.prod([np.ones(self.embedding_dim), *remainders], axis=0)
         return jnp.asarray(scale, like.dtype).reshape((1,) * (like.ndim - 1) + (-1,))
 
     def _on_own_scale(self, i: int, residual: Array) -> Array:
-        """What stage i quantizes."""
+        """Returns the input of stage i for a residual."""
         return residual / self._scale(i, residual) if self.has_grids else residual
 
     def _bounded(self, z: Array) -> Array:
-        """What the first stage quantizes."""
+        """Returns z as the first stage quantizes it."""
         first = self.quantizers[0]
         return first.bounded(z) if isinstance(first, GridQuantizer) else z
 
     def _code(self, i: int, indices: Array) -> Array:
-        """The codes of stage i, on the scale of z."""
+        """Returns the codes of stage i, on the scale of z."""
         codes = self._stages()[i].lookup(indices)
         return codes * self._scale(i, codes) if self.has_grids else codes
 
     def _codes(self, indices: Array) -> list[Array]:
-        """The codes of the first stages, of as many as there are indices."""
+        """Returns the codes of the first stages, as many as there are indices."""
         if indices.ndim == 0 or not 1 <= indices.shape[-1] <= self.num_codebooks:
             raise ValueError(
                 f"indices have shape {indices.shape}; their last axis must be 1 to "
@@ -276,7 +276,7 @@ class ResidualVQ(Quantizer):
         return [self._code(i, indices[..., i]) for i in range(indices.shape[-1])]
 
     def _residuals(self, z: Array, indices: Array) -> list[Array]:
-        """What is left for each quantizer, where there are no grids, which learn nothing."""
+        """Returns each quantizer's residual; without grids, which learn nothing."""
         residuals = [z]
         for i in range(self.num_codebooks - 1):
             residuals.append(residuals[-1] - self._code(i, indices[..., i]).astype(z.dtype))

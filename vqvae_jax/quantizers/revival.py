@@ -1,4 +1,4 @@
-"""Codes that are hardly used are replaced by vectors of the batch."""
+"""Dead-code revival: replaces rarely used codes by vectors of the batch."""
 
 import jax
 import jax.numpy as jnp
@@ -7,7 +7,7 @@ from jaxtyping import Array, Bool, Float, Int, Num
 from vqvae_jax.quantizers.core import AxisName, gathered
 from vqvae_jax.tables import lookup
 
-# So many vectors for each code tell which codes are hardly used.
+# This many vectors per code are enough to tell which codes are rarely used.
 ENOUGH = 20.0
 
 
@@ -18,20 +18,20 @@ def updated_usage(
     counts: Int[Array, " k"],
     decay: float,
 ) -> Float[Array, " k"]:
-    """The moving average of each code's uses, in units of its fair share.
+    """Returns the moving average of each code's uses, in units of its fair share.
 
         usage' = d usage + (1 - d) K n_k / N
         d = min(decay, max((1 + t) / (20 + t), min(v / (v + N / K), 1 - N / 20K)))
 
-    At the start of training vectors move fast, and what they used long ago says little: the average
-    looks back about a twentieth of the updates so far, until that is 1 / (1 - decay). But it spans
-    20 vectors for each code, or all there were, since fewer do not tell which codes are used.
+    At the start of training vectors move fast, and old usage says little: the average looks back
+    about a twentieth of the updates so far, until that is 1 / (1 - decay). But it spans at least 20
+    vectors per code, or all so far, since fewer do not tell which codes are used.
 
     Args:
-        usage: before the step; 1 for a code that is new.
-        updates: t, how many there were before.
-        vectors: v, how many for each code there were before.
-        counts: n_k, uses of each code in the step; N is their sum. Where it is 0 nothing changes.
+        usage: before the step; 1 for a new code.
+        updates: t, the number of earlier updates.
+        vectors: v, how many vectors per code were seen before.
+        counts: n_k, uses of each code in the step; N is their sum. If it is 0, nothing changes.
         decay: in [0, 1).
 
     Returns:
@@ -47,12 +47,12 @@ def updated_usage(
 
 
 def fair_share(counts: Num[Array, " k"]) -> Float[Array, ""]:
-    """Vectors for each code: N / K."""
+    """Returns the vectors per code: N / K."""
     return jnp.sum(counts).astype(jnp.float32) / len(counts)
 
 
 def shares(counts: Num[Array, " k"]) -> Float[Array, " k"]:
-    """Uses of each code in units of its fair share: K n_k / N; 0 where nothing was counted."""
+    """Returns each code's uses in units of its fair share: K n_k / N; 0 if nothing was counted."""
     numbers = counts.astype(jnp.float32)
     total = jnp.sum(numbers)
     return numbers * len(counts) / jnp.where(total > 0, total, 1)
@@ -68,8 +68,8 @@ def draw_replacements(
 ) -> tuple[Bool[Array, " k"], Float[Array, "k d"]]:
     """Draws a vector of the batch for each dead code, no vector twice.
 
-    With probability proportional to |z - e_k|^2, the rule of k-means++: new codes go where the
-    error is. Vectors that are codes already, to rounding, are not drawn.
+    The probability is proportional to |z - e_k|^2, as in k-means++: new codes go where the error
+    is. Vectors that are codes already, up to rounding, are not drawn.
 
     Args:
         key: draws them.
@@ -80,8 +80,8 @@ def draw_replacements(
         axis_name: the mapped axis over whose devices z and indices are split, or None.
 
     Returns:
-        Which codes are replaced, all the dead ones if there are vectors enough, and [K, D] whose
-        rows at those are the vectors.
+        Which codes are replaced (all dead ones if there are enough vectors), and [K, D] with the
+        vectors in their rows.
     """
 
     def draw() -> tuple[Array, Array]:
@@ -92,7 +92,7 @@ def draw_replacements(
         rounding = (8 * jnp.finfo(vectors.dtype).eps) ** 2 * jnp.sum(vectors**2, axis=1)
         may_be_drawn = (chosen >= 0) & (squares > rounding)
         weights = jnp.where(may_be_drawn, jnp.log(squares), -jnp.inf)
-        # The largest of log-weights plus Gumbel noise are a draw without replacement.
+        # The largest log-weights plus Gumbel noise are a draw without replacement.
         noisy, drawn = jax.lax.top_k(
             weights + jax.random.gumbel(key, weights.shape, weights.dtype), count
         )

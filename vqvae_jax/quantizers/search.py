@@ -1,7 +1,7 @@
-"""The search for a code of a whole codebook, in pieces that fit a bounded memory.
+"""Code search over a whole codebook, in pieces of bounded memory.
 
 On CPUs the search is written in operations that XLA:CPU fuses with the product of vectors and
-codes, tile by tile; docs/performance.md says what that gains.
+codes, tile by tile; docs/performance.md tells what that gains.
 """
 
 import functools
@@ -14,15 +14,15 @@ from jaxtyping import Array, Float, Int
 
 from vqvae_jax.precision import wide
 
-# At most this many numbers, such as distances, are materialised at a time: on CPUs what stays near
-# the core (2 MiB in float32), elsewhere what keeps the device busy (64 MiB).
+# At most this many numbers, such as distances, are materialized at a time: on CPUs, what stays in
+# cache (2 MiB in float32); elsewhere, what keeps the device busy (64 MiB).
 MAX_NUMBERS_CPU, MAX_NUMBERS = 2**19, 2**24
-# But those of so many vectors, since every product of matrices rearranges the codebook first.
+# But at least those of this many vectors, since each matrix product rearranges the codebook first.
 _MIN_CHUNK = 16
-# Of at most so many codes, XLA:CPU fuses the search with the product, tile by tile: no distance
-# reaches the memory. With more it is faster by way of the memory, in blocks of so many.
+# Up to this many codes, XLA:CPU fuses the search with the product, tile by tile: distances never
+# reach memory. With more it is faster to go through memory, in blocks of this size.
 _MAX_FUSED, _BLOCK = 2**13, 2**10
-# A median of at least so many codes, or all, is amid them.
+# The median of at least this many codes, or of all, lies among them.
 _SAMPLE = 32
 
 
@@ -30,23 +30,23 @@ _SAMPLE = 32
 def nearest_code(
     z: Float[Array, "*shape d"], codebook: Float[Array, "k d"]
 ) -> Int[Array, "*shape"]:
-    """The index of the code nearest to each vector: argmin_k |z - e_k|^2.
+    """Returns the index of the code nearest to each vector: argmin_k |z - e_k|^2.
 
-    Equation 1 of van den Oord et al. 2017 (arXiv:1711.00937), computed as |e|^2 - 2 z.e from a
-    point amid the codes, in float32 or wider whatever the inputs' type: how far the data are from
-    the origin does not matter, nor do a few codes far from the others. What remains is rounding
-    where codes lie in clusters and no point is amid all: distances within a cluster are exact to
-    about 1e-7 times the squared distance between clusters, which at clusters 2,000 apart is 0.4.
-    Of several nearest codes the first wins. At most 2^24 distances exist at a time, or 16 vectors'
-    (under vmap, for each codebook).
+    Equation 1 of van den Oord et al. 2017 (arXiv:1711.00937), computed as |e|^2 - 2 z.e relative to
+    a point among the codes, in float32 or wider whatever the inputs' type: neither the data's
+    distance from the origin matters, nor a few codes far from the others. Rounding remains where
+    codes form clusters and no point is close to all: distances within a cluster are exact to about
+    1e-7 times the squared distance between clusters, which for clusters 2,000 apart is 0.4. Ties go
+    to the first code. At most 2^24 distances exist at a time, or those of 16 vectors (under vmap,
+    for each codebook).
 
     Args:
         z: vectors [..., D].
         codebook: codes [K, D].
 
     Returns:
-        int32 [...], in [0, K). Carries no gradient. If a code is not finite, the first such code
-        for all vectors, so that the values show it.
+        int32 [...], in [0, K). Carries no gradient. If a code is not finite, all vectors get the
+        first such code, so that the values show it.
     """
     vectors, codes, middle = _detached(z, codebook)
     found = jax.lax.platform_dependent(vectors, codes, middle, cpu=_on_cpu, default=_elsewhere)
@@ -58,16 +58,16 @@ def nearest_code(
 def _detached(
     z: Float[Array, "*shape d"], codebook: Float[Array, "k d"]
 ) -> tuple[Float[Array, "n d"], Float[Array, "k d"], Float[Array, " d"]]:
-    """The vectors [N, D], and what `centred` gives; without gradients, in float32 or wider."""
+    """Returns vectors [N, D] and the result of `centered`; no gradients, in float32 or wider."""
     vectors, codes = (jax.lax.stop_gradient(x) for x in (wide(z), codebook))
-    return vectors.reshape(-1, z.shape[-1]), *centred(codes.astype(vectors.dtype))
+    return vectors.reshape(-1, z.shape[-1]), *centered(codes.astype(vectors.dtype))
 
 
-def centred(codes: Float[Array, "k d"]) -> tuple[Float[Array, "k d"], Float[Array, " d"]]:
-    """The codes minus a point amid them, and that point: from there |e|^2 and z.e round little.
+def centered(codes: Float[Array, "k d"]) -> tuple[Float[Array, "k d"], Float[Array, " d"]]:
+    """Returns codes minus a point among them, and that point, so that |e|^2 and z.e round little.
 
-    It is the median of 32 to 63 of the codes, or of all, number by number: unlike a mean, it stays
-    with most of them where some are far away. No gradient passes through it.
+    It is the elementwise median of 32 to 63 of the codes, or of all: unlike a mean, it stays with
+    most of them if some are far away. No gradient passes through it.
     """
     sample = jax.lax.stop_gradient(codes[:: max(1, len(codes) // _SAMPLE)])
     middle = jnp.sort(sample, axis=0)[len(sample) // 2]
@@ -78,8 +78,8 @@ def _on_cpu(
     vectors: Float[Array, "n d"], codes: Float[Array, "k d"], middle: Float[Array, " d"]
 ) -> Int[Array, " n"]:
     if vectors.shape[1] == 1:
-        # XLA makes a product by one number of it, computes that for the minimum and again for the
-        # comparison with it, and need not round both times alike.
+        # XLA turns this into a product with a scalar, computes that for the minimum and again for
+        # the comparison with it, and may round the two differently.
         return _elsewhere(vectors, codes, middle)
     k, norms = len(codes), jnp.sum(codes**2, axis=1)
     if k <= _MAX_FUSED:
@@ -108,11 +108,11 @@ def _search(
     argmin: Callable[[Array], Array],
     at_a_time: int,
 ) -> Int[Array, " n"]:
-    """argmin(|e|^2 - 2 (z - middle).e) of so many vectors at a time; norms: |e|^2."""
+    """Returns argmin(|e|^2 - 2 (z - middle).e), some vectors at a time; norms: |e|^2."""
     doubled = 2.0 * codes
 
     def of_one(vector: Float[Array, " d"]) -> Int[Array, ""]:
-        vector = vector - middle  # here, where XLA:CPU keeps the difference near the core
+        vector = vector - middle  # here, so that XLA:CPU keeps the difference in cache
         products = jnp.matmul(vector, doubled.T, precision=jax.lax.Precision.HIGHEST)
         # Without |z|^2, which would round where z is far from all codes. Where XLA:CPU writes the
         # distances, it writes them once only if something of the vector is added first.
@@ -123,10 +123,10 @@ def _search(
 
 
 def _first_argmin(distances: Float[Array, " k"]) -> Int[Array, ""]:
-    """Argmin, of operations that XLA:CPU fuses with the product that gave the distances.
+    """Returns the argmin, by operations that XLA:CPU fuses with the product behind the distances.
 
-    For an argmin, or a comparison with their minimum, it would write them to memory. If all are NaN
-    or infinite, the index is one of [0, K).
+    With an argmin, or a comparison with their minimum, it would write them to memory. If all are
+    NaN or infinite, the index is still in [0, K).
     """
     k = len(distances)
     above = jnp.sign(distances - jnp.min(distances))  # 0 for the nearest codes, 1 for the others
@@ -135,7 +135,7 @@ def _first_argmin(distances: Float[Array, " k"]) -> Int[Array, ""]:
 
 
 def _first_argmin_by_blocks(distances: Float[Array, " k"]) -> Int[Array, ""]:
-    """Argmin of a multiple of 1,024 distances: they are written to memory, but read once."""
+    """Returns the argmin of n * 1,024 distances: they are written to memory, but read once."""
     blocks = distances.reshape(-1, _BLOCK)
     block = _first_argmin(jnp.min(blocks, axis=1))
     return block * _BLOCK + _first_argmin(blocks[block])
@@ -149,8 +149,8 @@ def sample_code(
 ) -> Int[Array, "*shape"]:
     """Draws a code for each vector: P(k) = softmax_k(-|z - e_k|^2 / temperature).
 
-    In chunks, as `nearest_code`. The draw of a vector depends on the key and on its place among the
-    vectors, not on the chunks.
+    Computed in chunks, as in `nearest_code`. A vector's draw depends on the key and on its place
+    among the vectors, not on the chunks.
 
     Args:
         z: vectors [..., D].
@@ -168,7 +168,7 @@ def sample_code(
         vector, key = vector_and_key
         products = jnp.matmul(codes, vector - middle, precision=jax.lax.Precision.HIGHEST)
         closeness = 2.0 * products - norms
-        # Minus the largest, which may be too large to be divided by a small temperature.
+        # Subtracts the largest, which may be too large to be divided by a small temperature.
         logits = (closeness - jnp.max(closeness)) / temperature
         return jax.random.categorical(key, logits).astype(jnp.int32)
 
@@ -178,12 +178,12 @@ def sample_code(
 
 
 def in_chunks(function: Callable[[Any], Any], items: Any, numbers_each: int) -> Any:
-    """function(item) of every item, vectorised over as many at a time as memory allows.
+    """Maps a function over items, vectorized over as many at a time as memory allows.
 
     Args:
-        function: of one item.
+        function: takes one item.
         items: a pytree of arrays with the same leading axis.
-        numbers_each: how many numbers the function materialises for an item: K for distances.
+        numbers_each: how many numbers the function materializes for an item: K for distances.
 
     Returns:
         The results, stacked.
@@ -196,7 +196,7 @@ def in_chunks(function: Callable[[Any], Any], items: Any, numbers_each: int) -> 
 
 
 def _map(function: Callable[[Any], Any], items: Any, chunk: int) -> Any:
-    """function(item) of every item, vectorised over `chunk` of them, but no fewer than 16."""
+    """Maps a function over items, vectorized over `chunk` of them, but no fewer than 16."""
     chunk = max(_MIN_CHUNK, chunk)
     count = jax.tree.leaves(items)[0].shape[0]
     if not isinstance(count, int) or count <= chunk:  # symbolic, in an export

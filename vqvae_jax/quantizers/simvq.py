@@ -1,4 +1,4 @@
-"""A frozen codebook seen through a learnt matrix."""
+"""A frozen codebook times a learned matrix."""
 
 import jax
 import jax.numpy as jnp
@@ -12,15 +12,15 @@ from vqvae_jax.quantizers.vector import VectorQuantizer
 
 
 class SimVQ(VectorQuantizer):
-    """One linear layer moves all codes at once (Zhu et al. 2024, arXiv:2411.02038, equation 9).
+    """Moves all codes at once by one linear layer (Zhu et al. 2024, arXiv:2411.02038, equation 9).
 
-        e_k = c_k W,    c_k frozen at N(0, 1 / D), W [D, D] learnt
+        e_k = c_k W,    c_k frozen at N(0, 1 / D), W [D, D] learned
 
     The loss is that of `VectorQuantizer`; its codebook loss moves W, and so every code, used or
     not: the codebook does not collapse.
 
     Args:
-        embedding_dim: D, numbers in a code, at least 1.
+        embedding_dim: D, the size of a code, at least 1.
         num_embeddings: K, codes in the codebook, at least 1.
         commitment_cost: beta, finite and at least 0.
         codebook_cost: alpha, finite and at least 0.
@@ -65,7 +65,7 @@ class SimVQ(VectorQuantizer):
 
     @property
     def codebook(self) -> Float[Array, "k d"]:
-        """The codes [K, D], after the matrix."""
+        """The codes [K, D], after multiplication by the matrix."""
         return jnp.matmul(
             self.embeddings[...], self.projection[...], precision=jax.lax.Precision.HIGHEST
         )

@@ -1,4 +1,4 @@
-"""The vector quantizer of the VQ-VAE, its codebook learnt by gradient descent on a loss."""
+"""The vector quantizer of the VQ-VAE, with a codebook learned by gradient descent."""
 
 from typing import Any
 
@@ -36,21 +36,21 @@ class VectorQuantizer(Quantizer):
     with means over every element, alpha 1, and z + sg(e_k - z) for the decoder (straight-through).
 
     Args:
-        embedding_dim: D, numbers in a code, at least 1.
+        embedding_dim: D, the size of a code, at least 1.
         num_embeddings: K, codes in the codebook, at least 1.
         commitment_cost: beta, finite and at least 0.
         codebook_cost: alpha, finite and at least 0; 0 with the estimators that move the codes
             themselves (`diveq`, `nsvq`).
         estimator: what carries the decoder's gradient past the argmin.
-        revival_threshold: in [0, 1). A code used less than this share of its fair share (1 / K of
-            the tokens, averaged over the last 1 / (1 - usage_decay) updates, or over all while they
-            are fewer) is replaced by a vector of the batch, drawn with probability proportional to
-            its squared distance from its code. 0: never.
-        revival_tokens: finite and at least 0. The same threshold in tokens per update: a code is
-            replaced that falls below either. 0: only the share counts.
-        usage_decay: of that average, in [0, 1).
-        kmeans_init: whether `initialize` sets the codes to k-means centres of the data. An `update`
-            before that warns.
+        revival_threshold: in [0, 1). A code used less than this fraction of its fair share (1 / K
+            of the tokens, averaged over the last 1 / (1 - usage_decay) updates, or over all while
+            there are fewer) is replaced by a vector of the batch, drawn with probability
+            proportional to its squared distance from its code. 0: never.
+        revival_tokens: finite and at least 0. The same threshold in tokens per update: a code that
+            falls below either is replaced. 0: only revival_threshold counts.
+        usage_decay: decay of that average, in [0, 1).
+        kmeans_init: whether `initialize` sets the codes to k-means centers of the data. An `update`
+            before `initialize` warns.
         rngs: `params` draws the codebook from N(0, 1).
 
     Raises:
@@ -80,7 +80,7 @@ class VectorQuantizer(Quantizer):
         self.usage_decay = check_share("usage_decay", usage_decay)
         self.estimator = estimator
         self.per_token = estimator in DETERMINISTIC
-        self.learns_from_values = estimator not in DETERMINISTIC  # which move the codes
+        self.learns_from_values = estimator not in DETERMINISTIC  # those move the codes
         self.revives = revival_threshold > 0 or revival_tokens > 0
         self.has_updates = self.revives
         self.embeddings: nnx.Variable = nnx.Param(
@@ -104,16 +104,16 @@ class VectorQuantizer(Quantizer):
         codes: Float[ArrayLike, "k d"],
         counts: Num[ArrayLike, " k"] | None = None,
     ) -> None:
-        """Starts from given codes, in place of random ones or those of `initialize`.
+        """Sets the codes, in place of random ones or those of `initialize`.
 
-        What is averaged beside the codes starts with them: one update of a moving average moves a
-        code by 1 - decay of the way to what chose it, and revival knows how much each is used. To
-        be called outside of `jax.jit`.
+        The averages kept with the codes are set to match: one update of a moving average moves a
+        code by 1 - decay of the way to the vectors that chose it, and revival knows how much each
+        is used. Call it outside of `jax.jit`.
 
         Args:
             codes: [K, D], finite; a quantizer that compares directions normalizes them.
             counts: how often each was used [K], at least 0, not all 0; only their proportions
-                matter. None: all alike.
+                matter. None: all equal.
 
         Raises:
             ValueError: an argument has the wrong shape, or is out of its range.
@@ -130,7 +130,7 @@ class VectorQuantizer(Quantizer):
             )
         proportions = jnp.asarray(counts / counts.sum(), jnp.float32)
         self._start_from(self._compared(jnp.asarray(codes)), proportions, jnp.asarray(True))
-        if self.revives:  # codes that are trained already are not in a hurry
+        if self.revives:  # trained codes need no fast start
             self.usage_updates[...] = jnp.asarray(10**6, jnp.int32)
             self.usage_vectors[...] = jnp.asarray(ENOUGH, self.usage_vectors[...].dtype)
 
@@ -144,9 +144,10 @@ class VectorQuantizer(Quantizer):
         search_key, value_key = (None, None) if key is None else jax.random.split(key)
         codebook = self.codebook.astype(z.dtype)
         indices = self._search(z, codebook, search_key)
-        # `lookup` would cost one more pass over the vectors, to look for indices that are no codes.
+        # `lookup` would cost one more pass over the vectors, to check for indices that are no
+        # codes.
         codes = codebook.at[indices].get(mode="promise_in_bounds")
-        # The same differences in both, so that XLA computes them once.
+        # The same differences in both losses, so that XLA computes them once.
         codebook_loss = mean((jax.lax.stop_gradient(z) - codes) ** 2, mask)
         commitment_loss = mean((z - jax.lax.stop_gradient(codes)) ** 2, mask)
         return Quantized(
@@ -205,7 +206,7 @@ class VectorQuantizer(Quantizer):
     def _start_from(
         self, codes: Float[Array, "k d"], counts: Float[Array, " k"], due: Bool[Array, ""]
     ) -> None:
-        """Sets the codes, and all that is averaged, as if from one update with these counts."""
+        """Sets the codes, and all averages, as if from one update with these counts."""
         overwrite(self.embeddings, codes, due)
         if self.revives:
             overwrite(self.usage, shares(counts), due)
@@ -214,13 +215,13 @@ class VectorQuantizer(Quantizer):
             self.initialized[...] = self.initialized[...] | due
 
     def _compared(self, z: Float[Array, "*shape d"]) -> Float[Array, "*shape d"]:
-        """What is compared with the codes: z itself."""
+        """Returns the vectors to compare with the codes: z itself."""
         return z
 
     def _search(
         self, z: Float[Array, "*shape d"], codebook: Float[Array, "k d"], key: jax.Array | None
     ) -> Int[Array, "*shape"]:
-        """The chosen codes: the nearest."""
+        """Returns the indices of the chosen codes: the nearest."""
         return nearest_code(z, codebook)
 
     def _learn(
@@ -230,7 +231,7 @@ class VectorQuantizer(Quantizer):
         counts: Int[Array, " k"],
         axis_name: AxisName | None,
     ) -> None:
-        """The part of the update that comes before the revival: none."""
+        """Learns from a step, before the revival; does nothing here."""
 
     def _revive(
         self,
@@ -256,28 +257,29 @@ class VectorQuantizer(Quantizer):
         self._forget(replaced)
 
     def _vectors_with(self, before: ArrayLike, counts: Num[Array, " k"]) -> Float[Array, ""]:
-        """The vectors for each code that usage is known from, with those of a step."""
+        """Returns the vectors per code that usage is known from, including those of a step."""
         dtype = self.usage_vectors[...].dtype
         return jnp.minimum(before + fair_share(counts).astype(dtype), ENOUGH)
 
     def _forget(self, replaced: Bool[Array, " k"]) -> None:
-        """Drops what is kept of the replaced codes beside their usage: nothing is."""
+        """Drops the state of replaced codes other than their usage; there is none here."""
 
 
 class CosineVectorQuantizer(VectorQuantizer):
-    """Vectors and codes on the unit sphere (Yu et al. 2021, ViT-VQGAN, arXiv:2110.04627).
+    """Compares on the unit sphere (Yu et al. 2021, ViT-VQGAN, arXiv:2110.04627).
 
         k = argmin_j | z / |z|  -  e_j / |e_j| |,    the code with the highest cosine similarity
 
-    Losses and values as in `VectorQuantizer`, of the normalised vectors; so are the arguments. That
-    paper also searches in few dimensions: ProjectedQuantizer(CosineVectorQuantizer(32, ...), 768).
+    Losses and values are those of `VectorQuantizer` for the normalized vectors, with the same
+    arguments. The paper also searches in few dimensions:
+    ProjectedQuantizer(CosineVectorQuantizer(32, ...), 768).
     """
 
     follows_scale = False
 
     @property
     def codebook(self) -> Float[Array, "k d"]:
-        """The codes [K, D], each of length 1."""
+        """The codes [K, D], each of norm 1."""
         return unit(self.embeddings[...])
 
     def _compared(self, z: Float[Array, "*shape d"]) -> Float[Array, "*shape d"]:
@@ -289,12 +291,12 @@ class SampledVectorQuantizer(VectorQuantizer):
 
         P(k | z) = softmax_k(-|z - e_k|^2 / temperature)
 
-    At evaluation the nearest code, as in `VectorQuantizer`.
+    At evaluation it chooses the nearest code, as `VectorQuantizer` does.
 
     Args:
-        embedding_dim, num_embeddings: as of `VectorQuantizer`.
+        embedding_dim, num_embeddings: as for `VectorQuantizer`.
         temperature: finite and above 0; towards 0 the draw becomes the nearest code.
-        rngs, options: as of `VectorQuantizer`.
+        rngs, options: as for `VectorQuantizer`.
 
     Raises:
         ValueError: an argument out of its range.

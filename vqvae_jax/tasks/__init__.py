@@ -1,4 +1,4 @@
-"""What a run can learn: a tokenizer, a prior over the codes of one, or a `Task` of your own."""
+"""The tasks that a run can train: a tokenizer, a prior over its codes, or a `Task` of your own."""
 
 from vqvae_jax.tasks.base import Evaluation, Task
 from vqvae_jax.tasks.prior import PriorTask

@@ -6,8 +6,8 @@ from typing import Any, Protocol, runtime_checkable
 import jax
 from jax.sharding import Mesh
 
-# By name, pytrees of arrays: parameters, variables, optimizer states. The loop saves them, looks
-# whether they are finite, and hands them back; the names are those of its messages and files.
+# Pytrees of arrays by name: parameters, variables, optimizer states. The loop saves them, checks
+# that they are finite, and passes them on; the names appear in its messages and files.
 State = dict[str, Any]
 
 # A pytree of arrays with the examples on the first axis of each.
@@ -19,7 +19,7 @@ Sums = Any
 
 @dataclasses.dataclass(frozen=True)
 class Evaluation:
-    """An evaluation of the held-out examples, as figures are drawn of it.
+    """An evaluation on the held-out examples, for drawing figures.
 
     Attributes:
         examples: all of them, as NumPy arrays.
@@ -36,22 +36,22 @@ class Evaluation:
 
 @runtime_checkable
 class Task(Protocol):
-    """What a run learns: its networks, losses, optimizers, metrics and figures.
+    """The task that a run trains: its networks, losses, optimizers, metrics and figures.
 
-    Any class with these members is one. The loop jits `train_step` and `eval_step`, which must be
-    pure; it gives each step a key of its own, and adds up the sums.
+    Any class with these members is a task. The loop jits `train_step` and `eval_step`, which must
+    be pure; it gives each step its own key, and adds up the sums.
 
     Attributes:
-        monitor: the metric of held-out examples whose lowest value is the best; it chooses the
-            best checkpoint, and `training.patience` counts by it.
-        progress: the metric of training examples that is shown while they are trained on.
+        monitor: the metric of held-out examples whose lowest value is best; it selects the best
+            checkpoint, and `training.patience` depends on it.
+        progress: the metric of training examples that is shown during training.
     """
 
     monitor: str
     progress: str
 
     def init(self, key: jax.Array, batch: Examples) -> State:
-        """The state before the first step.
+        """Returns the state before the first step.
 
         Args:
             key: draws what is random in it.
@@ -61,23 +61,23 @@ class Task(Protocol):
     def train_step(
         self, state: State, batch: Examples, key: jax.Array, mesh: Mesh
     ) -> tuple[State, Sums]:
-        """The state after a step, and the sums of its examples.
+        """Returns the state after a step, and the sums over its examples.
 
         Args:
-            state: before it, replicated over the mesh.
+            state: the state before it, replicated over the mesh.
             batch: the step's examples, split over the mesh.
             key: draws what is random in the step.
             mesh: the devices, for `parallel.sum_over_examples`.
         """
 
     def eval_step(self, state: State, batch: Examples, mesh: Mesh) -> Sums:
-        """The sums of held-out examples; the arguments as of `train_step`."""
+        """Returns the sums over held-out examples; arguments as for `train_step`."""
 
     def metrics(self, sums: Sums) -> dict[str, Any]:
-        """The averages of sums, by name: numbers, with the monitor's and the progress's."""
+        """Returns averages from sums, by name; `monitor` and `progress` are among them."""
 
     def summary(self, metrics: dict[str, Any]) -> str:
-        """The most telling of an evaluation's metrics, in a line."""
+        """Returns one line with the most telling metrics of an evaluation."""
 
     def figures(self, state: State, evaluation: Evaluation) -> dict[str, bytes]:
-        """PNG files to be written into the run's folder, by name."""
+        """Returns PNG files to write into the run's folder, by name."""

@@ -1,7 +1,7 @@
-"""The gradient of a batch's loss, in one of two ways that both keep to a core's cache.
+"""The gradient of a batch's loss, in one of two ways that both stay within a core's cache.
 
-A quantizer that treats every token by itself lets the whole model run on a few examples at a time.
-One that draws random numbers, or averages over the batch inside a loss, has to see the batch at
+With a quantizer that treats every token by itself, the whole model runs on a few examples at a
+time. One that draws random numbers, or averages over the batch inside a loss, must see the batch at
 once: then encoder and decoder run on a few examples at a time, and the quantizer between them on
 all.
 """
@@ -32,7 +32,7 @@ def batch_gradients(
     key: jax.Array,
     accumulate: int = 1,
 ) -> tuple[nnx.State, Totals, Seen]:
-    """The gradient of the loss of a batch, with its metrics; to be called under jit.
+    """Returns the gradient of a batch's loss, with its metrics; call it under jit.
 
     Args:
         graphdef: the model's structure, from `split_model`.
@@ -40,12 +40,12 @@ def batch_gradients(
         weights: the model's parameters and its other variables, replicated over them.
         batch: data [B, *spatial, C], as `to_values` takes them.
         key: draws the quantizer's random numbers.
-        accumulate: parts that the networks are computed in, one after the other, at the least; the
-            quantizer's statistics are of the whole batch.
+        accumulate: the least number of parts that the networks are computed in, one after the
+            other; the quantizer's statistics are those of the whole batch.
 
     Returns:
-        The gradient with respect to the parameters, the metrics' sums, and what the quantizer was
-        given and chose.
+        The gradient with respect to the parameters, the metrics' sums, and the quantizer's inputs
+        and indices.
     """
     if nnx.merge(graphdef, *weights).quantizer.per_token:
         return _in_parts(graphdef, mesh, weights, batch, accumulate)
@@ -103,7 +103,7 @@ def _in_stages(
         return (quantized.values, quantized.loss), quantized
 
     def error_of(params: nnx.State, values: Array, part: Array) -> Array:
-        """The reconstruction loss, times the share of the batch that it is the mean of."""
+        """Returns a part's mean reconstruction loss, times its share of the batch."""
         model, x = nnx.merge(graphdef, params, variables), to_values(part)
         return model.reconstruction_loss(model.decoded(values), x) * (len(x) / len(batch))
 

@@ -1,4 +1,4 @@
-"""Tasks of one network, one loss and one optimizer."""
+"""Tasks with one network, one loss and one optimizer."""
 
 import abc
 from typing import Any
@@ -19,20 +19,20 @@ Weights = tuple[nnx.State, nnx.State]
 
 
 class ModelTask(Task, abc.ABC):
-    """Moves a model's parameters down the gradient of a loss.
+    """Trains a model's parameters by the gradient of a loss.
 
-    Its state holds "params", "variables" and "opt_state"; and "average", if there is one.
+    Its state holds "params", "variables" and "opt_state", and "average" if there is one.
 
     Args:
         model: with its initial values.
         optimizer: an optax transformation.
         monitor: see `Task`.
-        accumulate: parts that a batch is computed in, one after the other, at least 1.
-        average_decay: d in [0, 1) of the moving average of the parameters that evaluations take,
+        accumulate: how many parts a batch is computed in, one after the other, at least 1.
+        average_decay: d in [0, 1) of the moving average of the parameters that evaluations use,
 
                 a = d_t a + (1 - d_t) p,    d_t = min(d, (1 + t) / (10 + t)) after t steps;
 
-            0: they take the parameters.
+            0: they use the parameters.
     """
 
     progress = "loss"
@@ -55,11 +55,11 @@ class ModelTask(Task, abc.ABC):
         self.average_decay = check_share("average_decay", average_decay)
 
     def merge(self, weights: Weights) -> Any:
-        """The model with these parameters and other variables."""
+        """Returns the model with these parameters and other variables."""
         return nnx.merge(self.graphdef, *weights)
 
     def evaluated(self, state: State) -> Weights:
-        """The weights that evaluations take."""
+        """Returns the weights that evaluations use."""
         params = state["average"]["params"] if "average" in state else state["params"]
         return params, state["variables"]
 
@@ -73,7 +73,7 @@ class ModelTask(Task, abc.ABC):
         """See `Task.train_step`.
 
         Then the model is updated with what the step has seen, if it `has_updates`; parameters that
-        this replaces get new optimizer states.
+        this replaces get fresh optimizer states.
         """
         draws, updates_draw = jax.random.fold_in(key, 0), jax.random.fold_in(key, 1)
         params, variables = state["params"], state["variables"]
@@ -97,21 +97,21 @@ class ModelTask(Task, abc.ABC):
     def gradients(
         self, mesh: Mesh, weights: Weights, batch: Examples, key: jax.Array
     ) -> tuple[nnx.State, Sums, Any]:
-        """The gradient of a batch's loss, its sums, and what `update` wants to see of it.
+        """Returns the gradient of a batch's loss, its sums, and the input of `update`.
 
         Args:
             mesh: the devices that the batch is split over.
-            weights: the model's, replicated over them.
-            batch: some of the examples.
+            weights: the model's weights, replicated over them.
+            batch: a batch of examples.
             key: draws what is random in training.
         """
 
     def initialize(self, model: Any, batch: Examples, key: jax.Array) -> None:
-        """Sets what a model takes from the first batch; where `has_initialization`."""
+        """Initializes a model from the first batch, if it `has_initialization`."""
         raise NotImplementedError
 
     def update(self, model: Any, seen: Any, key: jax.Array) -> None:
-        """Changes what no gradient changes, from what a step has seen; where `has_updates`."""
+        """Updates what no gradient trains, from what a step has seen, if it `has_updates`."""
         raise NotImplementedError
 
     def _averaged(self, average: Any, params: nnx.State) -> Any:
@@ -140,6 +140,6 @@ class ModelTask(Task, abc.ABC):
 
 
 def split_model(model: nnx.Module) -> tuple[nnx.GraphDef, nnx.State, nnx.State]:
-    """The model's structure, its parameters, and its other variables."""
+    """Returns the model's structure, its parameters, and its other variables."""
     graphdef, params, *rest = nnx.split(model, nnx.Param, ...)
     return graphdef, params, rest[0]

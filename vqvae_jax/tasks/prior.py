@@ -23,27 +23,27 @@ from vqvae_jax.tasks.learning import ModelTask, Weights
 
 _SAMPLES = 64
 
-# Positions that a CPU core computes at a time: 16 maps of 7 x 7, a quarter faster than 64.
+# Positions that a CPU core computes at a time: 16 maps of 7 x 7, a quarter faster than 64 maps.
 _CPU_POSITIONS = 16 * 7 * 7
 
 # Codes [B, h, w] or [B, h, w, n], and labels [B].
 CodesAndLabels = tuple[Array, Array]
 
-# "images", how many maps, and "loss", nats per token times the maps.
+# "images", the number of maps, and "loss", nats per token times that number.
 PriorSums = dict[str, Leaf]
 
 
 class PriorTask(ModelTask):
-    """Learns a prior from code maps and, if it is conditional, their labels.
+    """Trains a prior on code maps and, if it is conditional, their labels.
 
     Args:
         prior: with its initial values.
         optimizer: an optax transformation.
-        tokenizer: that of the codes, for the figures.
-        code_shape: of a code map, [h, w] or [h, w, n].
-        label_dropout: share of the labels that training leaves out.
+        tokenizer: the tokenizer of the codes, for the figures.
+        code_shape: the shape of a code map, [h, w] or [h, w, n].
+        label_dropout: fraction of the labels that training drops.
         dtype: the type that the prior computes in; None: float32.
-        options: accumulate and average_decay, as of `ModelTask`.
+        options: accumulate and average_decay, as for `ModelTask`.
     """
 
     def __init__(
@@ -99,7 +99,7 @@ class PriorTask(ModelTask):
         )[0]
 
     def metrics(self, sums: PriorSums) -> dict[str, Any]:
-        """See `Task.metrics`: nll, nats per token; bits_per_image, those of all its tokens."""
+        """See `Task.metrics`: nll, nats per token; bits_per_image, the bits of all its tokens."""
         sums = jax.device_get(sums)
         images = int(sums["images"])
         nats = float(sums["loss"]) / max(images, 1)

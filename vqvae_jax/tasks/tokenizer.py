@@ -20,13 +20,13 @@ from vqvae_jax.tasks.learning import ModelTask, Weights
 
 
 class TokenizerTask(ModelTask):
-    """Learns a tokenizer from data [N, *spatial, C]: pixels uint8, or floats on the model's scale.
+    """Trains a tokenizer on data [N, *spatial, C]: pixels uint8, or floats on the model's scale.
 
     Args:
         model: with its initial values.
         optimizer: an optax transformation.
-        title: of the figures.
-        options: accumulate and average_decay, as of `ModelTask`.
+        title: the title of the figures.
+        options: accumulate and average_decay, as for `ModelTask`.
     """
 
     def __init__(
@@ -90,5 +90,5 @@ class TokenizerTask(ModelTask):
 
     def update(self, model: Tokenizer, seen: Seen, key: jax.Array) -> None:
         """See `ModelTask.update`."""
-        model.quantizer.skip_initialization()  # `init` saw to it
+        model.quantizer.skip_initialization()  # done in `init`
         model.quantizer.update(*seen, key=key)

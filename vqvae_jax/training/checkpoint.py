@@ -1,7 +1,7 @@
-"""Checkpoints: all that decides the future of a run, written whole or not at all.
+"""Checkpoints: everything that determines how a run continues, written whole or not at all.
 
 A checkpoint is one file, <workdir>/checkpoints/<step>.safetensors, with a digest of every leaf. A
-damaged one is never used and never deleted: the one before it is taken, and the log says so.
+damaged one is never used and never deleted: the previous one is used, and the log says so.
 """
 
 import contextlib
@@ -21,8 +21,8 @@ Tree = TypeVar("Tree")
 
 _log = logging.getLogger(__name__)
 
-# The version of a run's files. 1, which some files do not say, had other names for the state's
-# parts and the monitor; 0 was a folder for each checkpoint.
+# The version of a run's files. 1, which some files do not state, had other names for the state's
+# parts and the monitor; 0 was a folder per checkpoint.
 FORMAT = 2
 
 _LATEST_KEPT = 2
@@ -35,11 +35,11 @@ class Checkpoint:
 
     Attributes:
         path: its file.
-        step: how many steps were done.
-        is_logged: whether what follows that step was done, too: the log, the evaluation.
-        monitor: the held-out figure at this step; None where there was no evaluation.
+        step: how many steps were taken.
+        is_logged: whether the log and evaluation that follow the step are done too.
+        monitor: the held-out metric at this step; None if there was no evaluation.
         run: JSON values that describe the run.
-        arrays: the leaves of the state by their path, such as params.encoder.convs.0.kernel.
+        arrays: the leaves of the state by path, such as params.encoder.convs.0.kernel.
     """
 
     path: Path
@@ -50,7 +50,7 @@ class Checkpoint:
     arrays: dict[str, np.ndarray]
 
     def restore(self, like: Tree) -> Tree:
-        """The state.
+        """Restores the state.
 
         Args:
             like: a pytree of the same structure, shapes and types; or a part of one.
@@ -84,18 +84,18 @@ def save_checkpoint(
     is_logged: bool,
     monitor: float | None,
 ) -> None:
-    """Writes a checkpoint, and drops those that are neither the latest two nor the best.
+    """Writes a checkpoint, and deletes those that are neither the latest two nor the best.
 
     Args:
         workdir: the run's folder.
-        step: how many steps are done.
+        step: how many steps were taken.
         state: a pytree of arrays.
         run: JSON values that describe the run.
         is_logged: see `Checkpoint`.
         monitor: see `Checkpoint`; finite.
 
     Raises:
-        OSError: it cannot be written; those before it are still there.
+        OSError: it cannot be written; earlier ones still exist.
     """
     folder = _folder(workdir)
     folder.mkdir(exist_ok=True)
@@ -120,29 +120,29 @@ def save_checkpoint(
 
 
 def latest_checkpoint(workdir: Path) -> Checkpoint | None:
-    """The latest checkpoint of a run that is whole; None where there are no checkpoints.
+    """Returns the latest intact checkpoint of a run; None if there are no checkpoints.
 
     Raises:
-        CheckpointError: there are some, but none is whole; or one has another format.
+        CheckpointError: there are some, but none is intact; or one has another format.
     """
     return _first_whole(_folder(workdir), lambda monitored: sorted(monitored, reverse=True))
 
 
 def best_checkpoint(workdir: Path) -> Checkpoint | None:
-    """The checkpoint with the lowest held-out figure of those that are whole.
+    """Returns the intact checkpoint with the lowest held-out metric.
 
     Returns:
-        It; None where no evaluation has been saved.
+        The checkpoint; None if no evaluation has been saved.
 
     Raises:
-        CheckpointError: there are checkpoints, but none with an evaluation is whole; or one has
+        CheckpointError: there are checkpoints, but none with an evaluation is intact; or one has
             another format.
     """
     return _first_whole(_folder(workdir), _best_first)
 
 
 def described_run(workdir: Path) -> dict[str, Any] | None:
-    """What the latest checkpoint with a whole description says of the run; None without one."""
+    """Returns the run's description in the latest checkpoint where it is intact, or None."""
     folder = _folder(workdir)
     for step in reversed(_steps(folder)):
         with contextlib.suppress(DamagedError):
@@ -151,7 +151,7 @@ def described_run(workdir: Path) -> dict[str, Any] | None:
 
 
 def set_damaged_aside(workdir: Path) -> None:
-    """Renames damaged checkpoints, so that a run that goes on neither keeps nor replaces them."""
+    """Renames damaged checkpoints, so that a resumed run neither keeps nor replaces them."""
     folder = _folder(workdir)
     for step in _steps(folder):
         path = _path(folder, step)
@@ -176,19 +176,19 @@ def _first_whole(
         try:
             monitored[step] = _description(_path(folder, step))["monitor"]
         except DamagedError as error:
-            _log.warning("WARNING: %s; it is passed over", error)
+            _log.warning("WARNING: %s; it is skipped", error)
             damage = error
     for step in ranked(monitored):
         try:
             arrays, described = read_arrays(_path(folder, step))
         except DamagedError as error:
-            _log.warning("WARNING: %s; it is passed over", error)
+            _log.warning("WARNING: %s; it is skipped", error)
             damage = error
         else:
             described = {name: described[name] for name in _DESCRIBED}
             return Checkpoint(_path(folder, step), arrays=arrays, **described)
     if damage is not None:
-        raise CheckpointError(f"no checkpoint in {folder} is left to go on from: {damage}")
+        raise CheckpointError(f"no checkpoint in {folder} is left to resume from: {damage}")
     return None
 
 
@@ -206,7 +206,7 @@ def _description(path: Path) -> dict[str, Any]:
 
 def _other_format(path: Path, version: Any) -> CheckpointError:
     return CheckpointError(
-        f"{path} has format {version!r}; this version of vqvae_jax reads format {FORMAT}: take "
+        f"{path} has format {version!r}; this version of vqvae_jax reads format {FORMAT}: use "
         "another --workdir, or the version of vqvae_jax that wrote it"
     )
 
@@ -225,13 +225,13 @@ def _path(folder: Path, step: int) -> Path:
 
 
 def _steps(folder: Path) -> list[int]:
-    """The steps of which there is a file, whole or not."""
+    """Returns the steps with a checkpoint file, intact or not."""
     names = [path.name.removesuffix(".safetensors") for path in folder.glob("*.safetensors")]
     return sorted(int(name) for name in names if name.isascii() and name.isdigit())
 
 
 def _named_leaves(tree: Any) -> dict[str, Any]:
-    """The leaves of a pytree by their path, such as params.encoder.convs.0.kernel."""
+    """Returns the leaves of a pytree by path, such as params.encoder.convs.0.kernel."""
     paths = jax.tree_util.tree_flatten_with_path(tree)[0]
     return {
         jax.tree_util.keystr(path, simple=True, separator=".").removesuffix(".value"): leaf

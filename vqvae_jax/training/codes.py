@@ -1,4 +1,4 @@
-"""The codes of a data set under a trained VQ-VAE: what a prior learns from."""
+"""The codes of a data set under a trained VQ-VAE, for training a prior."""
 
 import dataclasses
 import hashlib
@@ -45,7 +45,7 @@ class Codes:
 
     @property
     def test_examples(self) -> tuple[np.ndarray, np.ndarray]:
-        """Likewise, held out."""
+        """Codes and int32 labels that are held out."""
         return self.test_codes, self.test_labels.astype(np.int32)
 
 
@@ -53,19 +53,19 @@ _ARRAYS = ("train_codes", "train_labels", "test_codes", "test_labels")
 
 
 def load_codes(model: VQVAE, data: Dataset, file: str | Path) -> Codes:
-    """The codes of `data` under a model, from a file if it holds them.
+    """Returns the codes of `data` under a model, from a file if it holds them.
 
-    They are computed, and written there, where the file is missing, damaged, or of other weights or
-    other data.
+    They are computed, and written to the file, if it is missing, damaged, or for other weights or
+    data.
 
     Args:
         model: a trained VQ-VAE.
-        data: what is to be encoded.
-        file: where the codes are kept, a .safetensors file; usually codes.safetensors in the folder
-            of the model's run.
+        data: the data set to encode.
+        file: the .safetensors file of the codes; usually codes.safetensors in the folder of the
+            model's run.
 
     Raises:
-        DataError: the model does not take the data's images.
+        DataError: the model does not accept the data's images.
         OSError: the file cannot be written.
     """
     path = Path(file)
@@ -79,7 +79,7 @@ def load_codes(model: VQVAE, data: Dataset, file: str | Path) -> Codes:
 
 
 def _read(path: Path, digest: str) -> Codes | None:
-    """The codes that a file holds; None if it is missing, damaged, or its digest is another."""
+    """Returns the codes in a file; None if it is missing, damaged, or has another digest."""
     try:
         arrays, description = read_arrays(path)
     except DamagedError:

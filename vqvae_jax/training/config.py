@@ -1,4 +1,4 @@
-"""The one description of a run, from its sections to JSON and flags and back."""
+"""The full description of a run, with conversion to JSON and flags and back."""
 
 import dataclasses
 import difflib
@@ -22,13 +22,13 @@ if TYPE_CHECKING:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Config:
-    """A whole run: of a VQ-VAE, or of a prior over the codes of one.
+    """The configuration of a run: of a VQ-VAE, or of a prior over the codes of one.
 
     Attributes:
         data: the images.
         model: the VQ-VAE.
         training: the protocol of this run.
-        prior: what the run learns; None: it learns the VQ-VAE.
+        prior: the prior that the run trains; None: it trains the VQ-VAE.
         vqvae_training: the VQ-VAE's protocol, for a prior.
 
     Raises:
@@ -48,12 +48,12 @@ class Config:
 
     @property
     def kind(self) -> str:
-        """What the run learns: "VQ-VAE" or "prior"."""
+        """The model that the run trains: "VQ-VAE" or "prior"."""
         return "VQ-VAE" if self.prior is None else "prior"
 
     @classmethod
     def of_prior(cls, vqvae: "Config", prior: PriorConfig, training: TrainingConfig) -> "Config":
-        """The run of a prior over the codes of what another config describes."""
+        """Returns the config of a prior over the codes of another config's VQ-VAE."""
         protocol = VQVAETrainingConfig(**dataclasses.asdict(vqvae.training))
         return cls(
             data=vqvae.data,
@@ -64,12 +64,12 @@ class Config:
         )
 
     def to_dict(self) -> dict[str, dict[str, Any]]:
-        """The settings as nested dictionaries of JSON values."""
+        """Returns the settings as nested dictionaries of JSON values."""
         sections = dataclasses.asdict(self)
         return {name: settings for name, settings in sections.items() if settings is not None}
 
     def to_config_dict(self) -> "ml_collections.ConfigDict":
-        """The settings as a ConfigDict, for flags such as --config.training.learning_rate=3e-4."""
+        """Returns a ConfigDict, for flags such as --config.training.learning_rate=3e-4."""
         with extra("train"):
             from ml_collections import config_dict
 
@@ -84,7 +84,7 @@ class Config:
 
     @classmethod
     def from_dict(cls, settings: Mapping[str, Mapping[str, Any]]) -> "Config":
-        """The inverse of `to_dict`; also takes what a configs/*.py file returns, as a dictionary.
+        """Inverts `to_dict`; also accepts what a configs/*.py file returns, as a dictionary.
 
         Raises:
             ConfigError: a setting is unknown, missing or out of its range.
@@ -113,7 +113,7 @@ _ALWAYS = ("data", "model", "training")
 
 
 def rules() -> dict[str, Rule]:
-    """The rule of every setting, by its path, such as "training.seed"."""
+    """Returns the rule of every setting, by its path, such as "training.seed"."""
     return {
         f"{section}.{field.name}": field.metadata["rule"]
         for section, kind in SECTIONS.items()
@@ -122,7 +122,7 @@ def rules() -> dict[str, Rule]:
 
 
 def rule_of(path: str) -> Rule:
-    """The rule of the setting at `path`.
+    """Returns the rule of the setting at `path`.
 
     Raises:
         ConfigError: there is no such setting.
@@ -137,7 +137,7 @@ def rule_of(path: str) -> Rule:
 
 
 def _unknown(path: str, near: Sequence[str]) -> ConfigError:
-    """The error of a setting or a section that there is not; near: those that look like it."""
+    """Returns the error for an unknown setting or section; near: known ones similar to it."""
     section = path.partition(".")[0]
     if section in SECTIONS:
         names = [field.name for field in dataclasses.fields(SECTIONS[section])]
@@ -149,7 +149,7 @@ def _unknown(path: str, near: Sequence[str]) -> ConfigError:
 
 
 def training_config(settings: Mapping[str, Any]) -> TrainingConfig:
-    """The protocol that the settings of the section `training` describe, by name.
+    """Returns the protocol that settings of the section `training`, by name, describe.
 
     Raises:
         ConfigError: a setting is unknown or out of its range.
@@ -160,16 +160,16 @@ def training_config(settings: Mapping[str, Any]) -> TrainingConfig:
 
 
 def changed_training(before: Mapping[str, Any], now: Mapping[str, Any]) -> str | None:
-    """As `changed_setting`, of the section `training` alone."""
+    """Does the same as `changed_setting`, for the section `training` alone."""
     return _changed({"training": before}, {"training": now})
 
 
 def optimizer_changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, Any]:
-    """The settings of the optimizer and the schedule that a resumed run takes anew, by name.
+    """Returns the optimizer and schedule settings that a resumed run changes, by name.
 
     Args:
         before: the section `training` of the run so far.
-        now: of the run as it is resumed; takes none, if not `accept_changes`.
+        now: the section of the resumed run; nothing changes unless `accept_changes`.
     """
     if not now["accept_changes"]:
         return {}
@@ -187,11 +187,11 @@ _OF_THE_OPTIMIZER = (
 
 
 def changed_setting(old: Config, new: Config) -> str | None:
-    """Which setting differs, of those that decide what a run has computed so far; None if none.
+    """Names a changed setting among those that affect what a run has computed so far, or None.
 
     Args:
-        old: the run's.
-        new: of the same kind.
+        old: the run's config.
+        new: a config of the same kind.
     """
     return _changed(old.to_dict(), new.to_dict())
 

@@ -1,4 +1,4 @@
-"""Config files: those of the user, and those that ship with the package and have names."""
+"""Config files: the user's own, and those that ship with the package, by name."""
 
 import importlib
 import sys
@@ -12,7 +12,7 @@ from vqvae_jax.extras import extra
 with extra("train"):
     from ml_collections.config_flags.config_flags import ConfigFileFlagParser
 
-# A wheel has them in the package, a clone beside it.
+# A wheel has them inside the package, a clone beside it.
 _PACKAGE = Path(__file__).parents[1]
 _SHIPPED = _PACKAGE / "configs"
 if not _SHIPPED.is_dir():
@@ -20,22 +20,22 @@ if not _SHIPPED.is_dir():
 
 
 def shipped_configs() -> list[str]:
-    """The names of the configs that ship with the package."""
+    """Returns the names of the configs that ship with the package."""
     return sorted(path.stem for path in _SHIPPED.glob("*.py"))
 
 
 class ConfigFile(ConfigFileFlagParser):
-    """Reads a config, and says of what is no config why it is none."""
+    """Reads a config, and explains why a file is not one."""
 
     def parse(self, given: str) -> Any:
         """Reads a config.
 
         Args:
-            given: a Python file, or the name of a config that ships with the package; perhaps with
-                `:ARGUMENT` for its get_config.
+            given: a Python file, or the name of a config that ships with the package; optionally
+                with `:ARGUMENT` for its get_config.
 
         Raises:
-            ConfigError: it is none of these, or no config.
+            ConfigError: it is neither, or not a config.
         """
         name, *argument = given.split(":", 1)
         if not Path(name).is_file() and name in shipped_configs():
@@ -57,17 +57,17 @@ class ConfigFile(ConfigFileFlagParser):
             if isinstance(reason, ConfigError):
                 raise reason from error
             raise ConfigError(
-                f"{given} is no config: it must be Python with get_config(), which returns a "
+                f"{given} is not a config: it must be Python with get_config(), which returns a "
                 f"ConfigDict ({type(reason).__name__}: {reason})"
             ) from error
         return config
 
 
 def _make_importable() -> None:
-    """Has `from configs import NAME` find the shipped ones after the user's own."""
+    """Makes `from configs import NAME` find the shipped ones after the user's own."""
     try:
         places = importlib.import_module("configs").__path__
-    except (ModuleNotFoundError, AttributeError):  # there is none, or it is no folder
+    except (ModuleNotFoundError, AttributeError):  # there is none, or it is not a folder
         package = sys.modules["configs"] = types.ModuleType("configs")
         package.__path__ = places = []
     if str(_SHIPPED) not in places:

@@ -1,4 +1,4 @@
-"""From a config to a run: data, model and task, and with a prior the VQ-VAE that it is for."""
+"""From a config to a run: data, model and task, and the VQ-VAE that a prior needs."""
 
 import dataclasses
 from pathlib import Path
@@ -41,23 +41,23 @@ def train_config(config: Config, workdir: Path) -> None:
     """Trains what the config describes, or resumes the run that `workdir` holds.
 
     Writes metrics.jsonl, tensorboard/, pictures, run.json and checkpoints/ there. A run that was
-    stopped and started again ends with the same parameters, optimiser state and metrics as one that
-    was not.
+    stopped and resumed ends with the same parameters, optimizer state and metrics as one that was
+    not.
 
-    A prior is for the codes of a VQ-VAE: where `config.prior.vqvae` holds no finished run of one,
-    that is trained first.
+    A prior models the codes of a VQ-VAE: if `config.prior.vqvae` does not hold a finished run of
+    one, that is trained first.
 
     Args:
         config: the run's settings.
-        workdir: its folder; made if missing.
+        workdir: the run's folder; created if missing.
 
     Raises:
         ConfigError: batch, images and model do not fit, or `workdir` holds a run with other
             settings.
-        DataError: the data cannot be had.
+        DataError: the data cannot be obtained.
         CheckpointError: what `workdir` holds cannot be read.
         BusyError: another process trains there.
-        TrainingError: something became NaN or infinite, a device has too little memory, or another
+        TrainingError: something became NaN or infinite, a device is out of memory, or another
             process of the run is gone.
         OSError: `workdir` cannot be written.
     """
@@ -67,17 +67,17 @@ def train_config(config: Config, workdir: Path) -> None:
         _train(config, data, workdir)
     except jax.errors.JaxRuntimeError as error:  # a device is out of memory, a process is gone
         reason = str(error).partition("\n")[0]
-        advice = "the same command goes on"
+        advice = "the same command resumes"
         if reason.startswith("RESOURCE_EXHAUSTED"):
             advice = "a smaller training.batch_size takes less memory"
         raise TrainingError(f"JAX gave up: {reason}; {advice}") from error
 
 
 def _with_data(config: Config, workdir: Path) -> tuple[Config, Dataset]:
-    """The data: those of the run that is there, else of a prior's VQ-VAE, else those asked for.
+    """Loads the data of an existing run, else of a prior's VQ-VAE, else those in the config.
 
-    And the config with the name that the run knows them by: mnist, where the sample stands in for
-    it and is now asked for as mnist_sample.
+    Returns the config too, with the name that the run has for them: mnist, if the sample stands in
+    for it and the config says mnist_sample.
     """
     vqvae = None if config.prior is None else Path(config.prior.vqvae).expanduser()
     settings = dataclasses.asdict(config.data)
@@ -102,25 +102,25 @@ def _with_data(config: Config, workdir: Path) -> tuple[Config, Dataset]:
 def _train(config: Config, data: Dataset, workdir: Path) -> None:
     devices = all_devices(config.training.devices)
     check_batches(config.training, devices, data.train_images, data.test_images)
-    learnt = _tokenizer(config, data) if config.prior is None else _prior(config, data, workdir)
-    check_same(_decisive(learnt.description), "settings or other data")
+    learned = _tokenizer(config, data) if config.prior is None else _prior(config, data, workdir)
+    check_same(_decisive(learned.description), "its settings or data")
     images = counted(len(data.train_images), "image")
     run_task(
-        learnt.task,
-        learnt.examples,
-        learnt.held_out,
+        learned.task,
+        learned.examples,
+        learned.held_out,
         config.training,
         workdir,
-        description=learnt.description,
+        description=learned.description,
         about=f"{images} of {data.name} from {data.source}",
-        check_resumes=lambda saved: check_resumes(workdir, saved, learnt.description),
+        check_resumes=lambda saved: check_resumes(workdir, saved, learned.description),
     )
-    wait_for_all()  # the first process writes last
+    wait_for_all()  # the first process finishes writing last
 
 
 @dataclasses.dataclass(frozen=True)
-class _Learnt:
-    """A task, what it learns from, and what the run's files say of that."""
+class _Learned:
+    """A task, its examples, and the description of both in the run's files."""
 
     task: Task
     examples: Examples
@@ -128,7 +128,7 @@ class _Learnt:
     description: dict[str, Any]
 
 
-def _tokenizer(config: Config, data: Dataset) -> _Learnt:
+def _tokenizer(config: Config, data: Dataset) -> _Learned:
     task = TokenizerTask(
         vqvae_for(config, data),
         _optimizer(config, data),
@@ -136,7 +136,7 @@ def _tokenizer(config: Config, data: Dataset) -> _Learnt:
         accumulate=config.training.accumulate,
         average_decay=config.training.average_decay,
     )
-    return _Learnt(task, data.train_images, data.test_images, describe(config, data))
+    return _Learned(task, data.train_images, data.test_images, describe(config, data))
 
 
 def _optimizer(config: Config, data: Dataset) -> optax.GradientTransformation:
@@ -145,12 +145,12 @@ def _optimizer(config: Config, data: Dataset) -> optax.GradientTransformation:
 
 
 def _decisive(description: dict[str, Any]) -> list[Any]:
-    """Of a description what has to be the same in all processes: not where the data are."""
+    """Returns the part of a description that must agree across processes: not the data's place."""
     sections = {name: of for name, of in description["config"].items() if name != "data"}
     return [sections, *(description[p]["digest"] for p in ("data", "codes") if p in description)]
 
 
-def _prior(config: Config, data: Dataset, workdir: Path) -> _Learnt:
+def _prior(config: Config, data: Dataset, workdir: Path) -> _Learned:
     assert config.prior is not None
     folder = Path(config.prior.vqvae).expanduser().resolve()
     if folder == workdir.resolve():
@@ -161,12 +161,12 @@ def _prior(config: Config, data: Dataset, workdir: Path) -> _Learnt:
         there = dataclasses.replace(_config_of(found), data=config.data)
         other = changed_setting(there, _vqvae_of(config))
         print(
-            f"{folder}: the VQ-VAE there is taken, after {counted(found.step, 'step')}"
+            f"{folder}: using the VQ-VAE there, after {counted(found.step, 'step')}"
             + (f", although {other} in this config" if other else "")
         )
         config = Config.of_prior(there, config.prior, config.training)
     maps = _maps_of(config, data)
-    # Now: the settings may be wrong, or the workdir another run's, and the VQ-VAE takes long.
+    # Check now: the settings may be wrong, or the workdir another run's, and the VQ-VAE takes long.
     prior = prior_for(config, maps)
     if (run := described_run(workdir)) is not None:
         check_resumes(workdir, run, describe(config, data))
@@ -198,20 +198,20 @@ def _prior(config: Config, data: Dataset, workdir: Path) -> _Learnt:
         accumulate=config.training.accumulate,
         average_decay=config.training.average_decay,
     )
-    return _Learnt(task, codes.train_examples, codes.test_examples, description)
+    return _Learned(task, codes.train_examples, codes.test_examples, description)
 
 
 def _vqvae_of(config: Config) -> Config:
-    """The run of the VQ-VAE, of a prior's config."""
+    """Returns the config of the VQ-VAE's run, from a prior's config."""
     assert config.vqvae_training is not None
     return Config(data=config.data, model=config.model, training=config.vqvae_training)
 
 
 def _run_in(folder: Path) -> Checkpoint | None:
-    """The latest checkpoint of a VQ-VAE's run, if the folder holds one.
+    """Returns the latest checkpoint of a VQ-VAE's run, if the folder holds one.
 
     Raises:
-        ConfigError: it is the run of a prior, or the folder holds other things than a run.
+        ConfigError: it is the run of a prior, or the folder holds something other than a run.
         CheckpointError: its checkpoints are damaged.
     """
     found = latest_checkpoint(folder)
@@ -226,7 +226,7 @@ def _run_in(folder: Path) -> Checkpoint | None:
 
 
 def _may_begin_in(folder: Path) -> bool:
-    """Whether a folder is missing, empty, or of a run that was stopped before a checkpoint."""
+    """Returns whether a folder is missing, empty, or of a run stopped before a checkpoint."""
     return not folder.exists() or not any(folder.iterdir()) or (folder / "lock").exists()
 
 
@@ -235,7 +235,7 @@ def _config_of(checkpoint: Checkpoint) -> Config:
 
 
 def _is_finished(folder: Path, found: Checkpoint, data: Dataset) -> bool:
-    """Whether a VQ-VAE's own command would take no more steps."""
+    """Returns whether a VQ-VAE's own command would take no more steps."""
     config = _config_of(found)
     schedule = Schedule(config.training, len(data.train_images))
     records = read_records(folder, found.step)
@@ -244,7 +244,7 @@ def _is_finished(folder: Path, found: Checkpoint, data: Dataset) -> bool:
 
 
 def _maps_of(config: Config, data: Dataset) -> CodeMaps:
-    """What the code maps will be."""
+    """Returns the geometry of the code maps to come."""
     num_classes = int(data.train_labels.max()) + 1
     if np.any(data.test_labels >= num_classes):
         raise DataError(

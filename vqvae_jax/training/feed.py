@@ -8,19 +8,19 @@ from jax.sharding import Mesh
 
 from vqvae_jax.parallel import are_accelerators, mesh_for, place, replicated, split
 
-# A data set of more bytes stays with the host, although there are accelerators.
+# A data set larger than this many bytes stays on the host, even with accelerators.
 _MAX_BYTES_ON_ACCELERATOR = 2**30
 
 
 class Feed:
     """Takes batches out of a data set.
 
-    On accelerators the whole set lies on every device, and only indices travel; on CPUs the
-    examples themselves do, since that is the same memory.
+    On accelerators the whole set is on every device, and only indices are transferred; on CPUs the
+    examples themselves are, since they share memory.
 
     Args:
         examples: a pytree of arrays [N, ...].
-        devices: all that batches are split over.
+        devices: all devices that batches are split over.
     """
 
     def __init__(self, examples: Any, devices: list[jax.Device]):
@@ -33,7 +33,7 @@ class Feed:
             self._gather = jax.jit(_take, out_shardings=split(mesh, axis=1))
 
     def take(self, indices: np.ndarray, mesh: Mesh) -> Any:
-        """The examples [S, B, ...] at indices int [S, B], each of S batches split over `mesh`."""
+        """Returns examples [S, B, ...] at indices int [S, B], each batch split over `mesh`."""
         if self._on_devices is not None and mesh.size == len(self._devices):
             return self._gather(self._on_devices, place(indices, split(mesh, axis=1)))
         return place(_take(self._examples, indices), split(mesh, axis=1))

@@ -18,13 +18,13 @@ with extra("train"):
 
 USAGE = "--config CONFIG [--workdir DIR] [--config.SECTION.FIELD=VALUE ...]"
 
-# What --help says of defaults that are none.
+# What --help shows for settings without a default value.
 _WORDS: dict[Any, str] = {dataclasses.MISSING: "set by the config", None: "default: not given"}
 
 _OTHER_FLAGS = (
-    "  --config: a Python file with get_config(), or the name of a config that ships; what it sets",
-    "      takes the place of the defaults below, and --config.SECTION.FIELD=VALUE that of both",
-    "  --workdir: the run's folder; default: runs/NAME for a config NAME.py; a run that is there",
+    "  --config: a Python file with get_config(), or the name of a shipped config; its settings",
+    "      override the defaults below, and --config.SECTION.FIELD=VALUE overrides both",
+    "  --workdir: the run's folder; default: runs/NAME for a config NAME.py; an existing run",
     "      resumes",
     "  --coordinator_address=HOST:PORT (of process 0) --num_processes=N --process_id=I: each of",
     "      several processes that train together has all three",
@@ -41,7 +41,7 @@ class Processes:
 
 
 def help_text() -> str:
-    """The usage, and every setting with what it may be, its default and what it means."""
+    """Returns the usage, and every setting with its allowed values, default and meaning."""
     lines = [f"usage: python train.py {USAGE}", f"   or: python -m vqvae_jax train {USAGE}"]
     lines += ["", *_OTHER_FLAGS, "", "configs that ship:", *_wrapped(", ".join(shipped_configs()))]
     for section, kind in SECTIONS.items():
@@ -61,7 +61,7 @@ def _wrapped(text: str) -> list[str]:
 
 
 def parse(arguments: Sequence[str]) -> tuple[Config, Path, Processes | None]:
-    """Reads the command line; once a process.
+    """Reads the command line; call it once per process.
 
     Args:
         arguments: without the program's name.
@@ -111,7 +111,7 @@ def _processes(address: str | None, count: int | None, number: int | None) -> Pr
 
 
 def _explained(error: Exception) -> ConfigError:
-    """One line for what went wrong between the command line and the config."""
+    """Returns a one-line error for a failure between the command line and the config."""
     cause: BaseException | None = error
     while cause is not None:
         if isinstance(cause, ConfigError):  # ml_collections puts a traceback before its message
@@ -121,7 +121,7 @@ def _explained(error: Exception) -> ConfigError:
     if override := re.search(r"config\.([\w.]+)=(.*?): ", message):
         name, value = override.groups()
         return rule_of(name).refusal(name, value)
-    section = message.strip().strip("'\"")  # of a setting that the file's config has not
+    section = message.strip().strip("'\"")  # of a setting that the file's config does not have
     if section in SECTIONS:
         return ConfigError(f"this config has no section {section} (usage: {USAGE})")
     last_line = message.strip().rpartition("\n")[2]

@@ -1,8 +1,8 @@
-"""SIGINT and SIGTERM: the first asks a run to save and leave, a second one makes it leave at once.
+"""SIGINT and SIGTERM: the first asks a run to save and exit, a second one makes it exit at once.
 
-Signals are the whole process's, so only the program catches them (`catch_signals`). Where nothing
-has to be saved, the first one raises `Interrupted` wherever the program is. In `deferred`, it is
-kept until the next call of `leave_if_asked`.
+Signals concern the whole process, so only the program catches them (`catch_signals`). If nothing
+has to be saved, the first one raises `Interrupted` wherever the program is. In `deferred`, it waits
+for the next call of `leave_if_asked`.
 """
 
 import contextlib
@@ -15,16 +15,16 @@ from types import FrameType
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
-# Signals that come together are one request: `timeout` and some terminals send each to the process
-# and to its group.
+# Signals that arrive together are one request: `timeout` and some terminals send each to the
+# process and to its group.
 _ONE_REQUEST_SECONDS = 0.5
 
 
 class Interrupted(BaseException):
-    """The process was asked to leave.
+    """The process was asked to exit.
 
     Args:
-        number: of the signal.
+        number: the signal's number.
     """
 
     def __init__(self, number: int):
@@ -38,9 +38,9 @@ class _State:
 
 
 def catch_signals() -> None:
-    """Has the process leave in order; to be called once, in its main thread."""
-    # Python calls handlers in its main thread alone, which a compilation keeps busy for long. The
-    # bytes that signals leave in a pipe are seen by another thread, whatever the main one does.
+    """Makes the process exit cleanly on signals; call it once, in the main thread."""
+    # Python calls handlers only in its main thread, which a compilation can block for long. The
+    # bytes that signals write to a pipe are seen by another thread, whatever the main one does.
     reader, writer = os.pipe()
     os.set_blocking(writer, False)
     signal.set_wakeup_fd(writer)
@@ -51,7 +51,7 @@ def catch_signals() -> None:
 
 @contextlib.contextmanager
 def deferred() -> Iterator[None]:
-    """Signals wait inside for the next call of `leave_if_asked`."""
+    """Defers signals inside to the next call of `leave_if_asked`."""
     _State.is_deferred = True
     try:
         yield
@@ -61,7 +61,7 @@ def deferred() -> Iterator[None]:
 
 @contextlib.contextmanager
 def importing() -> Iterator[None]:
-    """Signals wait for the end of imports: an extension that is interrupted while it loads raises.
+    """Defers signals to the end of imports, since an interrupted extension module fails to load.
 
     Raises:
         Interrupted: a signal was received.

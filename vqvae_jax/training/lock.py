@@ -19,16 +19,16 @@ _log = logging.getLogger(__name__)
 
 @contextlib.contextmanager
 def locked(workdir: Path) -> Iterator[None]:
-    """Keeps other processes out of a folder, as long as this one lives.
+    """Keeps other processes out of a folder for as long as this one lives.
 
-    The lock is the kernel's, on the file <workdir>/lock: that of a dead process is free, however it
-    died. The file names its process for the others.
+    The kernel holds the lock, on the file <workdir>/lock: it is released when the process dies,
+    however it dies. The file names its process for the others.
 
     Args:
-        workdir: exists.
+        workdir: an existing folder.
 
     Raises:
-        BusyError: another process has it.
+        BusyError: another process holds it.
         OSError: the file cannot be written.
     """
     with (workdir / "lock").open("a+") as file:
@@ -39,7 +39,7 @@ def locked(workdir: Path) -> Iterator[None]:
             file.seek(0)
             owner = file.read().strip() or "another process"
             raise BusyError(
-                f"{workdir} is in use by {owner}; wait for it, stop it, or take another --workdir"
+                f"{workdir} is in use by {owner}; wait for it, stop it, or use another --workdir"
             ) from None
         except OSError as error:  # some network file systems have no locks
             _log.warning("WARNING: %s cannot be locked (%s)", workdir, error.strerror)

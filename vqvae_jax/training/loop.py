@@ -1,4 +1,4 @@
-"""The training loop: steps, metrics, pictures and checkpoints of a run, whatever it learns."""
+"""The training loop: steps, metrics, figures and checkpoints of a run, whatever its task."""
 
 import functools
 import json
@@ -37,25 +37,25 @@ from vqvae_jax.words import counted
 if TYPE_CHECKING:
     from tqdm import tqdm
 
-# Steps per dispatch, where so many are left before a pause. On accelerators a step is so short that
+# Steps per dispatch, if that many are left before a pause. On accelerators a step is so short that
 # the host could not keep up otherwise.
 _STEPS_ON_ACCELERATOR = 10
 
 
 class Run:
-    """A run: what it computes with, and how far it has come.
+    """A run: its inputs, and its progress.
 
     Args:
-        task: what is learnt.
-        examples: a pytree of NumPy arrays with an example's part at each index.
-        held_out: likewise, the held-out ones.
+        task: the task to train.
+        examples: a pytree of NumPy arrays with an example at each index of the first axis.
+        held_out: the held-out examples, likewise.
         settings: the protocol.
-        devices: that batches are split over.
-        workdir: the run's folder; exists.
-        description: JSON values for run.json and the checkpoints: what the run is made from.
+        devices: devices that batches are split over.
+        workdir: the run's folder, which must exist.
+        description: JSON values for run.json and the checkpoints that describe the run.
         about: the same in a few words.
-        checkpoint: where the run resumes; None: it begins.
-        changes: settings that are others from there on, by name, for the log.
+        checkpoint: where the run resumes; None: it starts from scratch.
+        changes: settings that change from there on, by name, for the log.
 
     Raises:
         CheckpointError: the checkpoint does not fit.
@@ -91,7 +91,7 @@ class Run:
         self.evaluator = Evaluator(task.eval_step, devices)
 
         self.step = self.saved_step = 0
-        self.is_logged = True  # whether all that follows the step is done, too
+        self.is_logged = True  # whether all that follows the step is done too
         batch = jax.tree.map(lambda leaf: leaf[self.schedule.batches_after(0, most=1)[0]], examples)
         key = jax.random.key(settings.seed)
         if checkpoint is None:
@@ -107,11 +107,11 @@ class Run:
             self.is_logged = checkpoint.is_logged
 
     def train(self) -> None:
-        """Takes the steps that are left, if any are.
+        """Takes the remaining steps, if any.
 
         Raises:
             TrainingError: something became NaN or infinite.
-            Interrupted: the process was asked to leave; the last step is saved.
+            Interrupted: the process was asked to exit; the last step is saved.
         """
         logged_step = self.step if self.is_logged else self.step - 1
         if over := self._why_over(read_records(self.workdir, logged_step)):
@@ -171,11 +171,11 @@ class Run:
             print(f"{self.workdir}: from step {step} on {new}", flush=True)
 
     def _dispatch(self) -> int:
-        """Has the devices take the next steps, and returns how many images they see."""
+        """Dispatches the next steps to the devices, and returns how many images they see."""
         indices = self.schedule.batches_after(self.step, self.steps_per_dispatch)
         mesh = mesh_for(self.devices, indices.shape[1])
         batches = self.feed.take(indices, mesh)
-        # The count is also reset by the host: where it lies, all of the progress does.
+        # The host resets the count too, on the devices where all of the progress is.
         if self.progress.examples.sharding != replicated(mesh):
             self.progress = place(self.progress, replicated(mesh))
         self.progress, terms = self.train_steps_on(mesh)(self.progress, batches)
@@ -186,16 +186,16 @@ class Run:
         return indices.size
 
     def _pause(self, log: Records, bar: "tqdm[Any]") -> None:
-        """Logs, evaluates and saves, as far as that is due after this step.
+        """Logs, evaluates and saves, as due after this step.
 
-        Until it is all done, the state is as the step left it: whoever leaves within saves that.
+        Until all of it is done, the state is as the step left it, and an interruption saves that.
         """
         to_log, to_save = self.schedule.logs(self.step), self.schedule.saves(self.step)
         if to_log or to_save:
             self.watch.wait(leave=0)
             start = time.perf_counter()
             after = self.progress
-            # The log before the checkpoint: what a checkpoint does not know of is written again.
+            # The log before the checkpoint: records after a checkpoint are written again.
             if to_log:
                 self._log_training(log, bar, start - self.clock)
                 after = _at_step(self.step, after.state, jax.tree.map(jnp.zeros_like, after.sums))
@@ -241,7 +241,7 @@ class Run:
             )
 
     def _evaluate(self, log: Records, bar: "tqdm[Any]") -> float:
-        """Measures the held-out split, redraws the figures, and returns the monitor's value."""
+        """Evaluates the held-out split, redraws the figures, and returns the monitor's value."""
         start = time.perf_counter()
         state, count = self.progress.state, len(jax.tree.leaves(self.held_out)[0])
         sums = self.evaluator(state, self.held_out, self.settings.batch_size, leave_if_asked)
@@ -285,5 +285,5 @@ class Run:
 
 
 def _at_step(step: int, state: State, sums: Sums) -> Progress:
-    """The progress after a step, where no example follows the last line of the log."""
+    """Returns the progress after a step, with no examples since the last line of the log."""
     return Progress(jnp.asarray(step, jnp.int32), state, sums, jnp.zeros((), jnp.int32))

@@ -1,4 +1,4 @@
-"""The log of a run: metrics.jsonl, one JSON object a line, and the same for TensorBoard."""
+"""The log of a run: metrics.jsonl, one JSON object per line, and the same for TensorBoard."""
 
 import contextlib
 import errno
@@ -17,11 +17,11 @@ Record = dict[str, Any]
 
 
 class Records(contextlib.AbstractContextManager["Records"]):
-    """The records of a run's log so far; further ones are kept in memory alone.
+    """The records of a run's log so far; new ones are kept only in memory.
 
     Args:
-        workdir: the run's folder; exists.
-        resume_step: the step that the run goes on from; records of later ones are dropped.
+        workdir: the run's folder, which must exist.
+        resume_step: the step that the run resumes from; records of later steps are dropped.
 
     Raises:
         CheckpointError: a whole line of the log is not JSON.
@@ -50,7 +50,7 @@ class Records(contextlib.AbstractContextManager["Records"]):
 
 
 class MetricsLog(Records):
-    """Appends records to <workdir>/metrics.jsonl and <workdir>/tensorboard, too.
+    """Also appends records to <workdir>/metrics.jsonl and <workdir>/tensorboard.
 
     Records of steps past `resume_step`, and a line cut short by a kill, are dropped when the log is
     opened: the run will write them again.
@@ -61,7 +61,7 @@ class MetricsLog(Records):
         self._path = workdir / "metrics.jsonl"
         write_atomically(self._path, "".join(_line(record) for record in self.records).encode())
         self._tensorboard = TensorBoardLog(workdir / "tensorboard", purge_step=resume_step + 1)
-        self._file = self._path.open("ab", buffering=0)  # one write a line, nothing left to be done
+        self._file = self._path.open("ab", buffering=0)  # one write per line, nothing buffered
 
     def __exit__(
         self,
@@ -70,7 +70,7 @@ class MetricsLog(Records):
         traceback: TracebackType | None,
     ) -> None:
         self._file.close()
-        with contextlib.suppress(*() if error is None else (OSError,)):  # the first says why
+        with contextlib.suppress(*() if error is None else (OSError,)):  # the first is the cause
             self._tensorboard.close()
 
     def write(self, record: Record) -> None:
@@ -78,7 +78,7 @@ class MetricsLog(Records):
         super().write(record)
         with naming(self._path):
             line = _line(record).encode()
-            if self._file.write(line) < len(line):  # as the last bytes of a disk are filled
+            if self._file.write(line) < len(line):  # as when a disk fills up
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         if record["split"] != "settings":
             self._tensorboard.write(record)
@@ -91,7 +91,7 @@ class MetricsLog(Records):
 
 
 def read_records(workdir: Path, last_step: int) -> list[Record]:
-    """The records of a run's log up to a step; none where there is no log.
+    """Returns the records of a run's log up to a step; none if there is no log.
 
     Raises:
         CheckpointError: a whole line of the log is not JSON.
@@ -103,13 +103,13 @@ def read_records(workdir: Path, last_step: int) -> list[Record]:
 def stops_early(
     records: list[Record], monitor: str, patience: int | None, steps_per_epoch: int
 ) -> bool:
-    """Whether the best epoch's end lies `patience` epochs or more back; never with None.
+    """Returns whether the best epoch ended `patience` epochs ago or more; False with None.
 
     Args:
         records: a run's log.
-        monitor: the held-out metric that is the lower the better.
+        monitor: the held-out metric; lower is better.
         patience: at least 1, or None.
-        steps_per_epoch: an evaluation within an epoch, where a run was to pause, does not count.
+        steps_per_epoch: evaluations within an epoch, where a run was set to pause, do not count.
     """
     values = [
         record.get(monitor, math.inf)
@@ -122,7 +122,7 @@ def stops_early(
 
 
 def epoch_mean(records: list[Record], epoch: int, name: str) -> float:
-    """The mean over an epoch's images of a training metric, from the lines of that epoch."""
+    """Returns the mean of a training metric over an epoch's images, from that epoch's lines."""
     lines = [
         record for record in records if record["split"] == "train" and record["epoch"] == epoch
     ]
@@ -151,11 +151,11 @@ def _whole_lines(path: Path) -> list[Record]:
 
 
 def _is_record(record: Any) -> bool:
-    """Whether a line of a log is what `MetricsLog` writes: a split, and numbers by their names."""
+    """Returns whether a log line is one that `MetricsLog` writes: a split, and numbers by name."""
     if not isinstance(record, dict) or not isinstance(record.get("split"), str):
         return False
     counts = [record.get(name) for name in ("step", "epoch", "images")]
-    if record["split"] == "settings":  # of a resumed run: may also be names, or None
+    if record["split"] == "settings":  # of a resumed run, with names or None too
         record = {name: record.get(name) for name in ("step", "epoch", "images")}
     numbers = [value for name, value in record.items() if name != "split"]
     return all(type(count) is int for count in counts) and all(

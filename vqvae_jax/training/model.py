@@ -1,4 +1,4 @@
-"""From a config, or from a run's folder, to a model."""
+"""Builds models from a config or loads them from a run's folder."""
 
 import dataclasses
 from collections.abc import Callable
@@ -26,12 +26,12 @@ Model = TypeVar("Model", bound=nnx.Module)
 
 
 def build_vqvae(config: Config, in_dim: int, data_variance: float) -> VQVAE:
-    """The VQ-VAE that `config` describes, with the initial values that its seed gives.
+    """Builds the VQ-VAE that `config` describes, with initial values from its seed.
 
     Args:
         config: the run's settings.
         in_dim: channels of the images.
-        data_variance: of the training pixels.
+        data_variance: variance of the training pixels.
 
     Raises:
         ConfigError: the settings of the quantizer or the head do not fit together.
@@ -53,7 +53,7 @@ def build_vqvae(config: Config, in_dim: int, data_variance: float) -> VQVAE:
 
 
 def prior_for(config: Config, maps: CodeMaps) -> Prior:
-    """The prior that `config` describes, with the initial values that its seed gives.
+    """Builds the prior that `config` describes, with initial values from its seed.
 
     Raises:
         ConfigError: the settings of the prior do not fit together.
@@ -65,7 +65,7 @@ def prior_for(config: Config, maps: CodeMaps) -> Prior:
 
 def _built(build: Callable[[nnx.Rngs], Model], seed: int, settings: Section) -> Model:
     try:
-        return nnx.jit(lambda: build(nnx.Rngs(seed)))()  # one program, not one for every layer
+        return nnx.jit(lambda: build(nnx.Rngs(seed)))()  # one program, not one per layer
     except ValueError as error:
         message = str(error)
         if message.partition(" ")[0] in settings.meanings():  # an argument of the same name
@@ -74,7 +74,7 @@ def _built(build: Callable[[nnx.Rngs], Model], seed: int, settings: Section) -> 
 
 
 def vqvae_for(config: Config, data: Dataset) -> VQVAE:
-    """The VQ-VAE that `config` describes, after a look at whether it takes the data's images.
+    """Builds the VQ-VAE that `config` describes, and checks that it accepts the data's images.
 
     Raises:
         ConfigError: it does not.
@@ -85,13 +85,13 @@ def vqvae_for(config: Config, data: Dataset) -> VQVAE:
         jax.eval_shape(lambda images: model(images).loss, images)
     except ValueError as error:
         raise ConfigError(
-            f"data.name is {data.name}, which the model cannot take: {error}"
+            f"data.name is {data.name}, which the model does not accept: {error}"
         ) from error
     return model
 
 
 def describe(config: Config, data: Dataset) -> dict[str, Any]:
-    """What is written to run.json, and kept in every checkpoint."""
+    """Returns the description of a run for run.json and every checkpoint."""
     return {
         "config": config.to_dict(),
         "data": {
@@ -110,14 +110,14 @@ def describe(config: Config, data: Dataset) -> dict[str, Any]:
 
 @dataclasses.dataclass(frozen=True)
 class SavedRun:
-    """What a run's folder says of it.
+    """A run as loaded from its folder.
 
     Attributes:
         workdir: the folder.
         config: its settings.
         description: as in run.json.
-        model: its `VQVAE`, or its `Prior`, as it was at the evaluation with the lowest held-out
-            figure: nmse, bits_per_dim or nll.
+        model: its `VQVAE` or `Prior`, as it was at the evaluation with the lowest held-out metric:
+            nmse, bits_per_dim or nll.
     """
 
     workdir: Path
@@ -127,12 +127,12 @@ class SavedRun:
 
 
 def load_model(workdir: str | Path, like: Model | None = None) -> Any:
-    """The model of a run, as it was at the evaluation with the lowest held-out figure.
+    """Loads the model of a run, as it was at the evaluation with the lowest held-out metric.
 
     Args:
         workdir: the run's folder.
-        like: a model built like it, for a run of `vqvae_jax.train`, which does not say how that is
-            done; stays as it is. None: the VQ-VAE of a run of `train.py`.
+        like: a model built the same way, for a run of `vqvae_jax.train`, which does not record how
+            to build it; it is not changed. None: the VQ-VAE of a run of `train.py`.
 
     Raises:
         CheckpointError: it is not the run of such a model; there is no evaluated checkpoint, or it
@@ -146,7 +146,7 @@ def load_model(workdir: str | Path, like: Model | None = None) -> Any:
 
 
 def load_prior(workdir: str | Path) -> Prior:
-    """The prior of a run, as `load_model` loads a VQ-VAE.
+    """Loads the prior of a run, as `load_model` loads a VQ-VAE.
 
     Args:
         workdir: the run's folder.
@@ -158,11 +158,11 @@ def load_prior(workdir: str | Path) -> Prior:
 
 
 def load_pair(workdir: str | Path, vqvae: str | Path | None = None) -> tuple[SavedRun, SavedRun]:
-    """The run of a prior, and that of the VQ-VAE whose codes it was trained on.
+    """Loads the run of a prior, and that of the VQ-VAE whose codes it was trained on.
 
     Args:
         workdir: the folder of the prior's run.
-        vqvae: that of the VQ-VAE's; None: where it was when the prior was trained.
+        vqvae: the folder of the VQ-VAE's run; None: where it was when the prior was trained.
 
     Raises:
         CheckpointError: as `load_prior` and `load_model`; or the VQ-VAE is not the one that the
@@ -177,11 +177,11 @@ def load_pair(workdir: str | Path, vqvae: str | Path | None = None) -> tuple[Sav
 
 
 def load_run(workdir: str | Path, kind: type[nnx.Module]) -> SavedRun:
-    """A run's settings and its best model.
+    """Loads a run's settings and its best model.
 
     Args:
         workdir: the run's folder.
-        kind: of its model: `VQVAE` or `Prior`.
+        kind: the class of its model: `VQVAE` or `Prior`.
 
     Raises:
         CheckpointError: it is a run of the other kind; there is no evaluated checkpoint, or it does
@@ -211,7 +211,7 @@ def _best(folder: Path) -> Checkpoint:
 
 
 def _with_weights(model: Model, checkpoint: Checkpoint, are_averages: bool) -> Model:
-    """The model with the weights of a checkpoint: the parameters, or their moving averages."""
+    """Returns the model with a checkpoint's weights: parameters, or their moving averages."""
     _, params, variables = split_model(model)
     trained: dict[str, Any] = {"params": params}
     if are_averages:
@@ -222,7 +222,7 @@ def _with_weights(model: Model, checkpoint: Checkpoint, are_averages: bool) -> M
 
 
 def load_data(run: SavedRun, archives: str | None = None, data_dir: str | None = None) -> Dataset:
-    """The data that a run was trained on.
+    """Loads the data that a run was trained on.
 
     Args:
         run: from `load_run` or `load_pair`.
@@ -230,7 +230,7 @@ def load_data(run: SavedRun, archives: str | None = None, data_dir: str | None =
         data_dir: TFDS's data folder; likewise.
 
     Raises:
-        DataError: they cannot be had any more, or what is given holds other data.
+        DataError: they cannot be found any more, or the arguments name other data.
         OSError: data_dir cannot be written.
     """
     moved = {"archives": archives, "data_dir": data_dir}
@@ -239,13 +239,13 @@ def load_data(run: SavedRun, archives: str | None = None, data_dir: str | None =
     if data.digest != run.description["data"]["digest"]:
         raise DataError(
             f"{data.name} came from {run.description['data']['source']} when the run was trained; "
-            f"that from {data.source} is other data"
+            f"the data from {data.source} is different"
         )
     return data
 
 
 def _described(config: Config, description: dict[str, Any]) -> VQVAE | Prior:
-    """The model of a run, as its description has it."""
+    """Builds the model of a run from its description."""
     if config.prior is not None:
         return prior_for(config, CodeMaps.from_json(description["codes"]["maps"]))
     data = description["data"]

@@ -1,4 +1,4 @@
-"""Priors and heads by name: what `prior.kind` and `model.head` may be, and what each takes."""
+"""Priors and heads by name: values of `prior.kind` and `model.head`, and settings of each."""
 
 import dataclasses
 from collections.abc import Callable, Mapping
@@ -21,7 +21,7 @@ PriorConfig = Any
 
 @dataclasses.dataclass(frozen=True)
 class CodeMaps:
-    """What the code maps of a data set are, for a prior.
+    """The geometry of a data set's code maps, for a prior.
 
     Attributes:
         shape: h and w.
@@ -37,12 +37,12 @@ class CodeMaps:
 
     @classmethod
     def from_json(cls, maps: Mapping[str, Any]) -> "CodeMaps":
-        """From what `dataclasses.asdict` gives, also after a way through JSON."""
+        """Inverts `dataclasses.asdict`, also after a round trip through JSON."""
         return cls(**{**maps, "shape": tuple(maps["shape"])})
 
 
 def build_head(model: ModelConfig, out_dim: int, rngs: nnx.Rngs) -> PixelHead | None:
-    """The head that the settings describe, of images of `out_dim` channels.
+    """Builds the head that the settings describe, for images of `out_dim` channels.
 
     Raises:
         ValueError: a setting is given that the head does not take.
@@ -53,7 +53,7 @@ def build_head(model: ModelConfig, out_dim: int, rngs: nnx.Rngs) -> PixelHead | 
 
 
 def build_prior(prior: PriorConfig, maps: CodeMaps, rngs: nnx.Rngs) -> Prior:
-    """The prior that the settings describe.
+    """Builds the prior that the settings describe.
 
     Raises:
         ValueError: a setting is given that the prior does not take, or is out of its range.

@@ -9,7 +9,7 @@ from vqvae_jax.training.sections import TrainingConfig
 
 _MOMENTUM = 0.9
 
-# What each optimizer makes of a gradient, before weight decay and step size.
+# Each optimizer's transformation of the gradient, before weight decay and step size.
 _DIRECTIONS = {
     "adam": optax.scale_by_adam,
     "adamw": optax.scale_by_adam,
@@ -19,7 +19,7 @@ _DIRECTIONS = {
 
 
 def build_optimizer(settings: TrainingConfig, steps_per_epoch: int) -> optax.GradientTransformation:
-    """Clipping, the optimizer, weight decay and the schedule of the step size, in this order.
+    """Chains clipping, the optimizer, weight decay and the step size's schedule, in this order.
 
     Args:
         settings: the protocol.
@@ -45,7 +45,7 @@ def build_optimizer(settings: TrainingConfig, steps_per_epoch: int) -> optax.Gra
 
 
 def schedule_of(settings: TrainingConfig, steps_per_epoch: int) -> optax.Schedule:
-    """The step size by step: up from 0 over the warm-up, then constant or down to 0 at the end.
+    """Returns the step size per step: warm-up from 0, then constant or down to 0 at the end.
 
     Args:
         settings: the protocol.
@@ -65,9 +65,9 @@ def schedule_of(settings: TrainingConfig, steps_per_epoch: int) -> optax.Schedul
 
 
 def decayed(params: Any) -> Any:
-    """Of a model's parameters, which weight decay shrinks: matrices and kernels of layers.
+    """Marks the parameters that weight decay shrinks: matrices and kernels of layers.
 
-    Biases, scales and a quantizer's codes stay as they are.
+    Biases, scales and a quantizer's codes are not decayed.
     """
     return jax.tree_util.tree_map_with_path(
         lambda path, leaf: leaf.ndim > 1 and "quantizer" not in jax.tree_util.keystr(path), params
@@ -75,7 +75,7 @@ def decayed(params: Any) -> Any:
 
 
 def _orthogonalized(params: Any) -> Any:
-    """What Muon takes as matrices: all that `decayed` names, by their last axis; None: by Adam."""
+    """Returns how Muon treats parameters: those of `decayed` as matrices; None: by Adam."""
 
     def dimensions(is_matrix: bool, leaf: jax.Array) -> optax.contrib.MuonDimensionNumbers | None:
         if not is_matrix:

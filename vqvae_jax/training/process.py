@@ -1,6 +1,6 @@
-"""What the program asks of its process: all cores, to keep memory, to keep what it compiles.
+"""Settings of the program's process: all cores, retained memory, a compilation cache.
 
-The library leaves these alone: they are the whole process's, so the program's to decide.
+The library leaves these alone: they affect the whole process, so the program decides.
 """
 
 import contextlib
@@ -16,7 +16,7 @@ from vqvae_jax.extras import extra
 # Parameters of mallopt, from glibc's malloc.h.
 _M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4
 
-# A process that gave no sign of life for so long is taken for dead by the others.
+# A process that sends no heartbeat for this long counts as dead to the others.
 _HEARTBEAT_SECONDS = 20
 
 _HOST_DEVICES_FLAG = "xla_force_host_platform_device_count"
@@ -30,24 +30,24 @@ def use_all_cores() -> None:
 
 
 def _cpu_cores() -> int:
-    """The cores that this process may use."""
+    """Returns the number of cores that this process may use."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
 
 
 def join_processes(coordinator_address: str, num_processes: int, process_id: int) -> None:
-    """Makes this process one of several that train together; before JAX starts.
+    """Makes this process one of several that train together; call it before JAX starts.
 
-    Those other than the first say nothing on the standard output.
+    Only the first process writes to standard output.
 
     Args:
         coordinator_address: HOST:PORT where the first process listens.
         num_processes: how many there are.
-        process_id: of this one, counted from 0.
+        process_id: the number of this one, from 0.
 
     Raises:
-        TrainingError: they do not find each other.
+        TrainingError: they cannot connect.
     """
     try:
         jax.distributed.initialize(
@@ -59,24 +59,24 @@ def join_processes(coordinator_address: str, num_processes: int, process_id: int
     except jax.errors.JaxRuntimeError as error:
         reason = str(error).partition("\n")[0]
         raise TrainingError(
-            f"the processes cannot meet at {coordinator_address}: {reason}"
+            f"the processes cannot connect at {coordinator_address}: {reason}"
         ) from error
     if process_id != 0:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def leave_others(status: int) -> None:
-    """Ends this process, and does not wait for a farewell of others that may be dead."""
+    """Ends this process without waiting for others that may be dead."""
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(status)
 
 
 def keep_memory() -> None:
-    """Has glibc keep freed memory for the next allocation; does nothing where there is no glibc.
+    """Makes glibc keep freed memory for the next allocation; does nothing without glibc.
 
-    Otherwise the temporaries of every step can be pages that the kernel maps, clears and unmaps
-    again, which costs as much as the arithmetic.
+    Otherwise the kernel may map, clear and unmap the temporaries' pages at every step, which costs
+    as much as the arithmetic.
     """
     with contextlib.suppress(OSError, AttributeError, TypeError):
         mallopt = ctypes.CDLL(None).mallopt
@@ -85,7 +85,7 @@ def keep_memory() -> None:
 
 
 def keep_compilations() -> None:
-    """Has JAX keep compiled programs in the user's cache folder, if no other is configured."""
+    """Makes JAX cache compiled programs in the user's cache folder, if no other is configured."""
     if jax.config.jax_compilation_cache_dir is None:  # type: ignore[attr-defined]
         with extra("train"):
             import platformdirs

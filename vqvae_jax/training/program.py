@@ -19,15 +19,15 @@ _KNOWN = (BusyError, CheckpointError, ConfigError, DataError, MissingError, Trai
 
 
 def main(arguments: Sequence[str] | None = None, name: str = "train.py") -> int:
-    """Trains what the arguments say.
+    """Trains what the arguments describe.
 
     Args:
-        arguments: of the command line; None: those of this process.
-        name: of the program, for what it says of errors.
+        arguments: command-line arguments; None: those of this process.
+        name: the program's name, for error messages.
 
     Returns:
-        The exit status: 2 for wrong settings, 128 and the signal's number where the program was
-        asked to leave, 1 for other failures.
+        The exit status: 2 for wrong settings, 128 plus the signal's number if the program was
+        stopped by a signal, 1 for other failures.
     """
     logging.basicConfig(format="%(message)s")
     logging.getLogger("vqvae_jax").setLevel(logging.INFO)
@@ -41,7 +41,7 @@ def main(arguments: Sequence[str] | None = None, name: str = "train.py") -> int:
             print(help_text())
             return 0
         config, workdir, processes = parse(arguments)
-        with importing():  # takes seconds: not before the settings are right
+        with importing():  # takes seconds, so only once the settings are valid
             from vqvae_jax.training import process
             from vqvae_jax.training.experiment import train_config
         process.use_all_cores()
@@ -55,7 +55,7 @@ def main(arguments: Sequence[str] | None = None, name: str = "train.py") -> int:
         print(f"{name}:", *str(error).split(), file=sys.stderr)
         status = 2 if isinstance(error, ConfigError) else 1
     except Interrupted as signal:
-        print(f"{name}: left on {signal}; the same command goes on", file=sys.stderr)
+        print(f"{name}: stopped by {signal}; the same command resumes", file=sys.stderr)
         status = signal.exit_status
     else:
         return 0

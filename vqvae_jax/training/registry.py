@@ -1,4 +1,4 @@
-"""Quantizers by name: what `model.quantizer` may be, and which settings each takes."""
+"""Quantizers by name: the values of `model.quantizer`, and the settings that each takes."""
 
 import dataclasses
 import functools
@@ -24,11 +24,12 @@ ESTIMATORS: Mapping[str, q.Estimator] = {
 
 @dataclasses.dataclass(frozen=True)
 class Recipe:
-    """How a quantizer is made.
+    """How to build a quantizer.
 
     Attributes:
-        build: from the settings and random numbers.
-        settings: those of `ModelConfig` that it takes, beside embedding_dim and num_embeddings.
+        build: builds it from the settings and random numbers.
+        settings: the settings of `ModelConfig` that it takes, besides embedding_dim and
+            num_embeddings.
     """
 
     build: Callable[[ModelConfig, nnx.Rngs], q.Quantizer]
@@ -36,7 +37,7 @@ class Recipe:
 
 
 def build_quantizer(model: ModelConfig, rngs: nnx.Rngs) -> q.Quantizer:
-    """The quantizer that the settings describe.
+    """Builds the quantizer that the settings describe.
 
     Raises:
         ValueError: a setting is given that the quantizer does not take, or does not fit it.
@@ -56,14 +57,14 @@ def build_quantizer(model: ModelConfig, rngs: nnx.Rngs) -> q.Quantizer:
 
 _ALWAYS = frozenset({"quantizer", "embedding_dim", "num_embeddings"})
 _OF_THE_HEAD = frozenset({"head", "head_dim", "num_mixtures"})
-_KEPT_ALIVE = {"revival_threshold", "kmeans_init"}
-_CODEBOOK = {"commitment_cost", "estimator", *_KEPT_ALIVE}
+_REVIVAL = {"revival_threshold", "kmeans_init"}
+_CODEBOOK = {"commitment_cost", "estimator", *_REVIVAL}
 
 
 def _made_like_vq(
     make: Callable[..., q.Quantizer], model: ModelConfig, rngs: nnx.Rngs, **options: Any
 ) -> q.Quantizer:
-    """What is made like a `VectorQuantizer`; options: more of its arguments, or others."""
+    """Builds a quantizer like a `VectorQuantizer`; options: further or overriding arguments."""
     arguments = {
         "embedding_dim": model.embedding_dim,
         "num_embeddings": model.num_embeddings,
@@ -75,7 +76,7 @@ def _made_like_vq(
 
 
 def _codebook(make: Callable[..., q.Quantizer], *settings: str) -> Recipe:
-    """Of what is made like a `VectorQuantizer`, and takes more settings as arguments."""
+    """Returns the recipe of a quantizer like `VectorQuantizer` that takes further settings."""
 
     def build(model: ModelConfig, rngs: nnx.Rngs) -> q.Quantizer:
         more = {name: getattr(model, name) for name in settings}
@@ -92,13 +93,13 @@ def _vector(model: ModelConfig, rngs: nnx.Rngs) -> q.Quantizer:
 
 
 def _projected(make: Callable[..., q.Quantizer]) -> Recipe:
-    """Of what is made like a `VectorQuantizer`, between projections."""
+    """Returns the recipe of a quantizer like `VectorQuantizer`, between projections."""
 
     def build(model: ModelConfig, rngs: nnx.Rngs) -> q.Quantizer:
         inner = _made_like_vq(make, model, rngs, embedding_dim=model.codebook_dim)
         return q.ProjectedQuantizer(inner, model.embedding_dim, rngs=rngs)
 
-    return Recipe(build, frozenset({"commitment_cost", "codebook_dim", *_KEPT_ALIVE}))
+    return Recipe(build, frozenset({"commitment_cost", "codebook_dim", *_REVIVAL}))
 
 
 def _ema(model: ModelConfig, rngs: nnx.Rngs, embedding_dim: int) -> q.Quantizer:
@@ -122,7 +123,7 @@ def _halves(model: ModelConfig) -> tuple[int, int]:
 
 
 def _gumbel_temperature(initial: float, step: Array) -> Array:
-    """Falls by a factor of e in 1,000 steps, to a half of the initial one at the least."""
+    """Decays by a factor of e per 1,000 steps, down to half of the initial temperature."""
     return initial * jnp.maximum(0.5, jnp.exp(-step / 1000))
 
 
@@ -182,7 +183,7 @@ RECIPES: Mapping[str, Recipe] = {
     ),
     "product": Recipe(
         lambda model, rngs: q.ProductQuantizer([_ema(model, rngs, dim) for dim in _halves(model)]),
-        frozenset({"commitment_cost", *_KEPT_ALIVE}),
+        frozenset({"commitment_cost", *_REVIVAL}),
     ),
     "random_projection": Recipe(
         lambda model, rngs: q.RandomProjectionQuantizer(

@@ -1,4 +1,4 @@
-"""Whether a run may resume what its folder holds."""
+"""Checks whether a run may resume what its folder holds."""
 
 from pathlib import Path
 from typing import Any
@@ -12,8 +12,8 @@ def check_resumes(workdir: Path, saved: dict[str, Any], given: dict[str, Any]) -
 
     Args:
         workdir: the run's folder.
-        saved: what its checkpoint says of the run.
-        given: what is said of it now; may leave out a prior's codes, where they are yet to come.
+        saved: the run's description in its checkpoint.
+        given: its description now; may lack a prior's codes, if they do not exist yet.
 
     Raises:
         ConfigError: they differ.
@@ -22,26 +22,26 @@ def check_resumes(workdir: Path, saved: dict[str, Any], given: dict[str, Any]) -
     if before.kind != now.kind:
         raise ConfigError(
             f"{workdir} holds the run of a {before.kind}, not of a {now.kind}; "
-            "take another --workdir"
+            "use another --workdir"
         )
     changed = changed_setting(before, now)
     if changed is None and saved["data"]["digest"] != given["data"]["digest"]:
         sources = saved["data"]["source"], given["data"]["source"]
-        changed = "its data came from {}, now others from {}".format(*sources)
+        changed = "its data came from {}, now from {}".format(*sources)
     if changed is not None:
         raise ConfigError(
             f"{workdir} holds a run with other settings: {changed}; "
-            "take the old setting or another --workdir"
+            "use the old setting or another --workdir"
         )
     if "codes" in given and saved["codes"]["digest"] != given["codes"]["digest"]:
         raise ConfigError(
-            f"{other_vqvae(given['codes']['source'], workdir)}; take another --workdir"
+            f"{other_vqvae(given['codes']['source'], workdir)}; use another --workdir"
         )
 
 
 def other_vqvae(folder: str | Path, workdir: str | Path) -> str:
-    """What is said where a VQ-VAE is not that of a prior."""
+    """Returns the message for a VQ-VAE that is not the one of a prior."""
     return (
-        f"{folder} holds another VQ-VAE, or the same one trained further, than that whose "
-        f"codes the prior of {workdir} has learnt"
+        f"{folder} holds another VQ-VAE, or the same one trained further, than the one whose "
+        f"codes the prior of {workdir} has learned"
     )

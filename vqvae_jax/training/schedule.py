@@ -1,4 +1,4 @@
-"""When things happen in a run: its batches, epochs and pauses, and its end."""
+"""The schedule of a run: its batches, epochs and pauses, and its end."""
 
 import functools
 import math
@@ -12,14 +12,14 @@ from vqvae_jax.words import counted
 
 
 class Schedule:
-    """The course of a run, as its settings and the number of images decide it.
+    """The course of a run, determined by its settings and the number of images.
 
     Args:
         settings: the protocol.
-        num_images: that an epoch visits.
+        num_images: the number of images that an epoch visits.
 
     Attributes:
-        steps_per_epoch: batches of an epoch; the last one may be smaller.
+        steps_per_epoch: batches per epoch; the last one may be smaller.
         last_step: how many steps the run takes, if it does not stop early.
     """
 
@@ -33,30 +33,30 @@ class Schedule:
         )
 
     def epoch(self, step: int) -> int:
-        """The epoch of a step, both counted from 1."""
+        """Returns the epoch of a step, both counted from 1."""
         return (step - 1) // self.steps_per_epoch + 1
 
     def images_in(self, steps: int) -> int:
-        """How many images the first `steps` steps take."""
+        """Returns how many images the first `steps` steps use."""
         epochs, steps = divmod(steps, self.steps_per_epoch)
         return epochs * self._num_images + steps * self._settings.batch_size
 
     def evaluates(self, step: int) -> bool:
-        """Whether the held-out split is measured after a step; that is logged and saved, too."""
+        """Returns whether the held-out split is evaluated, logged and saved after a step."""
         return step % self.steps_per_epoch == 0 or step == self.last_step
 
     def logs(self, step: int) -> bool:
-        """Whether a line of training metrics is written after a step."""
+        """Returns whether a line of training metrics is written after a step."""
         return self.evaluates(step) or step % self._settings.log_every == 0
 
     def saves(self, step: int) -> bool:
-        """Whether a checkpoint is written after a step."""
+        """Returns whether a checkpoint is written after a step."""
         return self.evaluates(step) or step % self._settings.checkpoint_every == 0
 
     def batches_after(self, step: int, most: int) -> np.ndarray:
-        """The images [S, B] of what follows a step: S = `most` whole batches, or one.
+        """Returns the image indices [S, B] that follow a step: S = `most` whole batches, or one.
 
-        One, where the epoch or the next pause comes before.
+        It is one if the epoch ends or the next pause comes earlier.
         """
         settings, size = self._settings, self._settings.batch_size
         epoch, done = divmod(step, self.steps_per_epoch)
@@ -72,24 +72,24 @@ class Schedule:
     def why_over(
         self, step: int, is_logged: bool, records: list[Record], monitor: str
     ) -> str | None:
-        """Why a run takes no more steps, in words; None: it does.
+        """Returns why a run takes no more steps, in words; None if it does.
 
         Args:
             step: how many were taken.
-            is_logged: whether what follows that step was done, too.
+            is_logged: whether all that follows that step is done too.
             records: the run's log.
-            monitor: the held-out metric that is the lower the better.
+            monitor: the held-out metric; lower is better.
         """
         if not is_logged:
             return None
         done = f"{counted(step, 'step')} {'is' if step == 1 else 'are'}"
         if stops_early(records, monitor, self._settings.patience, self.steps_per_epoch):
             return (
-                f"this run has stopped early, {done} done; a higher training.patience would go on"
+                f"this run has stopped early, {done} done; a higher training.patience continues it"
             )
         if step >= self.last_step:
             return (
                 f"this run is finished, {done} done; "
-                "a higher training.num_epochs or training.max_steps would go on"
+                "a higher training.num_epochs or training.max_steps continues it"
             )
         return None

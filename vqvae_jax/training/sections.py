@@ -35,11 +35,11 @@ class DataConfig(Section):
     """Where the pixels come from.
 
     Attributes:
-        name: the data set: mnist, fashion_mnist, kmnist, or a name of your own for archives of your
-            own; mnist_sample for the embedded images.
+        name: the data set: mnist, fashion_mnist, kmnist, or any name for your own archives;
+            mnist_sample for the embedded images.
         archives: a folder with its four IDX files; None to look in the usual places.
         data_dir: TFDS's folder for prepared data; None for TFDS_DATA_DIR or ~/tensorflow_datasets.
-        allow_sample: whether 5,000 embedded images may stand in for MNIST where it cannot be had.
+        allow_sample: whether 5,000 embedded images may stand in for MNIST if it cannot be obtained.
     """
 
     section: ClassVar[str] = "data"
@@ -63,24 +63,25 @@ class ModelConfig(Section):
     """The VQ-VAE.
 
     Attributes:
-        quantizer: name of the quantizer. Of the settings after num_embeddings, those that it does
-            not take keep their defaults.
-        embedding_dim: D, numbers in a latent vector.
+        quantizer: name of the quantizer. Settings after num_embeddings that it does not take must
+            keep their defaults.
+        embedding_dim: D, the size of a latent vector.
         num_embeddings: K, codes in each codebook.
         commitment_cost: beta, the weight of the commitment loss.
         estimator: estimator of the gradient. With nsvq and diveq, vq has neither codebook nor
             commitment loss.
-        revival_threshold: share of its fair share below which a code is replaced; 0: never.
-        kmeans_init: whether the codes begin as k-means centres of the first batch.
+        revival_threshold: fraction of its fair share below which a code is replaced; 0: never.
+        kmeans_init: whether the codes begin as k-means centers of the first batch.
         levels: number of levels of each dimension, for fsq.
         num_quantizers: number of quantizers in a row, for residual and grouped_residual.
-        codebook_dim: numbers in a code after the projection, for the projected ones.
+        codebook_dim: size of a code after the projection, for the projected quantizers.
         temperature: temperature of the distribution over codes, for sampled, entropy, gumbel, lfq
             and bsq.
         entropy_cost: weight of the entropy loss, for entropy, lfq and bsq.
-        head: name of the distribution of pixels; none: the decoder gives the image, and the
+        head: name of the distribution of pixels; none: the decoder's output is the image, and the
             loss is the squared error.
-        head_dim: channels of the decoder's features, for a head; and of the autoregressive one.
+        head_dim: channels of the decoder's features, for a head, and of the autoregressive head's
+            layers.
         num_mixtures: logistic distributions in a mixture, for the head logistic_mixture.
     """
 
@@ -121,35 +122,33 @@ class TrainingConfig(Section):
 
     Attributes:
         batch_size: images per step; the last batch of an epoch may be smaller.
-        optimizer: name of the optimizer: adam, adamw, lion, sgd (momentum 0.9) or muon (Adam for
-            what is no matrix).
-        learning_rate: step size, at its highest.
+        optimizer: name of the optimizer: adam, adamw, lion, sgd (momentum 0.9) or muon (with Adam
+            for parameters that are not matrices).
+        learning_rate: peak step size.
         schedule: how the step size changes: constant, or cosine or linear, from learning_rate to 0
             at the end of num_epochs, which a resumed run may then not change.
-        warmup_steps: steps over which the step size rises from 0 to learning_rate first.
-        weight_decay: share of a weight, times the step size, that a step takes away from it, for
+        warmup_steps: steps over which the step size first rises from 0 to learning_rate.
+        weight_decay: fraction of a weight, times the step size, that a step subtracts from it, for
             adamw, lion and muon; not from biases, scales and codes.
-        clip_norm: norm to which the gradient of all parameters together is clipped; None: it is
-            not.
-        accumulate: parts that a batch is computed in, one after the other, so that it takes less
-            memory; the step is that of the whole batch.
-        average_decay: decay of the moving average of the weights, which evaluations take and
+        clip_norm: global norm to which the gradient is clipped; None: no clipping.
+        accumulate: how many parts a batch is computed in, one after the other, to use less memory;
+            the step is that of the whole batch.
+        average_decay: decay of the moving average of the weights, which evaluations use and
             load_model returns; 0: the weights themselves.
         precision: type that the networks compute in: float32 or bfloat16. Parameters, quantizers,
             losses and the optimizer's state are float32.
         num_epochs: passes over the training images.
-        max_steps: where to stop although epochs are left; None to go through all.
+        max_steps: step at which to stop even if epochs are left; None for all epochs.
         seed: seed of the initial values and of the order of the images.
-        devices: how many devices share a batch (GPUs, TPU cores, or CPU cores); None for all. Of
-            them the largest number that divides the batch works on it.
+        devices: how many devices share a batch (GPUs, TPU cores, or CPU cores); None for all. The
+            largest number of them that divides the batch is used.
         log_every: steps between two lines of training metrics (there is one at every epoch's end
             too).
         checkpoint_every: steps between two checkpoints (there is one at every epoch's end too).
-        accept_changes: whether a resumed run takes other values of learning_rate, schedule,
-            warmup_steps, weight_decay, clip_norm and num_epochs than it has had so far; its log
-            then records them.
-        patience: after how many epochs in a row without a better evaluation the run stops; None:
-            it does not.
+        accept_changes: whether a resumed run may change learning_rate, schedule, warmup_steps,
+            weight_decay, clip_norm and num_epochs; its log then records them.
+        patience: number of epochs in a row without a better evaluation after which the run stops;
+            None: never.
     """
 
     section: ClassVar[str] = "training"
@@ -187,13 +186,13 @@ class TrainingConfig(Section):
 
     @property
     def dtype(self) -> DTypeLike | None:
-        """The type that the networks compute in; None: their parameters'."""
+        """The type that the networks compute in; None: that of their parameters."""
         return None if self.precision == "float32" else jnp.dtype(self.precision)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class VQVAETrainingConfig(TrainingConfig):
-    """The protocol of the VQ-VAE that a prior is for, where there is no run of one yet."""
+    """The protocol of a prior's VQ-VAE, if there is no run of one yet."""
 
     section: ClassVar[str] = "vqvae_training"
 
@@ -203,16 +202,16 @@ class PriorConfig(Section):
     """A prior over the codes of a VQ-VAE.
 
     Attributes:
-        vqvae: the folder of the VQ-VAE's run. Where it holds none, one is trained there first, as
-            the sections model and vqvae_training say; one that is not finished resumes.
+        vqvae: the folder of the VQ-VAE's run. If it holds none, one is trained there first, as the
+            sections model and vqvae_training describe; an unfinished one resumes.
         kind: name of the network.
-        channels: C, numbers in a vector of features.
+        channels: C, the size of a feature vector.
         dilations: dilations of the gated layers, for pixelcnn.
         num_layers: number of blocks, for transformer.
         num_heads: number of heads of the attention, for transformer.
-        dropout: share of the features that training leaves out, for transformer.
-        conditional: whether the prior knows the images' labels.
-        label_dropout: share of the labels that training leaves out, for guidance.
+        dropout: dropout rate in training, for transformer.
+        conditional: whether the prior is conditioned on the images' labels.
+        label_dropout: fraction of the labels that training drops, for guidance.
     """
 
     section: ClassVar[str] = "prior"
@@ -231,6 +230,6 @@ class PriorConfig(Section):
         super().__post_init__()
         if self.label_dropout and not self.conditional:
             raise ConfigError(
-                f"prior.label_dropout is {self.label_dropout}; where prior.conditional is False it "
+                f"prior.label_dropout is {self.label_dropout}; if prior.conditional is False it "
                 "must be 0.0"
             )

@@ -1,4 +1,4 @@
-"""What a setting may be: rules, and the groups that check their settings against them."""
+"""Rules for allowed values of settings, and the groups of settings that check them."""
 
 import dataclasses
 import difflib
@@ -15,10 +15,10 @@ from vqvae_jax.errors import ConfigError
 
 @dataclasses.dataclass(frozen=True)
 class Rule:
-    """What a setting may be, in words and as a check; and whether a resumed run may change it.
+    """The allowed values of a setting, in words and as a check, and whether resuming may change it.
 
     Attributes:
-        names: all that it may be, where these are names.
+        names: all allowed values, if these are names.
     """
 
     type: type
@@ -28,24 +28,24 @@ class Rule:
     names: tuple[str, ...] = ()
 
     def refusal(self, path: str, value: Any) -> ConfigError:
-        """The error that says what the setting at `path` is, and what it must be."""
+        """Returns the error that says what the setting at `path` is and what it must be."""
         message = f"{path} is {value!r}; it must be {self.allowed}"
         near = did_you_mean(difflib.get_close_matches(str(value).lower(), self.names))
         return ConfigError(f"{message}; {near}" if near else message)
 
 
 def did_you_mean(names: Collection[str]) -> str:
-    """The question whether one of these was meant; empty where there are none."""
+    """Asks whether one of these was meant; empty if there are none."""
     return f"did you mean {' or '.join(names)}?" if names else ""
 
 
 def setting(rule: Rule, default: Any = dataclasses.MISSING) -> Any:
-    """A field of a `Section`."""
+    """Makes a field of a `Section`."""
     return dataclasses.field(default=default, metadata={"rule": rule})
 
 
 def integer(low: int, high: int, *, optional: bool = False, changeable: bool = False) -> Rule:
-    """An integer in [low, high]; None too where `optional`."""
+    """Allows an integer in [low, high]; None too if `optional`."""
 
     def check(value: Any) -> bool:
         if value is None:
@@ -58,7 +58,7 @@ def integer(low: int, high: int, *, optional: bool = False, changeable: bool = F
 
 
 def number(allowed: str, check: Callable[[float], bool], *, optional: bool = False) -> Rule:
-    """A finite number that passes a check; None too where `optional`."""
+    """Allows a finite number that passes a check; None too if `optional`."""
 
     def in_range(value: Any) -> bool:
         if value is None:
@@ -70,18 +70,18 @@ def number(allowed: str, check: Callable[[float], bool], *, optional: bool = Fal
 
 
 def flag(*, changeable: bool = False) -> Rule:
-    """True or False."""
+    """Allows True or False."""
     return Rule(bool, "True or False", lambda value: isinstance(value, bool), changeable)
 
 
 def choice(names: Iterable[str]) -> Rule:
-    """One of some names."""
+    """Allows one of some names."""
     names = tuple(names)
     return Rule(str, f"one of {', '.join(names)}", lambda value: value in names, names=names)
 
 
 def integers(low: int, example: tuple[int, ...]) -> Rule:
-    """A tuple of integers of at least `low`."""
+    """Allows a tuple of integers of at least `low`."""
 
     def check(value: Any) -> bool:
         return isinstance(value, tuple) and all(
@@ -92,7 +92,7 @@ def integers(low: int, example: tuple[int, ...]) -> Rule:
 
 
 def folder(*, optional: bool = True) -> Rule:
-    """The path of a folder; None too where `optional`."""
+    """Allows the path of a folder; None too if `optional`."""
 
     def check(value: Any) -> bool:
         if value is None:
@@ -104,7 +104,7 @@ def folder(*, optional: bool = True) -> Rule:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Section:
-    """A group of settings. Checks every one against its rule.
+    """A group of settings that checks each against its rule.
 
     Raises:
         ConfigError: a setting is out of its range.
@@ -117,7 +117,7 @@ class Section:
             rule, value = field.metadata["rule"], getattr(self, field.name)
             if isinstance(value, np.generic | np.ndarray):
                 value = value.tolist()
-            if rule.type is tuple and isinstance(value, list | tuple):  # lists as JSON has them
+            if rule.type is tuple and isinstance(value, list | tuple):  # lists, as in JSON
                 value = tuple(x.item() if isinstance(x, np.generic) else x for x in value)
             object.__setattr__(self, field.name, value)
             if not rule.check(value):
@@ -125,7 +125,7 @@ class Section:
 
     @classmethod
     def meanings(cls) -> dict[str, str]:
-        """What each setting means, by its name: as the docstrings have it."""
+        """Returns the meaning of each setting by name, from the docstrings."""
         documented: dict[str, str] = {}
         for kind in reversed(cls.__mro__):
             text = inspect.cleandoc(kind.__doc__ or "")
@@ -138,12 +138,12 @@ class Section:
         """Refuses settings that have no effect.
 
         Args:
-            who: would have to take them.
+            who: what would have to take them.
             takes: the names of those that it takes.
-            names: of those to look at.
+            names: the settings to check.
 
         Raises:
-            ValueError: another of them is given, that is, is not its default.
+            ValueError: one that is not taken differs from its default.
         """
         for field in dataclasses.fields(self):
             given = getattr(self, field.name)

@@ -1,4 +1,4 @@
-"""Training steps: a pure function of what a run has come to, and batches."""
+"""Training steps: a pure function of a run's progress and batches."""
 
 import dataclasses
 from collections.abc import Callable
@@ -11,7 +11,7 @@ from jaxtyping import Array, Float, Int
 from vqvae_jax.tasks.base import Examples, State, Sums, Task
 from vqvae_jax.training.watch import watched
 
-# Of a state, a batch and a key, the state after a step and the sums of its examples.
+# Maps a state, a batch and a key to the state after a step and the sums over its examples.
 Step = Callable[[State, Examples, jax.Array], tuple[State, Sums]]
 
 
@@ -21,9 +21,9 @@ class Progress:
     """All that a step reads and writes.
 
     Attributes:
-        step: int32 scalar, how many steps are done.
+        step: int32 scalar, how many steps were taken.
         state: the task's.
-        sums: over the examples since the last line of the log.
+        sums: sums over the examples since the last line of the log.
         examples: int32 scalar, how many those are.
     """
 
@@ -36,16 +36,16 @@ class Progress:
 def train_steps(
     step: Step, seed: int, progress: Progress, batches: Examples
 ) -> tuple[Progress, Float[Array, "steps terms"]]:
-    """Takes one step of a task per batch; to be jitted with the first two arguments bound.
+    """Takes one step of a task per batch; jit it with the first two arguments bound.
 
     Args:
         step: from `step_on`.
-        seed: of the random numbers that a step draws; each has its own.
-        progress: before the steps, replicated over the mesh; may be donated.
+        seed: seed of the steps' random numbers; each step has its own.
+        progress: the progress before the steps, replicated over the mesh; may be donated.
         batches: a pytree of arrays [S, B, ...], one batch of examples for each step.
 
     Returns:
-        The progress after the steps, and of each of them what `watched` gives.
+        The progress after the steps, and the result of `watched` for each of them.
     """
 
     def take(progress: Progress, batch: Examples) -> tuple[Progress, Array]:
@@ -63,12 +63,12 @@ def train_steps(
 
 
 def step_on(task: Task, mesh: Mesh) -> Step:
-    """The task's step on the devices of a mesh, traced once for all its uses."""
+    """Returns the task's step on the devices of a mesh, traced once for all its uses."""
     return jax.jit(lambda state, batch, key: task.train_step(state, batch, key, mesh), inline=True)
 
 
 def no_sums(step: Step, state: State, batch: Examples) -> Sums:
-    """The sums before any example; every leaf a buffer of its own, so that all can be donated.
+    """Returns the sums before any example; each leaf has its own buffer, so all can be donated.
 
     Args:
         step: from `step_on`.

@@ -12,15 +12,14 @@ from vqvae_jax.files import naming
 class TensorBoardLog:
     """Writes scalars to an event file, in the caller's thread.
 
-    tensorboardX's own writer has a thread of its own, which a full disk ends without a word to the
-    others.
+    tensorboardX's writer uses a thread of its own, which a full disk ends silently.
 
     Args:
-        folder: of the event files; made if missing.
-        purge_step: what earlier files hold from this step on is void.
+        folder: the folder of the event files; created if missing.
+        purge_step: records in earlier files from this step on are discarded.
 
     Raises:
-        OSError: the file cannot be written; so do the methods.
+        OSError: the file cannot be written; the methods raise it too.
     """
 
     def __init__(self, folder: Path, purge_step: int):
@@ -49,7 +48,7 @@ class TensorBoardLog:
                 )
 
     def flush(self) -> None:
-        """Hands what was written to the system."""
+        """Flushes what was written to the operating system."""
         with naming(self._folder):
             self._writer.flush()
 

@@ -1,4 +1,4 @@
-"""Training from Python: a task, or a model with the task that goes with it, and arrays."""
+"""Training from Python: a task, or a model with its default task, on arrays."""
 
 import contextlib
 import dataclasses
@@ -45,7 +45,7 @@ def train(
     """Trains a task or a tokenizer on arrays, or resumes the run that `workdir` holds.
 
     Writes metrics.jsonl, tensorboard/, run.json, checkpoints/ and figures there, as `train.py`
-    does. A run that was stopped and started again ends with the same weights and metrics.
+    does. A run that was stopped and resumed ends with the same weights and metrics.
 
         model = vqvae_jax.VQVAE(3, 16, 512, data_variance, rngs=nnx.Rngs(0))
         model = vqvae_jax.train(
@@ -56,23 +56,23 @@ def train(
     JAX_NUM_CPU_DEVICES before JAX is imported.
 
     Args:
-        task_or_model: what is learned: a `Tokenizer` with its initial values, which stays as it is,
-            or a `Task`, which brings its own optimizers.
+        task_or_model: a `Tokenizer` with its initial values, which stays as it is, or a `Task`,
+            which brings its own optimizers.
         source: a pytree of NumPy arrays with the examples on the first axis of each. For a
-            tokenizer data [N, *spatial, C]: pixels uint8, which it sees as x / 255 - 0.5, or floats
-            on its own scale.
-        held_out: likewise, what evaluations are of.
-        workdir: the run's folder; made if missing.
-        training: settings of the section `training` of `train.py --help`, by name; those of the
-            optimizer are a tokenizer's; its precision is the dtype that it was made with.
+            tokenizer, data [N, *spatial, C]: pixels uint8, which it sees as x / 255 - 0.5, or
+            floats on its own scale.
+        held_out: the examples of evaluations, likewise.
+        workdir: the run's folder; created if missing.
+        training: settings of the section `training` of `train.py --help`, by name. Those of the
+            optimizer apply only to a tokenizer, whose precision is the dtype it was made with.
 
     Returns:
-        The tokenizer as it was at its best evaluation; of a task the state of that.
+        The tokenizer as it was at its best evaluation; for a task, its state then.
 
     Raises:
-        ConfigError: a setting is unknown or out of its range; or the folder holds the run of other
-            data, or with other settings.
-        CheckpointError: what the folder holds cannot be read, or is of another model.
+        ConfigError: a setting is unknown or out of its range; or the folder holds a run on other
+            data or with other settings.
+        CheckpointError: the folder's content cannot be read, or belongs to another model.
         TrainingError: something became NaN or infinite.
         BusyError: another process trains there.
         OSError: the folder cannot be written.
@@ -130,15 +130,15 @@ def run_task(
     """Runs a task in a folder, from its latest checkpoint if there is one.
 
     Args:
-        task: as of `Run`, like the arguments that follow.
-        examples: what it learns from.
-        held_out: what evaluations are of.
+        task: as for `Run`, like the arguments that follow.
+        examples: the training examples.
+        held_out: the examples of evaluations.
         settings: the protocol.
-        workdir: the run's folder; made if missing.
+        workdir: the run's folder; created if missing.
         description: JSON values.
         about: the same in a few words.
-        check_resumes: raises a ConfigError if the run of a checkpoint, given its description, is
-            another one.
+        check_resumes: raises a ConfigError if a checkpoint's run, given its description, is another
+            one.
 
     Raises:
         ConfigError, CheckpointError, BusyError, TrainingError, OSError: as `train`.
@@ -182,7 +182,7 @@ def check_batches(
 
 
 def _opened(workdir: Path) -> Checkpoint | None:
-    """The checkpoint to resume from, after the traces of a run that was killed are cleared."""
+    """Returns the checkpoint to resume from, and clears the traces of a killed run."""
     checkpoint = latest_checkpoint(workdir)
     if is_first_process():
         for folder in (workdir, workdir / "checkpoints"):
@@ -193,13 +193,13 @@ def _opened(workdir: Path) -> Checkpoint | None:
 
 def _check_resumes(workdir: Path, saved: dict[str, Any], given: dict[str, Any]) -> None:
     if "config" in saved:
-        raise ConfigError(f"{workdir} holds a run of train.py; take another workdir")
+        raise ConfigError(f"{workdir} holds a run of train.py; use another workdir")
     changed = changed_training(saved["training"], given["training"])
     if changed is None and saved["data"] != given["data"]:
-        changed = "its examples were others"
+        changed = "its examples were different"
     if changed is not None:
         raise ConfigError(
-            f"{workdir} holds a run with other settings: {changed}; take another workdir"
+            f"{workdir} holds a run with other settings: {changed}; use another workdir"
         )
 
 

@@ -1,7 +1,7 @@
-"""What must stay finite in a run, looked at after every step.
+"""Checks after every step that losses and state stay finite.
 
-The device reduces it to a few numbers a step; the host looks at them once they are there, so that
-it never waits for the step that it has just dispatched.
+The device reduces them to a few numbers per step; the host checks these once they are available, so
+that it never waits for the step that it has just dispatched.
 """
 
 import collections
@@ -17,11 +17,11 @@ from vqvae_jax.tasks.base import State, Sums
 
 
 def watched(sums: Sums, state: State) -> Float[Array, " terms"]:
-    """The numbers of one step; to be called under jit.
+    """Returns the numbers of one step; call it under jit.
 
     Args:
-        sums: of the step's batch, alone.
-        state: after the step.
+        sums: the sums over the step's batch alone.
+        state: the state after the step.
 
     Returns:
         Each floating-point sum; then 0 for each part of the state, or NaN where it holds anything
@@ -33,7 +33,7 @@ def watched(sums: Sums, state: State) -> Float[Array, " terms"]:
 
 
 class Watch:
-    """The steps whose numbers were not looked at yet.
+    """The steps whose numbers were not checked yet.
 
     Args:
         sums: like those given to `watched`.
@@ -45,11 +45,11 @@ class Watch:
         self._pending: collections.deque[tuple[int, Array]] = collections.deque()
 
     def add(self, first: int, terms: Float[Array, "steps terms"]) -> None:
-        """Notes a dispatch: its first step, counted from 1, and what `watched` gave for each."""
+        """Adds a dispatch: its first step, counted from 1, and the result of `watched` for each."""
         self._pending.append((first, terms))
 
     def wait(self, leave: int) -> None:
-        """Waits for all dispatches but the last `leave`.
+        """Waits for all dispatches except the last `leave`, and checks their numbers.
 
         Raises:
             TrainingError: something in one of their steps is not finite.
@@ -72,7 +72,7 @@ class Watch:
 
 
 def _losses(sums: Sums) -> dict[str, Array]:
-    """The sums that are floating-point numbers by their names, the whole loss last."""
+    """Returns the sums that are floating-point numbers by name, the total loss last."""
     leaves = {
         jax.tree_util.keystr(path[-1:], simple=True): leaf
         for path, leaf in jax.tree_util.tree_leaves_with_path(sums)
