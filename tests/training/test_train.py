@@ -1,5 +1,6 @@
 """`vqvae_jax.train`: networks of a user's own on arrays in memory."""
 
+import signal
 import sys
 
 import jax.numpy as jnp
@@ -10,6 +11,8 @@ from flax import nnx
 from tests.end_to_end.programs import metrics, saved_state
 from vqvae_jax import FSQ, SquaredError, Tokenizer
 from vqvae_jax.errors import CheckpointError, ConfigError
+from vqvae_jax.training.checkpoint import latest_checkpoint
+from vqvae_jax.training.loop import Run
 from vqvae_jax.training.model import load_model
 from vqvae_jax.training.train import train
 
@@ -83,7 +86,7 @@ def test_a_run_resumes_where_it_was(tmp_path):
     for name, value in states[0].items():
         if not name.startswith(("sums", "examples")):  # it also paused at step 7
             np.testing.assert_array_equal(states[1][name], value, err_msg=name)
-    with pytest.raises(ConfigError, match=r"training.weight_decay was 0.001 and is 0.1; use"):
+    with pytest.raises(ConfigError, match=r"training.weight_decay was 0.001 and is 0.1 \(training"):
         train(sound(), *data, workdir=whole, training=SETTINGS | {"weight_decay": 0.1})
     with pytest.raises(ConfigError, match="its examples were different; use another workdir"):
         train(sound(), WAVES[:39], WAVES[40:], workdir=whole, training=SETTINGS)
@@ -116,6 +119,51 @@ def test_wrong_settings_are_named(tmp_path):
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.parametrize(
+    ("source", "held_out", "changes", "message"),
+    [
+        (WAVES, WAVES[:0], {}, "there are no held-out examples; there must be at least 1"),
+        (WAVES.astype(int), WAVES, {}, "source has type int64; it must be uint8, for pixels"),
+        (WAVES, WAVES[..., 0], {}, r"held_out has shape \(48, 32\); .* and 1 channels last"),
+        (WAVES, WAVES.astype(np.uint8), {}, "held_out has type uint8; it must be float32, like"),
+        ((WAVES, WAVES), WAVES, {}, "source is a tuple; a tokenizer takes one array"),
+        (WAVES, WAVES, {"precision": "bfloat16"}, "the tokenizer's dtype is None; .* make it"),
+    ],
+)
+def test_data_that_do_not_fit_are_named(tmp_path, source, held_out, changes, message):
+    settings = {"batch_size": 8} | changes
+    with pytest.raises(ConfigError, match=message):
+        train(sound(), source, held_out, workdir=tmp_path / "run", training=settings)
+    assert not (tmp_path / "run").exists()
+
+
+def test_parts_without_the_attributes_are_named():
+    plain = nnx.Linear(1, 3, rngs=nnx.Rngs(0))
+    with pytest.raises(ValueError, match="the encoder, a Linear, has no attribute spatial_rank"):
+        Tokenizer(plain, FSQ((5, 5, 5)), Up(rngs=nnx.Rngs(0)), SquaredError(1, 0.5))
+
+
+@pytest.mark.parametrize(
+    ("number", "raised"), [(signal.SIGINT, KeyboardInterrupt), (signal.SIGTERM, SystemExit)]
+)
+def test_a_signal_saves_the_step(tmp_path, monkeypatch, number, raised):
+    dispatch, before = Run._dispatch, signal.getsignal(number)
+
+    def asked(run):
+        if run.step == 7:
+            signal.raise_signal(number)
+        return dispatch(run)
+
+    monkeypatch.setattr(Run, "_dispatch", asked)
+    with pytest.raises(raised):
+        train(sound(), WAVES[:40], WAVES[40:], workdir=tmp_path / "run", training=SETTINGS)
+    assert signal.getsignal(number) is before
+    latest = latest_checkpoint(tmp_path / "run")
+    assert latest.step == 8
+    with pytest.raises(CheckpointError, match=r"a run of vqvae_jax\.train, .* as like"):
+        load_model(tmp_path / "run")
+
+
 def test_a_missing_extra_is_named(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "tqdm", None)
     with pytest.raises(ImportError, match=r"tqdm is missing; pip install \"vqvae_jax\[train\]\""):
@@ -127,6 +175,7 @@ def test_a_missing_extra_is_named(tmp_path, monkeypatch):
     [
         ({"downsampling": (4,)}, "the encoder has spatial_rank and downsampling .*they must be"),
         ({"spatial_rank": 2}, r"the encoder has spatial_rank 2 and downsampling \(8,\); it must"),
+        ({"downsampling": 8}, "the encoder has spatial_rank 1 and downsampling 8; .* a tuple of"),
         ({"__call__": lambda self, x: x}, r"the encoder maps \[1, 32, 1\] to \[1, 32, 1\]; it"),
     ],
 )

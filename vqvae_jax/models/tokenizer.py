@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -214,13 +215,20 @@ class Tokenizer(nnx.Module):
 def _shared_geometry(encoder: nnx.Module, decoder: nnx.Module) -> tuple[int, tuple[int, ...]]:
     """Returns the spatial rank and the downsampling of both parts."""
     geometries = []
-    for name, part in (("encoder", encoder), ("decoder", decoder)):
-        rank: int = getattr(part, "spatial_rank", 0)
-        downsampling: tuple[int, ...] = tuple(getattr(part, "downsampling", ()))
-        if rank not in _AXES or len(downsampling) != rank or math.prod(downsampling) < 1:
+    parts: dict[str, Any] = {"encoder": encoder, "decoder": decoder}
+    for name, part in parts.items():
+        for attribute in ("spatial_rank", "downsampling"):
+            if not hasattr(part, attribute):
+                raise ValueError(
+                    f"the {name}, a {type(part).__name__}, has no attribute {attribute}; it must "
+                    "have spatial_rank, such as 2, and downsampling, such as (4, 4)"
+                )
+        rank, downsampling = part.spatial_rank, part.downsampling
+        is_tuple = isinstance(downsampling, tuple) and len(downsampling) == rank
+        if rank not in _AXES or not is_tuple or math.prod(downsampling) < 1:
             raise ValueError(
                 f"the {name} has spatial_rank {rank} and downsampling {downsampling}; it must have "
-                "spatial_rank 1, 2 or 3, and as many factors of at least 1"
+                "spatial_rank 1, 2 or 3, and a tuple of as many factors of at least 1"
             )
         geometries.append((rank, downsampling))
     if geometries[0] != geometries[1]:

@@ -206,5 +206,8 @@ def _changed(before: Mapping[str, Any], now: Mapping[str, Any]) -> str | None:
         fixed = not rule.changeable or (path == "training.num_epochs" and decays)
         fixed = fixed and path not in accepted
         if section in now and before[section][name] != now[section][name] and fixed:
-            return f"{path} was {before[section][name]!r} and is {now[section][name]!r}"
+            hint = ""
+            if section == "training" and name in _OF_THE_OPTIMIZER:
+                hint = " (training.accept_changes=True takes it)"
+            return f"{path} was {before[section][name]!r} and is {now[section][name]!r}{hint}"
     return None

@@ -50,6 +50,31 @@ def catch_signals() -> None:
 
 
 @contextlib.contextmanager
+def caught() -> Iterator[None]:
+    """Lets SIGINT and SIGTERM stop a run inside as they stop the program, from Python.
+
+    Handlers that were there before are back afterwards; then SIGINT is a KeyboardInterrupt, and
+    SIGTERM a SystemExit with the status 143, as if they came now. Where signals are caught already,
+    or in another thread than the main one, nothing changes.
+    """
+    in_main_thread = threading.current_thread() is threading.main_thread()
+    if not in_main_thread or signal.getsignal(signal.SIGTERM) is _ask:
+        yield
+        return
+    before = {number: signal.signal(number, _ask) for number in _SIGNALS}
+    try:
+        yield
+    except Interrupted as interrupted:
+        if interrupted.exit_status == 128 + signal.SIGINT:
+            raise KeyboardInterrupt(str(interrupted)) from interrupted
+        raise SystemExit(interrupted.exit_status) from interrupted
+    finally:
+        _State.received = None
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+@contextlib.contextmanager
 def deferred() -> Iterator[None]:
     """Defers signals inside to the next call of `leave_if_asked`."""
     _State.is_deferred = True

@@ -138,9 +138,14 @@ def load_model(workdir: str | Path, like: Model | None = None) -> Any:
         CheckpointError: it is not the run of such a model; there is no evaluated checkpoint, or it
             does not fit its own description.
     """
+    checkpoint = _best(Path(workdir))
+    if like is None and "config" not in checkpoint.run:
+        raise CheckpointError(
+            f"{workdir} holds a run of vqvae_jax.train, which does not say how to build the model; "
+            "pass one that is built alike as like"
+        )
     if like is None:
         return load_run(workdir, VQVAE).model
-    checkpoint = _best(Path(workdir))
     run = checkpoint.run.get("config", checkpoint.run)
     return _with_weights(nnx.clone(like), checkpoint, run["training"]["average_decay"] > 0)
 

@@ -24,6 +24,7 @@ from vqvae_jax.training.checkpoint import (
     set_damaged_aside,
 )
 from vqvae_jax.training.config import changed_training, optimizer_changes, training_config
+from vqvae_jax.training.interruption import caught
 from vqvae_jax.training.lock import locked
 from vqvae_jax.training.loop import Run
 from vqvae_jax.training.optimizer import build_optimizer
@@ -76,6 +77,7 @@ def train(
         TrainingError: something became NaN or infinite.
         BusyError: another process trains there.
         OSError: the folder cannot be written.
+        KeyboardInterrupt: Ctrl-C; the current step is saved. Likewise SystemExit after SIGTERM.
     """
     folder = Path(workdir)
     check_folder("workdir", folder)
@@ -83,6 +85,7 @@ def train(
     count = len(jax.tree.leaves(source)[0])
     task = task_or_model
     if isinstance(task_or_model, Tokenizer):
+        _check_data(task_or_model, settings, source=source, held_out=held_out)
         task = TokenizerTask(
             task_or_model,
             build_optimizer(settings, Schedule(settings, count).steps_per_epoch),
@@ -98,16 +101,17 @@ def train(
     def check(saved: dict[str, Any]) -> None:
         _check_resumes(folder, saved, description)
 
-    run_task(
-        task,
-        source,
-        held_out,
-        settings,
-        folder,
-        description=description,
-        about=counted(count, "example"),
-        check_resumes=check,
-    )
+    with caught():
+        run_task(
+            task,
+            source,
+            held_out,
+            settings,
+            folder,
+            description=description,
+            about=counted(count, "example"),
+            check_resumes=check,
+        )
     best = best_checkpoint(folder)
     assert best is not None
     batch = jax.tree.map(lambda leaf: leaf[: settings.batch_size], source)
@@ -172,6 +176,8 @@ def check_batches(
     """Refuses a batch that is larger than the data, or that processes cannot share."""
     size = settings.batch_size
     counts = [len(jax.tree.leaves(some)[0]) for some in (examples, held_out)]
+    if counts[1] == 0:
+        raise ConfigError("there are no held-out examples; there must be at least 1")
     if size > counts[0]:
         raise ConfigError(
             f"training.batch_size is {size}; it must be at most {counts[0]}, the number of "
@@ -200,6 +206,33 @@ def _check_resumes(workdir: Path, saved: dict[str, Any], given: dict[str, Any]) 
     if changed is not None:
         raise ConfigError(
             f"{workdir} holds a run with other settings: {changed}; use another workdir"
+        )
+
+
+def _check_data(model: Tokenizer, settings: TrainingConfig, **arrays: Any) -> None:
+    """Refuses arrays that the tokenizer cannot take, and a precision that is not its own."""
+    rank, channels = model.spatial_rank, model.likelihood.out_dim
+    types = []
+    for name, array in arrays.items():
+        if not hasattr(array, "dtype") or not hasattr(array, "shape"):
+            raise ConfigError(f"{name} is a {type(array).__name__}; a tokenizer takes one array")
+        types.append(np.dtype(array.dtype))
+        if types[-1] != np.uint8 and not np.issubdtype(types[-1], np.floating):
+            raise ConfigError(
+                f"{name} has type {types[-1]}; it must be uint8, for pixels that the model sees as "
+                "x / 255 - 0.5, or floating"
+            )
+        if array.ndim != rank + 2 or array.shape[-1] != channels:
+            raise ConfigError(
+                f"{name} has shape {array.shape}; it must have the examples, {rank} spatial axes, "
+                f"and {channels} channels last"
+            )
+    if types[0] != types[1]:
+        raise ConfigError(f"held_out has type {types[1]}; it must be {types[0]}, like source")
+    if settings.dtype is not None and settings.dtype != model.dtype:
+        raise ConfigError(
+            f"training.precision is {settings.precision}, but the tokenizer's dtype is "
+            f"{model.dtype}; it computes in that, so make it with dtype={settings.precision!r}"
         )
 
 
