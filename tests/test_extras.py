@@ -1,5 +1,6 @@
 """The core needs no extra; what needs one says so in a line."""
 
+import os
 import subprocess
 import sys
 import tomllib
@@ -24,11 +25,15 @@ def modules(name):
     return [MODULES.get(package, package) for package in packages]
 
 
-def without(hidden, code, *arguments):
+def without(hidden, code, *arguments, cwd=ROOT):
     """Runs Python in which some modules are missing."""
     hide = f"import sys; sys.modules.update(dict.fromkeys({hidden!r}))\n"
     return subprocess.run(
-        [sys.executable, "-c", hide + code, *arguments], cwd=ROOT, capture_output=True, text=True
+        [sys.executable, "-c", hide + code, *arguments],
+        cwd=cwd,
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
     )
 
 
@@ -41,6 +46,7 @@ def test_the_core_is_six_packages():
     assert packages == {"flax", "jax", "jaxtyping", "numpy", "optax", "safetensors"}
 
 
+@pytest.mark.slow
 def test_the_core_runs_without_any_extra():
     hidden = [*modules("train"), *modules("codec")]
     hidden.remove("absl")  # flax and optax bring it too
@@ -85,7 +91,7 @@ MAIN = "from vqvae_jax.__main__ import main; sys.exit(main())"
         ("constriction", "codec", ["compress", "--workdir", "none", "a.gz", "a.vq"]),
     ],
 )
-def test_a_command_without_its_extra_says_one_line(package, name, arguments):
-    result = without([package], MAIN, *arguments)
+def test_a_command_without_its_extra_says_one_line(tmp_path, package, name, arguments):
+    result = without([package], MAIN, *arguments, cwd=tmp_path)
     assert result.stderr == f"vqvae_jax: {line_of(package, name)}\n"
     assert (result.returncode, result.stdout) == (1, "")

@@ -104,7 +104,10 @@ def run_in(workdir):
     )
 
 
-@pytest.mark.parametrize(("death", "resumes_at"), [(Interrupted(15), 25), (SystemError(), 24)])
+@pytest.mark.parametrize(
+    ("death", "resumes_at"),
+    [pytest.param(Interrupted(15), 25, marks=pytest.mark.slow), (SystemError(), 24)],
+)
 def test_a_task_of_ones_own_is_trained_killed_and_resumed(tmp_path, monkeypatch, death, resumes_at):
     assert isinstance(Adversarial(), Task)
     whole, killed = tmp_path / "whole", tmp_path / "killed"

@@ -76,6 +76,7 @@ def test_an_encoder_of_ones_own_learns_sequences_in_bfloat16(tmp_path):
     assert (tmp_path / "run" / "training.png").exists()
 
 
+@pytest.mark.slow
 def test_a_run_resumes_where_it_was(tmp_path):
     whole, parts = tmp_path / "whole", tmp_path / "parts"
     data = WAVES[:40], WAVES[40:]
@@ -94,6 +95,7 @@ def test_a_run_resumes_where_it_was(tmp_path):
         train(sound(width=5), *data, workdir=whole, training=SETTINGS)
 
 
+@pytest.mark.slow
 def test_a_resumed_run_takes_another_optimizer_when_told_to(tmp_path):
     run, data, changes = tmp_path / "run", (WAVES[:40], WAVES[40:]), {}
     train(sound(), *data, workdir=run, training=SETTINGS | {"max_steps": 12})
@@ -144,7 +146,11 @@ def test_parts_without_the_attributes_are_named():
 
 
 @pytest.mark.parametrize(
-    ("number", "raised"), [(signal.SIGINT, KeyboardInterrupt), (signal.SIGTERM, SystemExit)]
+    ("number", "raised"),
+    [
+        pytest.param(signal.SIGINT, KeyboardInterrupt, marks=pytest.mark.slow),
+        (signal.SIGTERM, SystemExit),
+    ],
 )
 def test_a_signal_saves_the_step(tmp_path, monkeypatch, number, raised):
     dispatch, before = Run._dispatch, signal.getsignal(number)
