@@ -1,4 +1,4 @@
-"""What works where the package was installed without an extra: python tests/core_alone.py."""
+"""Checks what works without any extra: python tests/core_alone.py."""
 
 import tempfile
 from pathlib import Path

@@ -95,7 +95,7 @@ def test_bits_of_several_codebooks_and_of_pixels_that_depend(images):
 
 
 def test_uniform_models_take_log2_of_their_values(independent, images):
-    """8 bits a pixel, and log2 of 5 codes for each of the 16 pixels of a position."""
+    """8 bits per pixel, and log2 of 5 codes for each of the 16 pixels of a position."""
     vqvae, prior = (nnx.clone(model) for model in independent[:2])
     for layer in (vqvae.likelihood.out, prior.outputs[0]):
         layer.kernel[...], layer.bias[...] = 0 * layer.kernel[...], 0 * layer.bias[...]

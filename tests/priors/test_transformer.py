@@ -1,4 +1,4 @@
-"""What the transformer sees, the sizes that it takes, and where its dropout is."""
+"""The transformer: its receptive field, the sizes that it accepts, and its dropout."""
 
 import functools
 import itertools
@@ -67,7 +67,7 @@ def step(prior, codes):
 
 
 def test_evaluation_is_without_dropout(run, priors):
-    """Calls and steps, to the bit; dropout draws no weights."""
+    """Calls and steps are bit-exact; dropout draws no weights."""
     (plain, prior), codes = priors, codes_of(2)
     np.testing.assert_array_equal(run(call, prior, codes), run(call, plain, codes))
     for ours, expected in zip(run(step, prior, codes), run(step, plain, codes), strict=True):

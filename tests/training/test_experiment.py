@@ -1,4 +1,4 @@
-"""What training says of what JAX cannot do, and of folders that it cannot use."""
+"""Training reports failures of JAX, and folders that it cannot use, in one line."""
 
 import jax
 import numpy as np

@@ -59,6 +59,12 @@ def test_another_run_is_refused_in_words_of_its_own(saved, given, message):
     assert message in str(refusal.value)
 
 
+def test_a_run_of_other_models_is_named():
+    saved = {"config": {"training": described(mnist)["config"]["training"]}}
+    with pytest.raises(ConfigError, match=r"run holds a run of vqvae_jax\.train; use another"):
+        check_resumes(RUN, saved, described(mnist))
+
+
 def test_a_changed_setting_is_named():
     given = described(mnist)
     given["config"]["training"]["seed"] = 3

@@ -31,7 +31,7 @@ STOCK_BUILDERS = {
 }
 _OWN_VERSION = "1.0.0"
 _SUPPORTED = (
-    "supported are the splits train and test, of gray images of one size, 8 bits a pixel, as "
+    "supported are the splits train and test, of gray images of one size, 8 bits per pixel, as "
     "'image', and of labels from 0 to 255 as 'label'"
 )
 

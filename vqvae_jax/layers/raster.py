@@ -69,8 +69,11 @@ class GatedStack:
             v, h = layer(v, h, condition)
         return h
 
-    def start(self, batch_size: int, width: int, condition: Any) -> RasterCache:
-        """Returns the cache before the first pixel of images of this width, with `condition`."""
+    def start(self, batch_size: Any, width: int, condition: Any) -> RasterCache:
+        """Returns the cache before the first pixel of images of this width, with `condition`.
+
+        The batch size may be symbolic, as in `jax.export`.
+        """
         *_, channels, hidden = self.above.kernel.shape
 
         def zeros(height: int, width: int, channels: int) -> Array:

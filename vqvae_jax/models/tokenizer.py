@@ -1,8 +1,6 @@
 """Tokenizers: an encoder, a quantizer, a decoder, and a likelihood on the decoder's output."""
 
 import dataclasses
-import math
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -10,13 +8,9 @@ from flax import nnx
 from jaxtyping import Array, Bool, DTypeLike, Float, Int
 
 from vqvae_jax.likelihoods import Likelihood
+from vqvae_jax.models.parts import AXES, check_shapes, shared_geometry
 from vqvae_jax.precision import compute_in, wide
 from vqvae_jax.quantizers import Leaf, Quantized, Quantizer
-
-_AXES = {1: ("T",), 2: ("H", "W"), 3: ("T", "H", "W")}
-
-# Latent positions along each axis of the data with which construction checks the parts.
-_TRIED = 4
 
 
 @jax.tree_util.register_dataclass
@@ -91,8 +85,8 @@ class Tokenizer(nnx.Module):
         self.dtype = None if dtype is None else jnp.dtype(dtype)
         self.encoder, self.quantizer = encoder, quantizer
         self.decoder, self.likelihood = decoder, likelihood
-        self.spatial_rank, self.downsampling = _shared_geometry(encoder, decoder)
-        self._check_parts()
+        self.spatial_rank, self.downsampling = shared_geometry(encoder, decoder)
+        check_shapes(encoder, quantizer, decoder, likelihood, self.downsampling)
 
     def __call__(
         self,
@@ -181,7 +175,7 @@ class Tokenizer(nnx.Module):
         sizes, channels = x.shape[1:-1], self.likelihood.out_dim
         fits = len(sizes) == self.spatial_rank and x.shape[-1] == channels
         if not fits or any(n % by for n, by in zip(sizes, self.downsampling, strict=True)):
-            axes = _AXES[self.spatial_rank]
+            axes = AXES[self.spatial_rank]
             raise ValueError(
                 f"x has shape {x.shape}; it must be [B, {', '.join(axes)}, {channels}], with "
                 f"{', '.join(axes)} multiples of {', '.join(map(str, self.downsampling))}"
@@ -191,62 +185,3 @@ class Tokenizer(nnx.Module):
     def decoded(self, values: Float[Array, "b *latent_spatial d"]) -> Float[Array, "b *spatial f"]:
         """Returns the decoder's output for quantized values [B, *latent_spatial, D]."""
         return wide(compute_in(self.dtype, self.decoder, values))
-
-    def _check_parts(self) -> None:
-        """Checks that the parts' output shapes fit each other."""
-        small = (_TRIED,) * self.spatial_rank
-        large = tuple(_TRIED * by for by in self.downsampling)
-        channels, features = self.likelihood.out_dim, self.likelihood.in_dim
-        dim = self.quantizer.embedding_dim
-        for name, part, given, expected in (
-            ("encoder", self.encoder, (*large, channels), (*small, dim)),
-            ("decoder", self.decoder, (*small, dim), (*large, features)),
-        ):
-            made = _output_shape(name, part, (1, *given))
-            if made != (1, *expected):
-                raise ValueError(
-                    f"the {name} maps {[1, *given]} to {list(made)}; "
-                    f"it must be {[1, *expected]}: downsampling {list(self.downsampling)}, "
-                    f"embedding_dim {dim} of the quantizer, channels {channels} of the data and "
-                    f"{features} of the decoder for the likelihood"
-                )
-
-
-def _shared_geometry(encoder: nnx.Module, decoder: nnx.Module) -> tuple[int, tuple[int, ...]]:
-    """Returns the spatial rank and the downsampling of both parts."""
-    geometries = []
-    parts: dict[str, Any] = {"encoder": encoder, "decoder": decoder}
-    for name, part in parts.items():
-        for attribute in ("spatial_rank", "downsampling"):
-            if not hasattr(part, attribute):
-                raise ValueError(
-                    f"the {name}, a {type(part).__name__}, has no attribute {attribute}; it must "
-                    "have spatial_rank, such as 2, and downsampling, such as (4, 4)"
-                )
-        rank, downsampling = part.spatial_rank, part.downsampling
-        is_tuple = isinstance(downsampling, tuple) and len(downsampling) == rank
-        if rank not in _AXES or not is_tuple or math.prod(downsampling) < 1:
-            raise ValueError(
-                f"the {name} has spatial_rank {rank} and downsampling {downsampling}; it must have "
-                "spatial_rank 1, 2 or 3, and a tuple of as many factors of at least 1"
-            )
-        geometries.append((rank, downsampling))
-    if geometries[0] != geometries[1]:
-        raise ValueError(
-            f"the encoder has spatial_rank and downsampling {geometries[0]}, the decoder "
-            f"{geometries[1]}; they must be the same"
-        )
-    return geometries[0]
-
-
-def _output_shape(name: str, part: nnx.Module, shape: tuple[int, ...]) -> tuple[int, ...]:
-    """Returns a part's output shape for floats of an input shape; computes nothing."""
-    graphdef, state = nnx.split(part)
-
-    def applied(state: nnx.State, x: Array) -> Array:
-        return nnx.merge(graphdef, state)(x)
-
-    try:
-        return jax.eval_shape(applied, state, jax.ShapeDtypeStruct(shape, jnp.float32)).shape
-    except (TypeError, ValueError) as error:
-        raise ValueError(f"the {name} does not accept {list(shape)}: {error}") from error

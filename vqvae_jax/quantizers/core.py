@@ -55,8 +55,8 @@ class Quantized:
 
 def stage_losses(outputs: Sequence[Quantized]) -> dict[str, Float[Array, " n"]]:
     """Returns the losses of the quantizers that another is composed of, by name."""
-    names = ("codebook_loss", "commitment_loss", "entropy_loss", "loss")
-    return {name: jnp.stack([getattr(output, name) for output in outputs]) for name in names}
+    losses = [{**output.losses, "loss": output.loss} for output in outputs]
+    return jax.tree.map(lambda *each: jnp.stack(each), *losses)
 
 
 def computed_codes(

@@ -24,12 +24,14 @@ class Evaluation:
     Attributes:
         examples: all of them, as NumPy arrays.
         sums: over all of them, likewise.
+        metrics: their averages, from `Task.metrics`.
         records: the run's log so far, as in metrics.jsonl.
         when: the step and the epoch, in words.
     """
 
     examples: Examples
     sums: Sums
+    metrics: dict[str, Any]
     records: list[dict[str, Any]]
     when: str
 

@@ -122,7 +122,7 @@ class PriorTask(ModelTask):
             key=jax.random.key(0),
             labels=labels,
         )
-        reached = f"test nll {self.metrics(evaluation.sums)['nll']:.4f} nats per token"
+        reached = f"test nll {evaluation.metrics['nll']:.4f} nats per token"
         title = f"samples after {evaluation.when} ({reached})"
         return {
             "samples.png": figures.samples(images, labels, title),

@@ -75,7 +75,7 @@ class TokenizerTask(ModelTask):
 
     def figures(self, state: State, evaluation: Evaluation) -> dict[str, bytes]:
         """See `Task.figures`: reconstructions.png, codebook.png and training.png."""
-        reached = f"{self.monitor} {self.metrics(evaluation.sums)[self.monitor]:.4f}"
+        reached = f"{self.monitor} {evaluation.metrics[self.monitor]:.4f}"
         return tokenizer_figures(
             self.merge(self.evaluated(state)),
             evaluation.examples,

@@ -159,11 +159,6 @@ def training_config(settings: Mapping[str, Any]) -> TrainingConfig:
     return TrainingConfig(**settings)
 
 
-def changed_training(before: Mapping[str, Any], now: Mapping[str, Any]) -> str | None:
-    """Does the same as `changed_setting`, for the section `training` alone."""
-    return _changed({"training": before}, {"training": now})
-
-
 def optimizer_changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, Any]:
     """Returns the optimizer and schedule settings that a resumed run changes, by name.
 
@@ -193,10 +188,11 @@ def changed_setting(old: Config, new: Config) -> str | None:
         old: the run's config.
         new: a config of the same kind.
     """
-    return _changed(old.to_dict(), new.to_dict())
+    return changed_in(old.to_dict(), new.to_dict())
 
 
-def _changed(before: Mapping[str, Any], now: Mapping[str, Any]) -> str | None:
+def changed_in(before: Mapping[str, Any], now: Mapping[str, Any]) -> str | None:
+    """Does the same for sections by name, of which there may be `training` alone."""
     accepted = {
         f"training.{name}" for name in optimizer_changes(before["training"], now["training"])
     }

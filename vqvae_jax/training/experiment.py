@@ -6,33 +6,24 @@ from typing import Any
 
 import jax
 import numpy as np
-import optax
 
 from vqvae_jax.data import Dataset, load_dataset, recall_dataset
 from vqvae_jax.errors import ConfigError, DataError, TrainingError
 from vqvae_jax.files import check_folder
-from vqvae_jax.parallel import (
-    all_devices,
-    check_same,
-    first_process_first,
-    wait_for_all,
-)
+from vqvae_jax.likelihoods import PixelHead, SquaredError
+from vqvae_jax.parallel import check_same, first_process_first, wait_for_all
 from vqvae_jax.tasks import PriorTask, Task, TokenizerTask
 from vqvae_jax.tasks.base import Examples
-from vqvae_jax.training.checkpoint import (
-    Checkpoint,
-    described_run,
-    latest_checkpoint,
-)
+from vqvae_jax.training.checkpoint import Checkpoint, described_run, latest_checkpoint
 from vqvae_jax.training.codes import load_codes
 from vqvae_jax.training.config import Config, changed_setting
 from vqvae_jax.training.metrics import read_records
 from vqvae_jax.training.model import describe, load_model, prior_for, vqvae_for
 from vqvae_jax.training.networks import CodeMaps
-from vqvae_jax.training.optimizer import build_optimizer
-from vqvae_jax.training.resuming import check_resumes
+from vqvae_jax.training.optimizer import optimization
+from vqvae_jax.training.resuming import check_resumes, config_of
 from vqvae_jax.training.schedule import Schedule
-from vqvae_jax.training.train import check_batches, run_task
+from vqvae_jax.training.train import devices_for, run_task
 from vqvae_jax.weights import weights_digest
 from vqvae_jax.words import counted
 
@@ -85,6 +76,7 @@ def _with_data(config: Config, workdir: Path) -> tuple[Config, Dataset]:
         run = described_run(folder)
         if run is None:
             continue
+        name = config_of(folder, run).data.name
         data = recall_dataset(run, **settings)
         known = run["data"]
         if folder == vqvae and data.digest != known["digest"]:
@@ -93,15 +85,14 @@ def _with_data(config: Config, workdir: Path) -> tuple[Config, Dataset]:
                 f"prior is for the codes of the same data, not of {data.name} from {data.source}"
             )
         if config.data.name == known["name"]:
-            named = dataclasses.replace(config.data, name=run["config"]["data"]["name"])
+            named = dataclasses.replace(config.data, name=name)
             config = dataclasses.replace(config, data=named)
         return config, data
     return config, load_dataset(**settings)
 
 
 def _train(config: Config, data: Dataset, workdir: Path) -> None:
-    devices = all_devices(config.training.devices)
-    check_batches(config.training, devices, data.train_images, data.test_images)
+    devices = devices_for(config.training, data.train_images, data.test_images)
     learned = _tokenizer(config, data) if config.prior is None else _prior(config, data, workdir)
     check_same(_decisive(learned.description), "its settings or data")
     images = counted(len(data.train_images), "image")
@@ -110,6 +101,7 @@ def _train(config: Config, data: Dataset, workdir: Path) -> None:
         learned.examples,
         learned.held_out,
         config.training,
+        devices,
         workdir,
         description=learned.description,
         about=f"{images} of {data.name} from {data.source}",
@@ -131,17 +123,10 @@ class _Learned:
 def _tokenizer(config: Config, data: Dataset) -> _Learned:
     task = TokenizerTask(
         vqvae_for(config, data),
-        _optimizer(config, data),
         title=f"{data.name} test split",
-        accumulate=config.training.accumulate,
-        average_decay=config.training.average_decay,
+        **optimization(config.training, len(data.train_images)),
     )
     return _Learned(task, data.train_images, data.test_images, describe(config, data))
-
-
-def _optimizer(config: Config, data: Dataset) -> optax.GradientTransformation:
-    schedule = Schedule(config.training, len(data.train_images))
-    return build_optimizer(config.training, schedule.steps_per_epoch)
 
 
 def _decisive(description: dict[str, Any]) -> list[Any]:
@@ -158,7 +143,7 @@ def _prior(config: Config, data: Dataset, workdir: Path) -> _Learned:
     check_folder("prior.vqvae", folder)
     found = _run_in(folder)
     if found is not None:
-        there = dataclasses.replace(_config_of(found), data=config.data)
+        there = dataclasses.replace(config_of(folder, found.run), data=config.data)
         other = changed_setting(there, _vqvae_of(config))
         print(
             f"{folder}: using the VQ-VAE there, after {counted(found.step, 'step')}"
@@ -190,13 +175,11 @@ def _prior(config: Config, data: Dataset, workdir: Path) -> _Learned:
     assert config.prior is not None
     task = PriorTask(
         prior,
-        _optimizer(config, data),
-        vqvae,
-        codes.train_codes.shape[1:],
-        config.prior.label_dropout,
+        tokenizer=vqvae,
+        code_shape=codes.train_codes.shape[1:],
+        label_dropout=config.prior.label_dropout,
         dtype=config.training.dtype,
-        accumulate=config.training.accumulate,
-        average_decay=config.training.average_decay,
+        **optimization(config.training, len(data.train_images)),
     )
     return _Learned(task, codes.train_examples, codes.test_examples, description)
 
@@ -220,7 +203,7 @@ def _run_in(folder: Path) -> Checkpoint | None:
             f"prior.vqvae is {folder}, which is not empty and holds no run; it must be the folder "
             "of a VQ-VAE's run, or empty or missing for one to be trained there first"
         )
-    if found is not None and _config_of(found).prior is not None:
+    if found is not None and config_of(folder, found.run).prior is not None:
         raise ConfigError(f"prior.vqvae is {folder}, the run of a prior; it must be a VQ-VAE's")
     return found
 
@@ -230,16 +213,12 @@ def _may_begin_in(folder: Path) -> bool:
     return not folder.exists() or not any(folder.iterdir()) or (folder / "lock").exists()
 
 
-def _config_of(checkpoint: Checkpoint) -> Config:
-    return Config.from_dict(checkpoint.run["config"])
-
-
 def _is_finished(folder: Path, found: Checkpoint, data: Dataset) -> bool:
     """Returns whether a VQ-VAE's own command would take no more steps."""
-    config = _config_of(found)
+    config = config_of(folder, found.run)
     schedule = Schedule(config.training, len(data.train_images))
     records = read_records(folder, found.step)
-    monitor = vqvae_for(config, data).likelihood.monitor
+    monitor = (SquaredError if config.model.head == "none" else PixelHead).monitor
     return schedule.why_over(found.step, found.is_logged, records, monitor) is not None
 
 

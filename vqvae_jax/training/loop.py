@@ -57,8 +57,6 @@ class Run:
         checkpoint: where the run resumes; None: it starts from scratch.
         changes: settings that change from there on, by name, for the log.
 
-    Raises:
-        CheckpointError: the checkpoint does not fit.
     """
 
     def __init__(
@@ -79,37 +77,18 @@ class Run:
         self.devices, self.workdir = devices, workdir
         self.description, self.about, self.changes = description, about, changes or {}
         self.schedule = Schedule(settings, len(jax.tree.leaves(examples)[0]))
-        self.steps_per_dispatch = _STEPS_ON_ACCELERATOR if are_accelerators(devices) else 1
-        self.feed = Feed(examples, devices)
-        self.step_on = functools.cache(functools.partial(step_on, task))
-        self.train_steps_on = functools.cache(
-            lambda mesh: jax.jit(
-                functools.partial(train_steps, self.step_on(mesh), settings.seed),
-                donate_argnums=0,
-            )
-        )
-        self.evaluator = Evaluator(task.eval_step, devices)
-
-        self.step = self.saved_step = 0
-        self.is_logged = True  # whether all that follows the step is done too
-        batch = jax.tree.map(lambda leaf: leaf[self.schedule.batches_after(0, most=1)[0]], examples)
-        key = jax.random.key(settings.seed)
-        if checkpoint is None:
-            state = task.init(key, batch)
-        else:
-            state = jax.eval_shape(task.init, key, batch)
-        sums = no_sums(self.step_on(mesh_for(devices, settings.batch_size)), state, batch)
-        self.progress = _at_step(0, state, sums)
-        self.watch = Watch(sums, state)
+        self.examples, self.checkpoint = examples, checkpoint
+        # The second: whether all that follows the step is done, too.
+        self.step, self.is_logged = 0, True
         if checkpoint is not None:
-            self.progress = checkpoint.restore(like=self.progress)
-            self.step = self.saved_step = checkpoint.step
-            self.is_logged = checkpoint.is_logged
+            self.step, self.is_logged = checkpoint.step, checkpoint.is_logged
+        self.saved_step = self.step
 
     def train(self) -> None:
         """Takes the remaining steps, if any.
 
         Raises:
+            CheckpointError: the checkpoint does not fit.
             TrainingError: something became NaN or infinite.
             Interrupted: the process was asked to exit; the last step is saved.
         """
@@ -117,6 +96,7 @@ class Run:
         if over := self._why_over(read_records(self.workdir, logged_step)):
             print(f"{self.workdir}: {over}")
             return
+        self._prepare()
         if is_first_process():
             text = json.dumps({"format": FORMAT, **self.description}, indent=2) + "\n"
             write_atomically(self.workdir / "run.json", text.encode())
@@ -147,6 +127,32 @@ class Run:
                     self._save(log, None)
                 raise
         leave_if_asked()
+
+    def _prepare(self) -> None:
+        """Makes what steps and evaluations need, and the state that they begin with."""
+        task, devices, size = self.task, self.devices, self.settings.batch_size
+        self.steps_per_dispatch = _STEPS_ON_ACCELERATOR if are_accelerators(devices) else 1
+        self.feed = Feed(self.examples, devices)
+        step_of = functools.cache(functools.partial(step_on, task))
+        self.train_steps_on = functools.cache(
+            lambda mesh: jax.jit(
+                functools.partial(train_steps, step_of(mesh), self.settings.seed),
+                donate_argnums=0,
+            )
+        )
+        self.evaluator = Evaluator(task.eval_step, devices)
+
+        first = self.schedule.batches_after(0, most=1)[0]
+        batch = jax.tree.map(lambda leaf: leaf[first], self.examples)
+        key = jax.random.key(self.settings.seed)
+        is_new = self.checkpoint is None
+        state = task.init(key, batch) if is_new else jax.eval_shape(task.init, key, batch)
+        sums = no_sums(step_of(mesh_for(devices, size)), state, batch)
+        self.watch = Watch(sums, state)
+        self.progress = _at_step(0, state, sums)
+        if self.checkpoint is not None:
+            self.progress = self.checkpoint.restore(like=self.progress)
+            self.checkpoint = None  # its arrays are a copy of the state
 
     def _train(self, log: Records, bar: "tqdm[Any]") -> None:
         self._start_clock()
@@ -253,7 +259,7 @@ class Run:
         if is_first_process():
             state = jax.device_put(jax.device_get(state), self.devices[0])
             when = f"step {self.step}, epoch {epoch}"
-            evaluation = Evaluation(self.held_out, sums, log.records, when)
+            evaluation = Evaluation(self.held_out, sums, record, log.records, when)
             for name, content in self.task.figures(state, evaluation).items():
                 write_atomically(self.workdir / name, content)
         leave_if_asked()

@@ -18,7 +18,7 @@ from vqvae_jax.training.checkpoint import Checkpoint, best_checkpoint
 from vqvae_jax.training.config import Config
 from vqvae_jax.training.networks import CodeMaps, build_head, build_prior
 from vqvae_jax.training.registry import build_quantizer
-from vqvae_jax.training.resuming import other_vqvae
+from vqvae_jax.training.resuming import is_from_python, other_vqvae
 from vqvae_jax.training.settings import Section
 from vqvae_jax.weights import weights_digest
 
@@ -138,16 +138,9 @@ def load_model(workdir: str | Path, like: Model | None = None) -> Any:
         CheckpointError: it is not the run of such a model; there is no evaluated checkpoint, or it
             does not fit its own description.
     """
-    checkpoint = _best(Path(workdir))
-    if like is None and "config" not in checkpoint.run:
-        raise CheckpointError(
-            f"{workdir} holds a run of vqvae_jax.train, which does not say how to build the model; "
-            "pass one that is built alike as like"
-        )
     if like is None:
         return load_run(workdir, VQVAE).model
-    run = checkpoint.run.get("config", checkpoint.run)
-    return _with_weights(nnx.clone(like), checkpoint, run["training"]["average_decay"] > 0)
+    return _with_weights(nnx.clone(like), _best(Path(workdir)))
 
 
 def load_prior(workdir: str | Path) -> Prior:
@@ -195,6 +188,11 @@ def load_run(workdir: str | Path, kind: type[nnx.Module]) -> SavedRun:
     folder = Path(workdir)
     checkpoint = _best(folder)
     try:
+        if is_from_python(checkpoint.run):
+            raise CheckpointError(
+                f"{workdir} holds a run of vqvae_jax.train, which does not say how to build the "
+                "model; load_model takes one that is built alike as like"
+            )
         config = Config.from_dict(checkpoint.run["config"])
         model = _described(config, checkpoint.run)
     except (ConfigError, KeyError, TypeError, IndexError, AttributeError) as error:
@@ -202,8 +200,7 @@ def load_run(workdir: str | Path, kind: type[nnx.Module]) -> SavedRun:
     if not isinstance(model, kind):
         wanted = "VQ-VAE" if kind is VQVAE else "prior"
         raise CheckpointError(f"{folder} holds the run of a {config.kind}, not of a {wanted}")
-    model = _with_weights(model, checkpoint, config.training.average_decay > 0)
-    return SavedRun(folder, config, checkpoint.run, model)
+    return SavedRun(folder, config, checkpoint.run, _with_weights(model, checkpoint))
 
 
 def _best(folder: Path) -> Checkpoint:
@@ -215,11 +212,11 @@ def _best(folder: Path) -> Checkpoint:
     return checkpoint
 
 
-def _with_weights(model: Model, checkpoint: Checkpoint, are_averages: bool) -> Model:
+def _with_weights(model: Model, checkpoint: Checkpoint) -> Model:
     """Returns the model with a checkpoint's weights: parameters, or their moving averages."""
     _, params, variables = split_model(model)
     trained: dict[str, Any] = {"params": params}
-    if are_averages:
+    if checkpoint.run["config"]["training"]["average_decay"] > 0:
         trained = {"average": trained}
     saved = checkpoint.restore(like={"state": {**trained, "variables": variables}})["state"]
     nnx.update(model, saved.get("average", saved)["params"], saved["variables"])

@@ -5,6 +5,7 @@ from typing import Any
 import jax
 import optax
 
+from vqvae_jax.training.schedule import Schedule
 from vqvae_jax.training.sections import TrainingConfig
 
 _MOMENTUM = 0.9
@@ -16,6 +17,21 @@ _DIRECTIONS = {
     "lion": optax.scale_by_lion,
     "sgd": lambda: optax.trace(_MOMENTUM),
 }
+
+
+def optimization(settings: TrainingConfig, num_examples: int) -> dict[str, Any]:
+    """Returns the arguments of a `ModelTask` that say how it learns.
+
+    Args:
+        settings: the protocol.
+        num_examples: how many an epoch visits.
+    """
+    steps_per_epoch = Schedule(settings, num_examples).steps_per_epoch
+    return {
+        "optimizer": build_optimizer(settings, steps_per_epoch),
+        "accumulate": settings.accumulate,
+        "average_decay": settings.average_decay,
+    }
 
 
 def build_optimizer(settings: TrainingConfig, steps_per_epoch: int) -> optax.GradientTransformation:

@@ -18,7 +18,7 @@ def check_resumes(workdir: Path, saved: dict[str, Any], given: dict[str, Any]) -
     Raises:
         ConfigError: they differ.
     """
-    before, now = (Config.from_dict(run["config"]) for run in (saved, given))
+    before, now = (config_of(workdir, run) for run in (saved, given))
     if before.kind != now.kind:
         raise ConfigError(
             f"{workdir} holds the run of a {before.kind}, not of a {now.kind}; "
@@ -37,6 +37,22 @@ def check_resumes(workdir: Path, saved: dict[str, Any], given: dict[str, Any]) -
         raise ConfigError(
             f"{other_vqvae(given['codes']['source'], workdir)}; use another --workdir"
         )
+
+
+def config_of(folder: Path, run: dict[str, Any]) -> Config:
+    """Returns the config of a run of `train.py`, from its description.
+
+    Raises:
+        ConfigError: it is a run of `vqvae_jax.train`, which has none of a model.
+    """
+    if is_from_python(run):
+        raise ConfigError(f"{folder} holds a run of vqvae_jax.train; use another folder")
+    return Config.from_dict(run["config"])
+
+
+def is_from_python(run: dict[str, Any]) -> bool:
+    """Returns whether a description is that of a run of `vqvae_jax.train`."""
+    return [*run["config"]] == ["training"]
 
 
 def other_vqvae(folder: str | Path, workdir: str | Path) -> str:

@@ -2,14 +2,12 @@
 
 import contextlib
 import dataclasses
-import hashlib
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import jax
 import numpy as np
-from flax import nnx
 
 from vqvae_jax.errors import ConfigError
 from vqvae_jax.files import check_folder, remove_drafts
@@ -23,16 +21,16 @@ from vqvae_jax.training.checkpoint import (
     latest_checkpoint,
     set_damaged_aside,
 )
-from vqvae_jax.training.config import changed_training, optimizer_changes, training_config
+from vqvae_jax.training.config import changed_in, optimizer_changes, training_config
 from vqvae_jax.training.interruption import caught
 from vqvae_jax.training.lock import locked
 from vqvae_jax.training.loop import Run
-from vqvae_jax.training.optimizer import build_optimizer
-from vqvae_jax.training.schedule import Schedule
+from vqvae_jax.training.model import load_model
+from vqvae_jax.training.optimizer import optimization
+from vqvae_jax.training.resuming import is_from_python
 from vqvae_jax.training.sections import TrainingConfig
+from vqvae_jax.weights import tree_digest
 from vqvae_jax.words import counted
-
-Model = TypeVar("Model", bound=nnx.Module)
 
 
 def train(
@@ -86,16 +84,11 @@ def train(
     task = task_or_model
     if isinstance(task_or_model, Tokenizer):
         _check_data(task_or_model, settings, source=source, held_out=held_out)
-        task = TokenizerTask(
-            task_or_model,
-            build_optimizer(settings, Schedule(settings, count).steps_per_epoch),
-            accumulate=settings.accumulate,
-            average_decay=settings.average_decay,
-        )
+        task = TokenizerTask(task_or_model, **optimization(settings, count))
     assert isinstance(task, Task)
     description = {
-        "training": dataclasses.asdict(settings),
-        "data": {"digest": _digest(source), "examples": count},
+        "config": {"training": dataclasses.asdict(settings)},
+        "data": {"digest": tree_digest(source), "examples": count},
     }
 
     def check(saved: dict[str, Any]) -> None:
@@ -107,17 +100,19 @@ def train(
             source,
             held_out,
             settings,
+            devices_for(settings, source, held_out),
             folder,
             description=description,
             about=counted(count, "example"),
             check_resumes=check,
         )
+    if isinstance(task_or_model, Tokenizer):
+        return load_model(folder, like=task_or_model)
     best = best_checkpoint(folder)
     assert best is not None
     batch = jax.tree.map(lambda leaf: leaf[: settings.batch_size], source)
     like = {"state": jax.eval_shape(task.init, jax.random.key(settings.seed), batch)}
-    state = best.restore(like=like)["state"]
-    return task.merge(task.evaluated(state)) if isinstance(task, TokenizerTask) else state
+    return best.restore(like=like)["state"]
 
 
 def run_task(
@@ -125,6 +120,7 @@ def run_task(
     examples: Examples,
     held_out: Examples,
     settings: TrainingConfig,
+    devices: list[jax.Device],
     workdir: Path,
     *,
     description: dict[str, Any],
@@ -138,8 +134,9 @@ def run_task(
         examples: the training examples.
         held_out: the examples of evaluations.
         settings: the protocol.
+        devices: from `devices_for`.
         workdir: the run's folder; created if missing.
-        description: JSON values.
+        description: JSON values, with "config" and "data".
         about: the same in a few words.
         check_resumes: raises a ConfigError if a checkpoint's run, given its description, is another
             one.
@@ -147,14 +144,12 @@ def run_task(
     Raises:
         ConfigError, CheckpointError, BusyError, TrainingError, OSError: as `train`.
     """
-    devices = all_devices(settings.devices)
-    check_batches(settings, devices, examples, held_out)
     workdir.mkdir(parents=True, exist_ok=True)
     with locked(workdir) if is_first_process() else contextlib.nullcontext():
         checkpoint, changes = first_process_first(lambda: _opened(workdir)), {}
         if checkpoint is not None:
             check_resumes(checkpoint.run)
-            before = checkpoint.run.get("config", checkpoint.run)["training"]
+            before = checkpoint.run["config"]["training"]
             changes = optimizer_changes(before, dataclasses.asdict(settings))
         Run(
             task,
@@ -170,10 +165,16 @@ def run_task(
         ).train()
 
 
-def check_batches(
-    settings: TrainingConfig, devices: list[jax.Device], examples: Examples, held_out: Examples
-) -> None:
-    """Refuses a batch that is larger than the data, or that processes cannot share."""
+def devices_for(
+    settings: TrainingConfig, examples: Examples, held_out: Examples
+) -> list[jax.Device]:
+    """Returns the devices of a run.
+
+    Raises:
+        ConfigError: there are too few; or a batch is larger than the data, or cannot be divided
+            among the processes.
+    """
+    devices = all_devices(settings.devices)
     size = settings.batch_size
     counts = [len(jax.tree.leaves(some)[0]) for some in (examples, held_out)]
     if counts[1] == 0:
@@ -185,6 +186,7 @@ def check_batches(
         )
     for batch in (size, *(count % size for count in counts)):
         mesh_for(devices, batch or size)
+    return devices
 
 
 def _opened(workdir: Path) -> Checkpoint | None:
@@ -198,9 +200,9 @@ def _opened(workdir: Path) -> Checkpoint | None:
 
 
 def _check_resumes(workdir: Path, saved: dict[str, Any], given: dict[str, Any]) -> None:
-    if "config" in saved:
+    if not is_from_python(saved):
         raise ConfigError(f"{workdir} holds a run of train.py; use another workdir")
-    changed = changed_training(saved["training"], given["training"])
+    changed = changed_in(saved["config"], given["config"])
     if changed is None and saved["data"] != given["data"]:
         changed = "its examples were different"
     if changed is not None:
@@ -234,12 +236,3 @@ def _check_data(model: Tokenizer, settings: TrainingConfig, **arrays: Any) -> No
             f"training.precision is {settings.precision}, but the tokenizer's dtype is "
             f"{model.dtype}; it computes in that, so make it with dtype={settings.precision!r}"
         )
-
-
-def _digest(examples: Examples) -> str:
-    digest = hashlib.sha256()
-    for leaf in jax.tree.leaves(examples):
-        array = np.ascontiguousarray(leaf)
-        digest.update(repr((array.shape, array.dtype.str)).encode())
-        digest.update(array.data)
-    return digest.hexdigest()
