@@ -226,7 +226,7 @@ def test_the_trained_model_can_be_loaded(data_dir, whole_run):
 def test_a_loss_that_explodes_stops_the_run(tmp_path, data_dir):
     result = run(command(tmp_path / "run", data_dir, training__learning_rate=1e30))
     assert result.returncode == 1
-    assert result.stderr.startswith("train.py: the reconstruction_loss of step 2 is ")
+    assert result.stderr.startswith("train.py: the codebook_loss of step 2 is ")
     assert result.stderr.count("\n") == 1
     assert not (tmp_path / "run" / "checkpoints").exists()
 

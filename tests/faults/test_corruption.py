@@ -119,9 +119,11 @@ from vqvae_jax.training import loop
 dispatch = loop.Run._dispatch
 def spoilt(run):
     if run.step == 30:
-        leaves, tree = jax.tree.flatten(run.state.params)
+        state = run.progress.state
+        leaves, tree = jax.tree.flatten(state["params"])
         leaves[0] = leaves[0].at[(0,) * leaves[0].ndim].set({value})
-        run.state = dataclasses.replace(run.state, params=jax.tree.unflatten(tree, leaves))
+        state = dict(state, params=jax.tree.unflatten(tree, leaves))
+        run.progress = dataclasses.replace(run.progress, state=state)
     return dispatch(run)
 loop.Run._dispatch = spoilt
 import train
@@ -151,7 +153,7 @@ def test_a_learning_rate_of_1e20_leaves_nothing_behind(tmp_path, whole):
     arguments = command("seed", tmp_path / "run", whole[0], training__learning_rate=1e20)
     result = run(arguments)
     assert result.returncode == 1
-    assert result.stderr.startswith("train.py: the reconstruction_loss of step 2 is ")
+    assert result.stderr.startswith("train.py: the codebook_loss of step 2 is ")
     assert result.stderr.count("\n") == 1
     assert not (tmp_path / "run" / "checkpoints").exists()
     log = tmp_path / "run" / "metrics.jsonl"
