@@ -11,57 +11,94 @@ Prints a table and writes quantizers.png into the workdir. The ms a step are tho
 
 import argparse
 import json
+import math
 import subprocess
 import sys
 from pathlib import Path
 from statistics import mean
 from typing import Any
 
+from flax import nnx
 from workers import HERE, table
 
+from vqvae_jax.training.components import build, completed, kind_of
+
 REVIVAL = {"revival_threshold": 0.1, "kmeans_init": True}
-# Settings under config.model; what is not named is as in configs/mnist.py: 128 codes of 16 numbers.
+_CODEBOOK = {"embedding_dim": 16, "num_embeddings": 128}
+
+
+def _ema(embedding_dim: int, num_embeddings: int, **settings: Any) -> dict[str, Any]:
+    sizes = {"embedding_dim": embedding_dim, "num_embeddings": num_embeddings}
+    return {"kind": "EMAVectorQuantizer", **sizes, **settings}
+
+
+_GUMBEL_TEMPERATURE = {
+    "kind": "optax:exponential_decay",
+    "init_value": 1.0,
+    "transition_steps": 1000,
+    "decay_rate": math.exp(-1),
+    "end_value": 0.5,
+}
+_MOVED_CODES = {"codebook_cost": 0.0, "commitment_cost": 0.0, **REVIVAL}
+# The components that take the place of the quantizer of configs/mnist.py.
 RUNS: dict[str, dict[str, Any]] = {
-    "VectorQuantizer": {},
-    "EMAVectorQuantizer, with revival": {"quantizer": "ema", **REVIVAL},
-    "diveq, with revival": {"estimator": "diveq", **REVIVAL},
-    "VectorQuantizer, with revival": REVIVAL,
-    "FSQ (5, 5, 5)": {
-        "quantizer": "fsq", "levels": (5, 5, 5), "embedding_dim": 3, "num_embeddings": 125
+    "VectorQuantizer": {"kind": "VectorQuantizer", **_CODEBOOK},
+    "EMAVectorQuantizer, with revival": _ema(16, 128, **REVIVAL),
+    "diveq, with revival": {
+        "kind": "VectorQuantizer", **_CODEBOOK, "estimator": "diveq", **_MOVED_CODES
     },
-    "rotation_trick, with revival": {"estimator": "rotation_trick", **REVIVAL},
-    "CosineVectorQuantizer, with revival": {"quantizer": "cosine", **REVIVAL},
-    "BSQ": {"quantizer": "bsq", "embedding_dim": 7},
-    "LFQ": {"quantizer": "lfq", "embedding_dim": 7},
-    "LFQ, entropy cost 0.01": {"quantizer": "lfq", "embedding_dim": 7, "entropy_cost": 0.01},
+    "VectorQuantizer, with revival": {"kind": "VectorQuantizer", **_CODEBOOK, **REVIVAL},
+    "FSQ (5, 5, 5)": {"kind": "FSQ", "levels": (5, 5, 5)},
+    "rotation_trick, with revival": {
+        "kind": "VectorQuantizer", **_CODEBOOK, "estimator": "rotation_trick", **REVIVAL
+    },
+    "CosineVectorQuantizer, with revival": {
+        "kind": "CosineVectorQuantizer", **_CODEBOOK, **REVIVAL
+    },
+    "BSQ": {"kind": "BSQ", "embedding_dim": 7},
+    "LFQ": {"kind": "LFQ", "embedding_dim": 7},
+    "LFQ, entropy cost 0.01": {"kind": "LFQ", "embedding_dim": 7, "entropy_cost": 0.01},
     "ResidualVQ, 2 of EMA, with revival": {
-        "quantizer": "residual", "num_quantizers": 2, "num_embeddings": 11, **REVIVAL
+        "kind": "ResidualVQ", "quantizers": 2 * [_ema(16, 11, **REVIVAL)]
     },
     "ProductQuantizer, 2 of EMA, with revival": {
-        "quantizer": "product", "num_embeddings": 11, **REVIVAL
+        "kind": "ProductQuantizer", "quantizers": 2 * [_ema(8, 11, **REVIVAL)]
     },
-    "SimVQ": {"quantizer": "simvq"},
-    "GumbelQuantizer": {"quantizer": "gumbel"},
-    "EMAVectorQuantizer": {"quantizer": "ema"},
-    "nsvq, with revival": {"estimator": "nsvq", **REVIVAL},
-    "EMAVectorQuantizer, beta 4, with revival": {
-        "quantizer": "ema", "commitment_cost": 4.0, **REVIVAL
+    "SimVQ": {"kind": "SimVQ", **_CODEBOOK},
+    "GumbelQuantizer": {
+        "kind": "GumbelQuantizer", **_CODEBOOK, "temperature": _GUMBEL_TEMPERATURE
     },
-    "EMAVectorQuantizer with diveq, beta 4, with revival": {
-        "quantizer": "ema", "estimator": "diveq", "commitment_cost": 4.0, **REVIVAL
+    "EMAVectorQuantizer": _ema(16, 128),
+    "nsvq, with revival": {
+        "kind": "VectorQuantizer", **_CODEBOOK, "estimator": "nsvq", **_MOVED_CODES
     },
+    "EMAVectorQuantizer, beta 4, with revival": _ema(16, 128, commitment_cost=4.0, **REVIVAL),
+    "EMAVectorQuantizer with diveq, beta 4, with revival": _ema(
+        16, 128, estimator="diveq", commitment_cost=4.0, **REVIVAL
+    ),
     "ProjectedQuantizer of EMA, beta 1, with revival": {
-        "quantizer": "projected_ema", "commitment_cost": 1.0, **REVIVAL
+        "kind": "ProjectedQuantizer",
+        "embedding_dim": 16,
+        "quantizer": _ema(8, 128, commitment_cost=1.0, **REVIVAL),
     },
-    "ProjectedQuantizer of Cosine, with revival": {"quantizer": "projected_cosine", **REVIVAL},
-    "rotation_trick": {"estimator": "rotation_trick"},
-    "SampledVectorQuantizer, with revival": {"quantizer": "sampled", "temperature": 0.1, **REVIVAL},
-    "EntropyVectorQuantizer": {"quantizer": "entropy"},
-    "OrthogonalVectorQuantizer": {"quantizer": "orthogonal"},
+    "ProjectedQuantizer of Cosine, with revival": {
+        "kind": "ProjectedQuantizer",
+        "embedding_dim": 16,
+        "quantizer": {
+            "kind": "CosineVectorQuantizer", "embedding_dim": 8, "num_embeddings": 128, **REVIVAL
+        },
+    },
+    "rotation_trick": {"kind": "VectorQuantizer", **_CODEBOOK, "estimator": "rotation_trick"},
+    "SampledVectorQuantizer, with revival": {
+        "kind": "SampledVectorQuantizer", **_CODEBOOK, "temperature": 0.1, **REVIVAL
+    },
+    "EntropyVectorQuantizer": {"kind": "EntropyVectorQuantizer", **_CODEBOOK},
+    "OrthogonalVectorQuantizer": {"kind": "OrthogonalVectorQuantizer", **_CODEBOOK},
     "GroupedResidualVQ, 2 x 2 of EMA, with revival": {
-        "quantizer": "grouped_residual", "num_quantizers": 2, "num_embeddings": 3, **REVIVAL
+        "kind": "GroupedResidualVQ",
+        "groups": 2 * [{"kind": "ResidualVQ", "quantizers": 2 * [_ema(8, 3, **REVIVAL)]}],
     },
-    "RandomProjectionQuantizer": {"quantizer": "random_projection"},
+    "RandomProjectionQuantizer": {"kind": "RandomProjectionQuantizer", **_CODEBOOK},
 }  # fmt: skip
 BASELINE = "VectorQuantizer"
 EPOCHS = 10
@@ -102,7 +139,6 @@ def train(workdir: Path, name: str, seed: int, flags: list[str]) -> None:
     """The run, or what is left of it."""
     if result(workdir, name, seed):
         return
-    settings = [f"--config.model.{setting}={value}" for setting, value in RUNS[name].items()]
     subprocess.run(
         [
             sys.executable,
@@ -112,7 +148,7 @@ def train(workdir: Path, name: str, seed: int, flags: list[str]) -> None:
             f"--config.training.num_epochs={EPOCHS}",
             f"--config.training.seed={seed}",
             "--config.data.allow_sample=False",
-            *settings,
+            f"--config.model.quantizer={RUNS[name]}",
             *flags,
         ],
         check=True,
@@ -154,9 +190,8 @@ def report(results: dict[str, list[dict[str, Any]]]) -> str:
 
 def codes(name: str) -> int:
     """The codes of all codebooks."""
-    settings = RUNS[name]
-    books = {"residual": 2, "product": 2, "grouped_residual": 4}.get(settings.get("quantizer"), 1)
-    return books * settings.get("num_embeddings", 128)
+    settings = completed(RUNS[name], "quantizer")
+    return build(kind_of(settings, ""), settings, "quantizer", rngs=nnx.Rngs(0)).num_codes
 
 
 def draw(results: dict[str, list[dict[str, Any]]], path: Path) -> None:

@@ -10,12 +10,22 @@ two cores. PyTorch, same protocol, seed 0: 0.167, 0.0361, 12.5, 118. The perplex
 
 import ml_collections
 
-from vqvae_jax.training.config import Config, DataConfig, ModelConfig, TrainingConfig
-
 
 def get_config() -> ml_collections.ConfigDict:
-    return Config(
-        data=DataConfig(name="mnist"),
-        model=ModelConfig(embedding_dim=16, num_embeddings=128, commitment_cost=0.25),
-        training=TrainingConfig(batch_size=128, learning_rate=1e-3, num_epochs=30, seed=0),
-    ).to_config_dict()
+    return ml_collections.ConfigDict(
+        {
+            "data": {"name": "mnist"},
+            "model": {
+                "encoder": {"kind": "Encoder"},
+                "quantizer": {
+                    "kind": "VectorQuantizer",
+                    "embedding_dim": 16,
+                    "num_embeddings": 128,
+                    "commitment_cost": 0.25,
+                },
+                "decoder": {"kind": "Decoder"},
+                "likelihood": {"kind": "SquaredError"},
+            },
+            "training": {"batch_size": 128, "learning_rate": 1e-3, "num_epochs": 30, "seed": 0},
+        }
+    )

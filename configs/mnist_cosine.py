@@ -13,7 +13,11 @@ from configs import mnist
 
 def get_config() -> ml_collections.ConfigDict:
     config = mnist.get_config()
-    config.model.quantizer = "cosine"
-    config.model.revival_threshold = 0.1
-    config.model.kmeans_init = True
+    config.model.quantizer = {
+        "kind": "CosineVectorQuantizer",
+        "embedding_dim": 16,
+        "num_embeddings": 128,
+        "revival_threshold": 0.1,
+        "kmeans_init": True,
+    }
     return config

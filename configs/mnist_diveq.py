@@ -13,7 +13,11 @@ from configs import mnist
 
 def get_config() -> ml_collections.ConfigDict:
     config = mnist.get_config()
-    config.model.estimator = "diveq"
-    config.model.revival_threshold = 0.1
-    config.model.kmeans_init = True
+    config.model.quantizer.update(
+        estimator="diveq",
+        codebook_cost=0.0,
+        commitment_cost=0.0,
+        revival_threshold=0.1,
+        kmeans_init=True,
+    )
     return config

@@ -13,8 +13,5 @@ from configs import mnist
 
 def get_config() -> ml_collections.ConfigDict:
     config = mnist.get_config()
-    config.model.quantizer = "fsq"
-    config.model.levels = (5, 5, 5)
-    config.model.embedding_dim = 3
-    config.model.num_embeddings = 125
+    config.model.quantizer = {"kind": "FSQ", "levels": (5, 5, 5)}
     return config

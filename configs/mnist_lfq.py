@@ -13,6 +13,5 @@ from configs import mnist
 
 def get_config() -> ml_collections.ConfigDict:
     config = mnist.get_config()
-    config.model.quantizer = "lfq"
-    config.model.embedding_dim = 7
+    config.model.quantizer = {"kind": "LFQ", "embedding_dim": 7}
     return config

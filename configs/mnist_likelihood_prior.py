@@ -12,12 +12,17 @@ of them for the codes.
 import ml_collections
 
 from configs import mnist_likelihood
-from vqvae_jax.training.config import Config, PriorConfig, TrainingConfig
 
 
 def get_config() -> ml_collections.ConfigDict:
-    return Config.of_prior(
-        Config.from_dict(mnist_likelihood.get_config().to_dict()),
-        PriorConfig(vqvae="runs/mnist_likelihood", kind="pixelcnn"),
-        TrainingConfig(batch_size=128, learning_rate=1e-3, schedule="cosine", num_epochs=5, seed=0),
-    ).to_config_dict()
+    config = mnist_likelihood.get_config()
+    config.vqvae_training = config.training
+    config.prior = {"vqvae": "runs/mnist_likelihood", "kind": "GatedPixelCNN"}
+    config.training = {
+        "batch_size": 128,
+        "learning_rate": 1e-3,
+        "schedule": "cosine",
+        "num_epochs": 5,
+        "seed": 0,
+    }
+    return config

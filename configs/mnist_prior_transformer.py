@@ -14,7 +14,7 @@ from configs import mnist_prior
 
 def get_config() -> ml_collections.ConfigDict:
     config = mnist_prior.get_config()
-    config.prior.kind = "transformer"
+    config.prior.kind = "TransformerPrior"
     config.prior.num_layers = 4
     config.prior.dropout = 0.1
     config.training.num_epochs = 16

@@ -14,8 +14,12 @@ from configs import mnist
 
 def get_config() -> ml_collections.ConfigDict:
     config = mnist.get_config()
-    config.model.quantizer = "product"
-    config.model.num_embeddings = 11
-    config.model.revival_threshold = 0.1
-    config.model.kmeans_init = True
+    half = {
+        "kind": "EMAVectorQuantizer",
+        "embedding_dim": 8,
+        "num_embeddings": 11,
+        "revival_threshold": 0.1,
+        "kmeans_init": True,
+    }
+    config.model.quantizer = {"kind": "ProductQuantizer", "quantizers": [half, half]}
     return config

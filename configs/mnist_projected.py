@@ -13,8 +13,16 @@ from configs import mnist
 
 def get_config() -> ml_collections.ConfigDict:
     config = mnist.get_config()
-    config.model.quantizer = "projected_ema"
-    config.model.commitment_cost = 1.0
-    config.model.revival_threshold = 0.1
-    config.model.kmeans_init = True
+    config.model.quantizer = {
+        "kind": "ProjectedQuantizer",
+        "embedding_dim": 16,
+        "quantizer": {
+            "kind": "EMAVectorQuantizer",
+            "embedding_dim": 8,
+            "num_embeddings": 128,
+            "commitment_cost": 1.0,
+            "revival_threshold": 0.1,
+            "kmeans_init": True,
+        },
+    }
     return config

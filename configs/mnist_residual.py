@@ -14,9 +14,12 @@ from configs import mnist
 
 def get_config() -> ml_collections.ConfigDict:
     config = mnist.get_config()
-    config.model.quantizer = "residual"
-    config.model.num_quantizers = 2
-    config.model.num_embeddings = 11
-    config.model.revival_threshold = 0.1
-    config.model.kmeans_init = True
+    stage = {
+        "kind": "EMAVectorQuantizer",
+        "embedding_dim": 16,
+        "num_embeddings": 11,
+        "revival_threshold": 0.1,
+        "kmeans_init": True,
+    }
+    config.model.quantizer = {"kind": "ResidualVQ", "quantizers": [stage, stage]}
     return config

@@ -13,7 +13,7 @@ from configs import mnist
 
 def get_config() -> ml_collections.ConfigDict:
     config = mnist.get_config()
-    config.model.estimator = "rotation_trick"
-    config.model.revival_threshold = 0.1
-    config.model.kmeans_init = True
+    config.model.quantizer.update(
+        estimator="rotation_trick", revival_threshold=0.1, kmeans_init=True
+    )
     return config

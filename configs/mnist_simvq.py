@@ -14,5 +14,5 @@ from configs import mnist
 
 def get_config() -> ml_collections.ConfigDict:
     config = mnist.get_config()
-    config.model.quantizer = "simvq"
+    config.model.quantizer = {"kind": "SimVQ", "embedding_dim": 16, "num_embeddings": 128}
     return config

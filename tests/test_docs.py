@@ -11,7 +11,6 @@ from pathlib import Path
 
 import jax
 import pytest
-from absl.flags import FLAGS
 
 from tests.conftest import write_small_set
 from vqvae_jax.__main__ import _parser
@@ -100,11 +99,7 @@ def parse(monkeypatch):
     def parse(program, arguments):
         monkeypatch.setattr(sys, "argv", [program, *arguments])
         if program == "train.py":
-            before = {*FLAGS}
-            try:
-                flags.parse(arguments)
-            finally:
-                FLAGS.remove_flag_values({*FLAGS} - before)
+            flags.parse(arguments)
         elif program == "vqvae_jax":
             _parser().parse_args(arguments)
         else:

@@ -14,8 +14,8 @@ from vqvae_jax.extras import extra
 ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 
-# Packages by which the imports of an extra differ from the names on PyPI.
-MODULES = {"absl_py": "absl", "pillow": "PIL"}
+# Packages whose modules are not named as on PyPI.
+MODULES = {"pillow": "PIL"}
 
 
 def modules(name):
@@ -49,7 +49,6 @@ def test_the_core_is_six_packages():
 @pytest.mark.slow
 def test_the_core_runs_without_any_extra():
     hidden = [*modules("train"), *modules("codec")]
-    hidden.remove("absl")  # flax and optax bring it too
     result = without(hidden, (ROOT / "tests" / "core_alone.py").read_text())
     assert (result.stdout, result.stderr) == ("the core works alone\n", "")
 

@@ -55,4 +55,5 @@ from vqvae_jax.training.model import load_model as load_model
 from vqvae_jax.training.model import load_prior as load_prior
 from vqvae_jax.training.train import train as train
 
+__all__: list[str]
 __version__: str

@@ -4,7 +4,9 @@ Each returns the argument as a Python number: a NumPy number of a small type wou
 would promote arrays to its type.
 """
 
+import difflib
 import operator
+from collections.abc import Collection
 from typing import Any, SupportsIndex
 
 import numpy as np
@@ -12,18 +14,20 @@ import numpy as np
 _SMALL, _LARGE = 1e-30, 1e30
 
 
-def check_integer(name: str, number: SupportsIndex, low: int = 1) -> int:
+def check_integer(name: str, number: SupportsIndex, low: int = 1, high: int | None = None) -> int:
     """Returns the number as an int: it may be an integer of any type, but not a bool.
 
     Raises:
-        ValueError: it is not an integer of at least `low`.
+        ValueError: it is not an integer of at least `low`, and of at most `high` if that is given.
     """
     try:
         integer = operator.index(number)
     except TypeError:
         integer = None
-    if integer is None or isinstance(number, bool) or integer < low:
-        raise ValueError(f"{name} is {number!r}; it must be an integer of at least {low}")
+    is_in_range = integer is not None and low <= integer and (high is None or integer <= high)
+    if integer is None or isinstance(number, bool) or not is_in_range:
+        allowed = f"of at least {low}" if high is None else f"from {low} to {high}"
+        raise ValueError(f"{name} is {number!r}; it must be an integer {allowed}")
     return integer
 
 
@@ -61,6 +65,35 @@ def check_above_zero(name: str, number: float) -> float:
             f"{name} is {number!r}; it must be a finite number above 0, from {_SMALL} to {_LARGE}"
         )
     return float(number)
+
+
+def check_flag(name: str, value: Any) -> bool:
+    """Returns the value.
+
+    Raises:
+        ValueError: it is not True or False.
+    """
+    if not isinstance(value, bool):
+        raise ValueError(f"{name} is {value!r}; it must be True or False")
+    return value
+
+
+def check_choice(name: str, value: Any, choices: Collection[str]) -> str:
+    """Returns the value.
+
+    Raises:
+        ValueError: it is not one of the choices.
+    """
+    if value not in choices:
+        near = did_you_mean(value, choices)
+        raise ValueError(f"{name} is {value!r}; it must be one of {', '.join(choices)}{near}")
+    return value
+
+
+def did_you_mean(given: Any, known: Collection[str]) -> str:
+    """Returns "; did you mean ...?" with the names most similar to a given one, if any are."""
+    near = difflib.get_close_matches(str(given), known)
+    return f"; did you mean {' or '.join(near)}?" if near else ""
 
 
 def is_finite(number: Any) -> bool:

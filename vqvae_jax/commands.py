@@ -17,7 +17,7 @@ from vqvae_jax.evaluation.samples import classes_in_turn, draw_images
 from vqvae_jax.extras import extra
 from vqvae_jax.files import write_atomically
 from vqvae_jax.likelihoods import PixelHead
-from vqvae_jax.models import VQVAE
+from vqvae_jax.models import Tokenizer
 from vqvae_jax.parallel import all_devices
 from vqvae_jax.pixels import to_integers
 from vqvae_jax.priors import Prior
@@ -32,7 +32,7 @@ with extra("train"):
 
 def extract(workdir: Path, archives: str | None, data_dir: str | None) -> None:
     """Writes the codes of both splits under a VQ-VAE to <workdir>/codes.safetensors."""
-    run = load_run(workdir, VQVAE)
+    run = load_run(workdir, Tokenizer)
     file = workdir / "codes.safetensors"
     codes = load_codes(run.model, load_data(run, archives, data_dir), file)
     print(f"{file}: codes {codes.train_codes.shape} to train on, {codes.test_codes.shape} held out")
@@ -93,7 +93,7 @@ def evaluate(workdir: Path, vqvae: Path | None, archives: str | None, data_dir: 
         state = task.init(jax.random.key(0), codes.test_examples)
         sums = Evaluator(task.eval_step, all_devices())(state, codes.test_examples, 128)
         print(task.summary(task.metrics(sums)))
-        print("no bits per dimension: the VQ-VAE has no distribution of pixels (model.head)")
+        print("no bits per dimension: the VQ-VAE has no distribution of pixels (model.likelihood)")
         return
     _check_free(prior_run)
     bits = bits_per_dim(vqvae_run.model, prior, data.test_images, all_devices())

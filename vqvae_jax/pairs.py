@@ -1,11 +1,11 @@
 """Pairs of a VQ-VAE and a prior, which together give images a probability."""
 
 from vqvae_jax.likelihoods import PixelHead
-from vqvae_jax.models import VQVAE
+from vqvae_jax.models import Tokenizer
 from vqvae_jax.priors import Prior
 
 
-def check_pair(vqvae: VQVAE, prior: Prior) -> None:
+def check_pair(vqvae: Tokenizer, prior: Prior) -> None:
     """Checks that p(x | z) and p(z) exist and use the same z.
 
     Args:

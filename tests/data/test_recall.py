@@ -12,8 +12,9 @@ from tests.data import foreign
 from vqvae_jax.data import idx, load_dataset, recall_dataset, sources, tfds_store
 from vqvae_jax.data.idx import Split
 from vqvae_jax.errors import DataError, UnsupportedError
-from vqvae_jax.training.config import Config, DataConfig
+from vqvae_jax.training.config import Config
 from vqvae_jax.training.model import describe
+from vqvae_jax.training.settings import DataConfig
 
 
 @pytest.fixture(autouse=True)

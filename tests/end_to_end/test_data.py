@@ -34,7 +34,8 @@ def small_world(monkeypatch):
 def train_with(file, workdir, **settings):
     """What train.py does with a config file and settings, such as data__name."""
     config = file.get_config().to_dict()
-    small = {"training__batch_size": 8, "training__max_steps": 2, "model__num_embeddings": 8}
+    config["model"]["quantizer"]["num_embeddings"] = 8
+    small = {"training__batch_size": 8, "training__max_steps": 2}
     if "prior" in config:
         small |= {"prior__channels": 4, "prior__dilations": (1,), "vqvae_training__batch_size": 8}
     for path, value in (small | settings).items():

@@ -5,14 +5,12 @@ import gzip
 import json
 import shutil
 import signal
-from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from configs import mnist_prior
 from tests.conftest import write_small_set
 from tests.end_to_end.programs import KILL, ROOT, assert_same_run, metrics, run
 from vqvae_jax import PixelHead
@@ -22,6 +20,7 @@ from vqvae_jax.data import load_dataset
 from vqvae_jax.errors import ConfigError
 from vqvae_jax.training.config import Config
 from vqvae_jax.training.experiment import train_config
+from vqvae_jax.training.flags import parse
 from vqvae_jax.training.model import load_model, load_prior
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("unchecked")]
@@ -61,11 +60,9 @@ def command(root, workdir, *, vqvae, **settings):
 
 def train_here(root, workdir, *, vqvae, **settings):
     """What train.py does with `command`, in this process."""
-    config = mnist_prior.get_config().to_dict()
-    for path, value in settings_of(root, vqvae, **settings).items():
-        section, name = path.split(".")
-        config[section][name] = str(value) if isinstance(value, Path) else value
-    train_config(Config.from_dict(config), workdir)
+    arguments = command(root, workdir, vqvae=vqvae, **settings)
+    config, folder, _ = parse([*map(str, arguments)])
+    train_config(config, folder)
 
 
 # python -m vqvae_jax, in a process of its own.
@@ -91,8 +88,8 @@ def whole_run(folders):
     settings = {
         "prior__conditional": True,
         "prior__label_dropout": 0.5,
-        "model__head": "categorical",
-        "model__head_dim": 8,
+        "model__likelihood": "CategoricalHead",
+        "model__likelihood__in_dim": 8,
     }
     arguments = command(folders, workdir, vqvae=vqvae, **settings)
     result = run(arguments)
@@ -129,13 +126,13 @@ def test_a_run_leaves_what_it_promises(whole_run, folders):
 @pytest.mark.parametrize(
     ("kind", "step", "before"),
     [
-        ("pixelcnn", 17, False),
-        ("transformer", 24, True),
+        ("GatedPixelCNN", 17, False),
+        ("TransformerPrior", 24, True),
     ],
 )
 def test_a_killed_run_ends_as_if_it_had_not_been(tmp_path, folders, whole_run, kind, step, before):
     settings = {"prior__kind": kind, "prior__conditional": True, "prior__label_dropout": 0.5}
-    if kind == "transformer":
+    if kind == "TransformerPrior":
         settings |= {"prior__num_layers": 2, "prior__dropout": 0.25, "training__schedule": "cosine"}
     whole = tmp_path / "whole"
     train_here(folders, whole, vqvae=whole_run[1], **settings)
@@ -165,15 +162,20 @@ def test_the_vqvae_that_is_there_is_taken_as_it_is(tmp_path, folders, whole_run,
     """Its own settings count, not those of the prior's config."""
     workdir = tmp_path / "run"
     before = {path: path.stat().st_mtime_ns for path in whole_run[1].rglob("*")}
-    settings = {"model__num_embeddings": 7, "training__max_steps": 2, "training__devices": 1}
+    settings = {
+        "model__quantizer__num_embeddings": 7,
+        "training__max_steps": 2,
+        "training__devices": 1,
+    }
     train_here(folders, workdir, vqvae=whole_run[1], **settings)
     assert before == {path: path.stat().st_mtime_ns for path in whole_run[1].rglob("*")}
     assert (
-        "although model.num_embeddings was 128 and is 7 in this config" in capsys.readouterr().out
+        "although model.quantizer.num_embeddings was 128 and is 7 in this config"
+        in capsys.readouterr().out
     )
     described = json.loads((workdir / "run.json").read_text())
-    assert described["config"]["model"]["num_embeddings"] == 128
-    assert described["config"]["model"]["head"] == "categorical"
+    assert described["config"]["model"]["quantizer"]["num_embeddings"] == 128
+    assert described["config"]["model"]["likelihood"]["kind"] == "CategoricalHead"
 
 
 def test_a_vqvae_trained_further_is_noticed(tmp_path, folders, commands):
@@ -326,9 +328,9 @@ def test_images_come_back_from_a_file_of_the_evaluated_size(tmp_path, folders, w
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"prior__dropout": 0.5}, r"prior.dropout is 0.5; the prior pixelcnn does not take it"),
+        ({"prior__dropout": 0.5}, r"^prior\.dropout is unknown; did you mean prior\.label_dropout"),
         (
-            {"prior__kind": "transformer", "prior__num_heads": 3},
+            {"prior__kind": "TransformerPrior", "prior__num_heads": 3},
             r"^prior\.channels is 8; it must be a multiple of num_heads = 3",
         ),
         ({"training__batch_size": 91}, "training.batch_size is 91; it must be at most 90"),

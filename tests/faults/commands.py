@@ -17,7 +17,7 @@ KINDS = {
     "seed": ("mnist.py", {}),
     # 72 vectors a batch: with more codes k-means would find the same one twice, and which of two
     # equal codes is nearest depends on how sums are rounded.
-    "ema": ("mnist_ema.py", {"model.num_embeddings": 32}),
+    "ema": ("mnist_ema.py", {"model.quantizer.num_embeddings": 32}),
     "prior": (
         "mnist_prior.py",
         {"prior.channels": 8, "vqvae_training.batch_size": 8, "vqvae_training.max_steps": 24},

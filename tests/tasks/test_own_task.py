@@ -12,7 +12,7 @@ from vqvae_jax.tasks import Evaluation, Task
 from vqvae_jax.training.checkpoint import latest_checkpoint
 from vqvae_jax.training.interruption import Interrupted
 from vqvae_jax.training.loop import Run
-from vqvae_jax.training.sections import TrainingConfig
+from vqvae_jax.training.settings import TrainingConfig
 
 EXAMPLES = np.random.RandomState(0).normal(3.0, 0.5, (52, 1)).astype(np.float32)
 

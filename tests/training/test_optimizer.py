@@ -15,7 +15,7 @@ from vqvae_jax.errors import ConfigError
 from vqvae_jax.parallel import mesh_for
 from vqvae_jax.tasks import TokenizerTask
 from vqvae_jax.training.optimizer import build_optimizer, decayed, schedule_of
-from vqvae_jax.training.sections import TrainingConfig
+from vqvae_jax.training.settings import TrainingConfig
 
 IMAGES = np.random.RandomState(0).randint(0, 256, (12, 8, 8, 1)).astype(np.uint8)
 

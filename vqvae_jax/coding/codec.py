@@ -20,7 +20,7 @@ from vqvae_jax.coding.container import pack, unpack
 from vqvae_jax.coding.streams import OutOfStepError, Reader, Stream, Writer
 from vqvae_jax.errors import DataError
 from vqvae_jax.likelihoods import AutoregressiveHead
-from vqvae_jax.models import VQVAE
+from vqvae_jax.models import Tokenizer
 from vqvae_jax.pairs import check_pair
 from vqvae_jax.pixels import to_floats
 from vqvae_jax.priors import Prior
@@ -34,7 +34,7 @@ _CHECK_WORDS = 2
 
 
 def compress(
-    vqvae: VQVAE,
+    vqvae: Tokenizer,
     prior: Prior,
     images: np.ndarray,
     progress: Callable[[int], object] = lambda images: None,
@@ -67,7 +67,7 @@ def compress(
 
 
 def decompress(
-    vqvae: VQVAE,
+    vqvae: Tokenizer,
     prior: Prior,
     content: bytes,
     image_shape: tuple[int, int, int],
@@ -123,7 +123,7 @@ def decompress(
 class _Codec:
     """The functions that are compiled once, and the pass over a batch."""
 
-    def __init__(self, vqvae: VQVAE, prior: Prior, image_shape: tuple[int, ...]):
+    def __init__(self, vqvae: Tokenizer, prior: Prior, image_shape: tuple[int, ...]):
         check_pair(vqvae, prior)
         self._prior, self._head = prior, vqvae.likelihood
         self._image_shape = tuple(image_shape)
@@ -242,5 +242,5 @@ def _check_words(images: np.ndarray) -> np.ndarray:
     return np.frombuffer(digest, "<u4")[:_CHECK_WORDS].astype(np.uint32)
 
 
-def _models_digest(vqvae: VQVAE, prior: Prior) -> str:
+def _models_digest(vqvae: Tokenizer, prior: Prior) -> str:
     return hashlib.sha256((weights_digest(vqvae) + weights_digest(prior)).encode()).hexdigest()

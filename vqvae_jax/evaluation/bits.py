@@ -13,7 +13,7 @@ from jaxtyping import Array
 
 from vqvae_jax.evaluation.evaluate import Evaluator
 from vqvae_jax.likelihoods import PixelHead
-from vqvae_jax.models import VQVAE
+from vqvae_jax.models import Tokenizer
 from vqvae_jax.pairs import check_pair
 from vqvae_jax.parallel import examples_at_a_time, sum_over_examples
 from vqvae_jax.pixels import to_floats
@@ -46,7 +46,7 @@ class BitsPerDim:
 
 
 def bits_per_dim(
-    vqvae: VQVAE,
+    vqvae: Tokenizer,
     prior: Prior,
     images: np.ndarray,
     devices: Sequence[jax.Device],

@@ -48,6 +48,8 @@ class EMAVectorQuantizer(VectorQuantizer):
         ValueError: an argument out of its range.
     """
 
+    fixed_options = ("codebook_cost",)  # of those of `VectorQuantizer`
+
     def __init__(
         self,
         embedding_dim: int,

@@ -2,7 +2,9 @@
 
 import dataclasses
 import hashlib
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import jax
 import numpy as np
@@ -11,11 +13,34 @@ from flax import nnx
 from vqvae_jax.arrays import read_arrays, write_arrays
 from vqvae_jax.data import Dataset
 from vqvae_jax.errors import DamagedError, DataError
-from vqvae_jax.models import VQVAE
+from vqvae_jax.models import Tokenizer
 from vqvae_jax.pixels import to_floats
 from vqvae_jax.weights import weights_digest
 
 _IMAGES_AT_A_TIME = 500
+
+
+@dataclasses.dataclass(frozen=True)
+class CodeMaps:
+    """The geometry of a data set's code maps, for a prior.
+
+    Attributes:
+        shape: h and w.
+        num_embeddings: K.
+        num_codebooks: n, or None for a single one without an axis.
+        num_classes: how many labels there are.
+    """
+
+    shape: tuple[int, int]
+    num_embeddings: int
+    num_codebooks: int | None
+    num_classes: int
+
+    @classmethod
+    def from_json(cls, maps: Mapping[str, Any]) -> "CodeMaps":
+        """Inverts `dataclasses.asdict`, also after a round trip through JSON."""
+        return cls(**{**maps, "shape": tuple(maps["shape"])})
+
 
 _encode = nnx.jit(lambda model, images: model.encode(to_floats(images)))
 
@@ -52,7 +77,7 @@ class Codes:
 _ARRAYS = ("train_codes", "train_labels", "test_codes", "test_labels")
 
 
-def load_codes(model: VQVAE, data: Dataset, file: str | Path) -> Codes:
+def load_codes(model: Tokenizer, data: Dataset, file: str | Path) -> Codes:
     """Returns the codes of `data` under a model, from a file if it holds them.
 
     They are computed, and written to the file, if it is missing, damaged, or for other weights or
@@ -89,7 +114,7 @@ def _read(path: Path, digest: str) -> Codes | None:
     return Codes(**arrays, digest=digest)
 
 
-def _encoded(model: VQVAE, data: Dataset, digest: str) -> Codes:
+def _encoded(model: Tokenizer, data: Dataset, digest: str) -> Codes:
     def encoded(images: np.ndarray) -> np.ndarray:
         starts = range(0, len(images), _IMAGES_AT_A_TIME)
         parts = [_encode(model, images[start : start + _IMAGES_AT_A_TIME]) for start in starts]

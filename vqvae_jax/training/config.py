@@ -1,151 +1,156 @@
-"""The full description of a run, with conversion to JSON and flags and back."""
+"""The full description of a run, from nested settings and back."""
 
 import dataclasses
-import difflib
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+import inspect
+from collections.abc import Iterator, Mapping
+from typing import Any
 
+from vqvae_jax.checks import did_you_mean
 from vqvae_jax.errors import ConfigError
-from vqvae_jax.extras import extra
-from vqvae_jax.training.sections import (
-    DataConfig,
-    ModelConfig,
-    PriorConfig,
-    TrainingConfig,
-    VQVAETrainingConfig,
+from vqvae_jax.models import Tokenizer
+from vqvae_jax.priors import Prior
+from vqvae_jax.training.components import (
+    Settings,
+    build,
+    completed,
+    completed_for,
+    kind_of,
+    settings_of,
+    unknown,
 )
-from vqvae_jax.training.settings import Rule, did_you_mean
+from vqvae_jax.training.overrides import with_kind, with_setting
+from vqvae_jax.training.settings import DataConfig, PriorConfig, TrainingConfig
 
-if TYPE_CHECKING:
-    import ml_collections
+# Arguments of components that are not set, but filled in from the data or the other components.
+FILLED: Mapping[str, tuple[str, ...]] = {
+    "model": ("dtype",),
+    "model.encoder": ("in_dim", "latent_dim"),
+    "model.decoder": ("out_dim", "latent_dim"),
+    "model.likelihood": ("out_dim", "data_variance"),
+    "prior": ("num_embeddings", "max_shape", "num_codebooks", "num_classes"),
+}
+
+# The parts of a model that a config need not name.
+_DEFAULT_KINDS = {"encoder": "Encoder", "decoder": "Decoder", "likelihood": "SquaredError"}
+
+# Where settings are that once were elsewhere.
+_OF_THE_QUANTIZER = (
+    "embedding_dim",
+    "num_embeddings",
+    "commitment_cost",
+    "estimator",
+    "revival_threshold",
+    "kmeans_init",
+    "levels",
+    "temperature",
+    "entropy_cost",
+)
+_MOVED = {f"model.{name}": f"model.quantizer.{name}" for name in _OF_THE_QUANTIZER} | {
+    "model.num_quantizers": "the length of model.quantizer.quantizers",
+    "model.codebook_dim": "model.quantizer.quantizer.embedding_dim",
+    "model.head": "model.likelihood.kind",
+    "model.head_dim": "model.likelihood.in_dim",
+    "model.num_mixtures": "model.likelihood.num_mixtures",
+}
+
+SECTIONS: Mapping[str, Any] = {
+    "data": DataConfig,
+    "model": Tokenizer,
+    "training": TrainingConfig,
+    "prior": PriorConfig,
+    "vqvae_training": TrainingConfig,
+}
+
+_CHANGEABLE = (
+    "num_epochs",
+    "max_steps",
+    "devices",
+    "log_every",
+    "checkpoint_every",
+    "accept_changes",
+    "patience",
+)
+# What a resumed run may change, with no effect on what it has computed so far.
+_CHANGEABLE_PATHS = {
+    *("data.archives", "data.data_dir", "data.allow_sample", "prior.vqvae"),
+    *(f"training.{name}" for name in _CHANGEABLE),
+    *(f"vqvae_training.{name}" for name in _CHANGEABLE),
+}
+_OF_THE_OPTIMIZER = (
+    "learning_rate",
+    "schedule",
+    "warmup_steps",
+    "weight_decay",
+    "clip_norm",
+    "num_epochs",
+)
+
+_KIND = inspect.Parameter("kind", inspect.Parameter.KEYWORD_ONLY, annotation=str)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Config:
-    """The configuration of a run: of a VQ-VAE, or of a prior over the codes of one.
+    """The configuration of a run: of a tokenizer, or of a prior over the codes of one.
 
     Attributes:
         data: the images.
-        model: the VQ-VAE.
+        model: the tokenizer's parts, each a component's completed settings.
         training: the protocol of this run.
-        prior: the prior that the run trains; None: it trains the VQ-VAE.
-        vqvae_training: the VQ-VAE's protocol, for a prior.
-
-    Raises:
-        ConfigError: a setting is out of its range, or only one of prior and vqvae_training is
-            given.
+        prior: how the run uses a prior; None: it trains the tokenizer.
+        network: the prior itself, likewise a component; None without a prior.
+        vqvae_training: the tokenizer's protocol, for a prior.
     """
 
     data: DataConfig
-    model: ModelConfig
+    model: Settings
     training: TrainingConfig
     prior: PriorConfig | None = None
-    vqvae_training: VQVAETrainingConfig | None = None
-
-    def __post_init__(self) -> None:
-        if (self.prior is None) != (self.vqvae_training is None):
-            raise ConfigError("prior and vqvae_training must both be given, or neither")
+    network: Settings | None = None
+    vqvae_training: TrainingConfig | None = None
 
     @property
     def kind(self) -> str:
         """The model that the run trains: "VQ-VAE" or "prior"."""
         return "VQ-VAE" if self.prior is None else "prior"
 
-    @classmethod
-    def of_prior(cls, vqvae: "Config", prior: PriorConfig, training: TrainingConfig) -> "Config":
-        """Returns the config of a prior over the codes of another config's VQ-VAE."""
-        protocol = VQVAETrainingConfig(**dataclasses.asdict(vqvae.training))
-        return cls(
-            data=vqvae.data,
-            model=vqvae.model,
-            training=training,
-            prior=prior,
-            vqvae_training=protocol,
-        )
-
-    def to_dict(self) -> dict[str, dict[str, Any]]:
+    def to_dict(self) -> dict[str, Settings]:
         """Returns the settings as nested dictionaries of JSON values."""
-        sections = dataclasses.asdict(self)
-        return {name: settings for name, settings in sections.items() if settings is not None}
-
-    def to_config_dict(self) -> "ml_collections.ConfigDict":
-        """Returns a ConfigDict, for flags such as --config.training.learning_rate=3e-4."""
-        with extra("train"):
-            from ml_collections import config_dict
-
-        settings: dict[str, dict[str, Any]] = {section: {} for section in self.to_dict()}
-        for path, rule in rules().items():
-            section, name = path.split(".")
-            if section in settings:
-                value = getattr(getattr(self, section), name)
-                given = config_dict.placeholder(rule.type) if value is None else value
-                settings[section][name] = given
-        return config_dict.ConfigDict(settings)
+        settings = dataclasses.asdict(self)
+        network = settings.pop("network")
+        if network is not None:
+            settings["prior"] |= network
+        return {name: given for name, given in settings.items() if given is not None}
 
     @classmethod
-    def from_dict(cls, settings: Mapping[str, Mapping[str, Any]]) -> "Config":
+    def from_dict(cls, settings: Mapping[str, Any]) -> "Config":
         """Inverts `to_dict`; also accepts what a configs/*.py file returns, as a dictionary.
 
         Raises:
-            ConfigError: a setting is unknown, missing or out of its range.
+            ConfigError: a setting is unknown, missing or out of its range; the constructors of
+                components check theirs when they are built.
         """
-        for section, values in settings.items():
+        for section, given in settings.items():
             if section not in SECTIONS:
-                raise _unknown(section, difflib.get_close_matches(section, SECTIONS))
-            if not isinstance(values, Mapping):
-                raise ConfigError(f"{section!r} is {values!r}; it must be a group of settings")
-            for name in values:
-                rule_of(f"{section}.{name}")
-        given = {name: settings.get(name, {}) for name in SECTIONS if name in {*settings, *_ALWAYS}}
-        for section, values in given.items():
-            for field in dataclasses.fields(SECTIONS[section]):
-                if field.default is dataclasses.MISSING and field.name not in values:
-                    allowed = field.metadata["rule"].allowed
-                    raise ConfigError(f"{section}.{field.name} is missing; it must be {allowed}")
-        return cls(**{name: SECTIONS[name](**values) for name, values in given.items()})
-
-
-SECTIONS: dict[str, Any] = {
-    kind.section: kind
-    for kind in (DataConfig, ModelConfig, TrainingConfig, PriorConfig, VQVAETrainingConfig)
-}
-_ALWAYS = ("data", "model", "training")
-
-
-def rules() -> dict[str, Rule]:
-    """Returns the rule of every setting, by its path, such as "training.seed"."""
-    return {
-        f"{section}.{field.name}": field.metadata["rule"]
-        for section, kind in SECTIONS.items()
-        for field in dataclasses.fields(kind)
-    }
-
-
-def rule_of(path: str) -> Rule:
-    """Returns the rule of the setting at `path`.
-
-    Raises:
-        ConfigError: there is no such setting.
-    """
-    known = rules()
-    if path not in known:
-        names = {given: given.rpartition(".")[2] for given in known}
-        near = difflib.get_close_matches(path.lower().rpartition(".")[2], set(names.values()))
-        paths = [given for given, name in names.items() if name in near]
-        raise _unknown(path, difflib.get_close_matches(path.lower(), paths, cutoff=0))
-    return known[path]
-
-
-def _unknown(path: str, near: Sequence[str]) -> ConfigError:
-    """Returns the error for an unknown setting or section; near: known ones similar to it."""
-    section = path.partition(".")[0]
-    if section in SECTIONS:
-        names = [field.name for field in dataclasses.fields(SECTIONS[section])]
-        known = f"the settings of {section} are {', '.join(names)}"
-    else:
-        known = f"the sections are {', '.join(SECTIONS)}"
-    shown = path if path.isprintable() else repr(path)
-    return ConfigError(f"{shown} is unknown; {did_you_mean(near) or known}")
+                raise _unknown_section(section)
+            if not isinstance(given, Mapping):
+                raise ConfigError(f"{section} is {given!r}; it must be a group of settings")
+        if ("prior" in settings) != ("vqvae_training" in settings):
+            raise ConfigError("prior and vqvae_training must both be given, or neither")
+        made: Settings = {
+            "data": _section("data", settings.get("data", {})),
+            "model": _model(settings.get("model", {})),
+            "training": _section("training", settings.get("training", {})),
+        }
+        if "prior" in settings:
+            given = settings["prior"]
+            _check_names("prior", given)
+            own = settings_of(PriorConfig)
+            ours = {name: value for name, value in given.items() if name in own}
+            others = {name: value for name, value in given.items() if name not in own}
+            made["network"] = completed(others, "prior", Prior, FILLED["prior"])
+            made["prior"] = _section("prior", ours)
+            made["vqvae_training"] = _section("vqvae_training", settings["vqvae_training"])
+        return cls(**made)
 
 
 def training_config(settings: Mapping[str, Any]) -> TrainingConfig:
@@ -154,9 +159,52 @@ def training_config(settings: Mapping[str, Any]) -> TrainingConfig:
     Raises:
         ConfigError: a setting is unknown or out of its range.
     """
-    for name in settings:
-        rule_of(f"training.{name}")
-    return TrainingConfig(**settings)
+    return _section("training", settings)
+
+
+def overridden(settings: Mapping[str, Any], path: str, text: str) -> dict[str, Any]:
+    """Returns the settings of a config with one of them replaced.
+
+    Args:
+        settings: nested settings, as `Config.from_dict` takes them.
+        path: the setting, such as "model.quantizer.num_embeddings".
+        text: its new value, as on the command line.
+
+    Raises:
+        ConfigError: there is no such setting.
+    """
+    section, *names = path.split(".")
+    if section not in SECTIONS:
+        raise _unknown_section(path)
+    if section not in settings:
+        raise ConfigError(f"this config has no section {section}")
+    _check_moved(path)
+    given = {**settings[section]}
+    if not names:
+        raise ConfigError(f"{section} is a group of settings; it cannot be {text!r}")
+    if section == "model":
+        defaults = {part: {"kind": kind} for part, kind in _DEFAULT_KINDS.items()}
+        given = defaults | given
+    if section == "prior" and names == ["kind"]:
+        own = {name: given[name] for name in settings_of(PriorConfig) if name in given}
+        new = own | with_kind(given, text, section, Prior)
+    else:
+        new = with_setting(given, section_settings(section, given), names, text, section)
+    return {**settings, section: new}
+
+
+def section_settings(section: str, given: Mapping[str, Any]) -> dict[str, inspect.Parameter]:
+    """Returns what may be set in a section, by name.
+
+    Args:
+        section: its name.
+        given: its settings; only the kind of a prior matters.
+    """
+    parameters = settings_of(SECTIONS[section], FILLED.get(section, ()))
+    if section == "prior":
+        network = settings_of(kind_of(given, section, Prior), FILLED[section])
+        return {"kind": _KIND, **parameters, **network}
+    return parameters
 
 
 def optimizer_changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, Any]:
@@ -169,16 +217,6 @@ def optimizer_changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> dict
     if not now["accept_changes"]:
         return {}
     return {name: now[name] for name in _OF_THE_OPTIMIZER if before[name] != now[name]}
-
-
-_OF_THE_OPTIMIZER = (
-    "learning_rate",
-    "schedule",
-    "warmup_steps",
-    "weight_decay",
-    "clip_norm",
-    "num_epochs",
-)
 
 
 def changed_setting(old: Config, new: Config) -> str | None:
@@ -196,14 +234,72 @@ def changed_in(before: Mapping[str, Any], now: Mapping[str, Any]) -> str | None:
     accepted = {
         f"training.{name}" for name in optimizer_changes(before["training"], now["training"])
     }
-    decays = now["training"]["schedule"] != "constant"
-    for path, rule in rules().items():
-        section, name = path.split(".")
-        fixed = not rule.changeable or (path == "training.num_epochs" and decays)
-        fixed = fixed and path not in accepted
-        if section in now and before[section][name] != now[section][name] and fixed:
+    changeable = _CHANGEABLE_PATHS | accepted
+    if now["training"]["schedule"] != "constant":
+        changeable -= {"training.num_epochs"} - accepted
+    old, new = dict(_leaves(before)), dict(_leaves(now))
+    for path in {**new, **old}:
+        values = [repr(some[path]) if path in some else "not given" for some in (old, new)]
+        if values[0] != values[1] and path not in changeable:
+            section, _, name = path.partition(".")
             hint = ""
             if section == "training" and name in _OF_THE_OPTIMIZER:
                 hint = " (training.accept_changes=True takes it)"
-            return f"{path} was {before[section][name]!r} and is {now[section][name]!r}{hint}"
+            return f"{path} was {values[0]} and is {values[1]}{hint}"
     return None
+
+
+def _section(section: str, given: Mapping[str, Any]) -> Any:
+    kind = SECTIONS[section]
+    return build(kind, completed_for(kind, given, section), section)
+
+
+def _model(given: Mapping[str, Any]) -> Settings:
+    _check_names("model", given)
+    parts = settings_of(Tokenizer, FILLED["model"])
+    defaults = {part: {"kind": kind} for part, kind in _DEFAULT_KINDS.items()}
+    settings = {**defaults, **given}
+    if "quantizer" not in settings:
+        raise ConfigError("model.quantizer is missing; it must be a component, with a kind")
+    return {
+        part: completed(
+            settings[part],
+            f"model.{part}",
+            parameter.annotation,
+            FILLED.get(f"model.{part}", ()),
+        )
+        for part, parameter in parts.items()
+    }
+
+
+def _check_names(section: str, given: Mapping[str, Any]) -> None:
+    known = section_settings(section, given)
+    for name in given:
+        _check_moved(f"{section}.{name}")
+        if name not in known:
+            raise unknown(f"{section}.{name}", [f"{section}.{one}" for one in known])
+
+
+def _check_moved(path: str) -> None:
+    if path in _MOVED:
+        raise ConfigError(f"{path} is now {_MOVED[path]}")
+
+
+def _unknown_section(path: str) -> ConfigError:
+    shown = path if path.isprintable() else repr(path)
+    near = did_you_mean(path.partition(".")[0].lower(), SECTIONS)
+    return ConfigError(f"{shown} is unknown; the sections are {', '.join(SECTIONS)}{near}")
+
+
+def _leaves(settings: Any, path: str = "") -> Iterator[tuple[str, Any]]:
+    """Yields the path and value of every setting."""
+    items: Any = None
+    if isinstance(settings, Mapping):
+        items = settings.items()
+    elif isinstance(settings, list | tuple):
+        items = enumerate(settings)
+    if items is None or not settings:
+        yield path, () if items is not None else settings
+        return
+    for name, value in items:
+        yield from _leaves(value, f"{path}.{name}" if path else str(name))

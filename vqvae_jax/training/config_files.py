@@ -3,14 +3,13 @@
 import importlib
 import sys
 import types
+from importlib.machinery import SourceFileLoader
+from importlib.util import module_from_spec, spec_from_loader
 from pathlib import Path
 from typing import Any
 
 from vqvae_jax.errors import ConfigError
 from vqvae_jax.extras import extra
-
-with extra("train"):
-    from ml_collections.config_flags.config_flags import ConfigFileFlagParser
 
 # A wheel has them inside the package, a clone beside it.
 _PACKAGE = Path(__file__).parents[1]
@@ -24,47 +23,60 @@ def shipped_configs() -> list[str]:
     return sorted(path.stem for path in _SHIPPED.glob("*.py"))
 
 
-class ConfigFile(ConfigFileFlagParser):
-    """Reads a config, and explains why a file is not one."""
+def read_config(given: str) -> tuple[dict[str, Any], str]:
+    """Reads a config, and explains why a file is not one.
 
-    def parse(self, given: str) -> Any:
-        """Reads a config.
+    Args:
+        given: a Python file, or the name of a config that ships with the package; optionally with
+            `:ARGUMENT` for its get_config.
 
-        Args:
-            given: a Python file, or the name of a config that ships with the package; optionally
-                with `:ARGUMENT` for its get_config.
+    Returns:
+        Its settings as nested dictionaries, and its name.
 
-        Raises:
-            ConfigError: it is neither, or not a config.
-        """
-        name, *argument = given.split(":", 1)
-        if not Path(name).is_file() and name in shipped_configs():
-            name = str(_SHIPPED / f"{name}.py")
-        try:
-            Path(name).read_bytes()
-        except OSError as error:
-            shipped = f"; the configs that ship are {', '.join(shipped_configs())}"
-            known = shipped if name.isidentifier() else ""
-            raise ConfigError(f"{given} cannot be read: {error.strerror}{known}") from error
-        _make_importable()
-        try:
-            config = super().parse(":".join([name, *argument]))
-            config.to_dict()
-        except Exception as error:  # a config file is Python: it may raise anything
-            reason: BaseException = error
-            if isinstance(error, OSError | TypeError | ValueError):  # as ml_collections wraps them
-                reason = error.__cause__ or error.__context__ or error
-            if isinstance(reason, ConfigError):
-                raise reason from error
-            raise ConfigError(
-                f"{given} is not a config: it must be Python with get_config(), which returns a "
-                f"ConfigDict ({type(reason).__name__}: {reason})"
-            ) from error
-        return config
+    Raises:
+        ConfigError: it is neither, or not a config.
+    """
+    name, *argument = given.split(":", 1)
+    file = Path(name)
+    if not file.is_file() and name in shipped_configs():
+        file = _SHIPPED / f"{name}.py"
+    try:
+        file.read_bytes()
+    except OSError as error:
+        shipped = f"; the configs that ship are {', '.join(shipped_configs())}"
+        known = shipped if name.isidentifier() else ""
+        raise ConfigError(f"{given} cannot be read: {error.strerror}{known}") from error
+    with extra("train"):
+        import ml_collections  # noqa: F401  as configs do
+    _make_importable()
+    try:
+        return _module(file).get_config(*argument).to_dict(), file.stem
+    except ConfigError:
+        raise
+    except Exception as error:  # a config file is Python: it may raise anything
+        raise ConfigError(
+            f"{given} is not a config: it must be Python with get_config(), which returns a "
+            f"ConfigDict ({type(error).__name__}: {error})"
+        ) from error
+
+
+def _module(file: Path) -> Any:
+    """Runs a Python file, whatever its suffix, and returns its module."""
+    loader = SourceFileLoader("config", str(file))
+    spec = spec_from_loader(loader.name, loader)
+    assert spec is not None
+    module = module_from_spec(spec)
+    loader.exec_module(module)
+    return module
 
 
 def _make_importable() -> None:
-    """Makes `from configs import NAME` find the shipped ones after the user's own."""
+    """Makes `from configs import NAME` find the shipped ones after the user's own.
+
+    Modules in the current folder are found too, for components of the user's own.
+    """
+    if str(Path.cwd()) not in sys.path:
+        sys.path.append(str(Path.cwd()))
     try:
         places = importlib.import_module("configs").__path__
     except (ModuleNotFoundError, AttributeError):  # there is none, or it is not a folder

@@ -10,16 +10,16 @@ import numpy as np
 from vqvae_jax.data import Dataset, load_dataset, recall_dataset
 from vqvae_jax.errors import ConfigError, DataError, TrainingError
 from vqvae_jax.files import check_folder
-from vqvae_jax.likelihoods import PixelHead, SquaredError
+from vqvae_jax.likelihoods import Likelihood
 from vqvae_jax.parallel import check_same, first_process_first, wait_for_all
 from vqvae_jax.tasks import PriorTask, Task, TokenizerTask
 from vqvae_jax.tasks.base import Examples
 from vqvae_jax.training.checkpoint import Checkpoint, described_run, latest_checkpoint
-from vqvae_jax.training.codes import load_codes
+from vqvae_jax.training.codes import CodeMaps, load_codes
+from vqvae_jax.training.components import kind_of
 from vqvae_jax.training.config import Config, changed_setting
 from vqvae_jax.training.metrics import read_records
-from vqvae_jax.training.model import describe, load_model, prior_for, vqvae_for
-from vqvae_jax.training.networks import CodeMaps
+from vqvae_jax.training.model import describe, load_model, prior_for, tokenizer_for
 from vqvae_jax.training.optimizer import optimization
 from vqvae_jax.training.resuming import check_resumes, config_of
 from vqvae_jax.training.schedule import Schedule
@@ -122,7 +122,7 @@ class _Learned:
 
 def _tokenizer(config: Config, data: Dataset) -> _Learned:
     task = TokenizerTask(
-        vqvae_for(config, data),
+        tokenizer_for(config, data),
         title=f"{data.name} test split",
         **optimization(config.training, len(data.train_images)),
     )
@@ -149,7 +149,7 @@ def _prior(config: Config, data: Dataset, workdir: Path) -> _Learned:
             f"{folder}: using the VQ-VAE there, after {counted(found.step, 'step')}"
             + (f", although {other} in this config" if other else "")
         )
-        config = Config.of_prior(there, config.prior, config.training)
+        config = dataclasses.replace(config, model=there.model, vqvae_training=there.training)
     maps = _maps_of(config, data)
     # Check now: the settings may be wrong, or the workdir another run's, and the VQ-VAE takes long.
     prior = prior_for(config, maps)
@@ -218,8 +218,8 @@ def _is_finished(folder: Path, found: Checkpoint, data: Dataset) -> bool:
     config = config_of(folder, found.run)
     schedule = Schedule(config.training, len(data.train_images))
     records = read_records(folder, found.step)
-    monitor = (SquaredError if config.model.head == "none" else PixelHead).monitor
-    return schedule.why_over(found.step, found.is_logged, records, monitor) is not None
+    likelihood = kind_of(config.model["likelihood"], "model.likelihood", Likelihood)
+    return schedule.why_over(found.step, found.is_logged, records, likelihood.monitor) is not None
 
 
 def _maps_of(config: Config, data: Dataset) -> CodeMaps:
@@ -230,7 +230,7 @@ def _maps_of(config: Config, data: Dataset) -> CodeMaps:
             f"the test split has the label {data.test_labels.max()}; "
             f"it must be below {num_classes}, like the training split's"
         )
-    vqvae = vqvae_for(_vqvae_of(config), data)
+    vqvae = tokenizer_for(_vqvae_of(config), data)
     images = jax.ShapeDtypeStruct((1, *data.train_images.shape[1:]), np.float32)
     height, width = jax.eval_shape(vqvae.encode, images).shape[1:3]
     quantizer = vqvae.quantizer

@@ -1,34 +1,17 @@
-"""The command line: --config FILE, --workdir DIR, --config.SECTION.FIELD=VALUE."""
+"""The command line: --config FILE, --workdir DIR, --config.SECTION.SETTING=VALUE."""
 
+import argparse
 import dataclasses
 import re
-import textwrap
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from vqvae_jax.errors import ConfigError
-from vqvae_jax.extras import extra
-from vqvae_jax.training.config import SECTIONS, Config, rule_of
-from vqvae_jax.training.config_files import ConfigFile, shipped_configs
+from vqvae_jax.training.config import Config, overridden
+from vqvae_jax.training.config_files import read_config
 
-with extra("train"):
-    from absl import flags
-    from ml_collections import config_flags
-
-USAGE = "--config CONFIG [--workdir DIR] [--config.SECTION.FIELD=VALUE ...]"
-
-# What --help shows for settings without a default value.
-_WORDS: dict[Any, str] = {dataclasses.MISSING: "set by the config", None: "default: not given"}
-
-_OTHER_FLAGS = (
-    "  --config: a Python file with get_config(), or the name of a shipped config; its settings",
-    "      override the defaults below, and --config.SECTION.FIELD=VALUE overrides both",
-    "  --workdir: the run's folder; default: runs/NAME for a config NAME.py; an existing run",
-    "      resumes",
-    "  --coordinator_address=HOST:PORT (of process 0) --num_processes=N --process_id=I: each of",
-    "      several processes that train together has all three",
-)
+USAGE = "--config CONFIG [--workdir DIR] [--config.SECTION.SETTING=VALUE ...]"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,28 +23,8 @@ class Processes:
     process_id: int
 
 
-def help_text() -> str:
-    """Returns the usage, and every setting with its allowed values, default and meaning."""
-    lines = [f"usage: python train.py {USAGE}", f"   or: python -m vqvae_jax train {USAGE}"]
-    lines += ["", *_OTHER_FLAGS, "", "configs that ship:", *_wrapped(", ".join(shipped_configs()))]
-    for section, kind in SECTIONS.items():
-        summary, meanings = (kind.__doc__ or "").partition("\n")[0], kind.meanings()
-        lines += ["", f"{section}: {summary}"]
-        for field in dataclasses.fields(kind):
-            allowed, default = field.metadata["rule"].allowed, f"default: {field.default}"
-            default = _WORDS.get(field.default, default)
-            lines.append(f"  --config.{section}.{field.name}: {allowed}; {default}")
-            lines += _wrapped(meanings.get(field.name, ""))
-    return "\n".join(lines)
-
-
-def _wrapped(text: str) -> list[str]:
-    indent = 6 * " "
-    return textwrap.wrap(text, 96, initial_indent=indent, subsequent_indent=indent)
-
-
 def parse(arguments: Sequence[str]) -> tuple[Config, Path, Processes | None]:
-    """Reads the command line; call it once per process.
+    """Reads the command line.
 
     Args:
         arguments: without the program's name.
@@ -72,31 +35,53 @@ def parse(arguments: Sequence[str]) -> tuple[Config, Path, Processes | None]:
     Raises:
         ConfigError: a flag, the config file or a setting is missing, unknown or out of its range.
     """
-    for argument in arguments:
-        if override := re.match(r"--?config\.([\w.]*)", argument):
-            rule_of(override[1])
-    try:
-        config = config_flags.DEFINE_config_file("config", sys_argv=[*arguments])
-        flags.FLAGS["config"].parser = ConfigFile("config")
-        folder = flags.DEFINE_string("workdir", None, "The run's folder.")
-        address = flags.DEFINE_string("coordinator_address", None, "HOST:PORT of process 0.")
-        count = flags.DEFINE_integer("num_processes", None, "How many train together.", 1)
-        number = flags.DEFINE_integer("process_id", None, "Which this one is, from 0.", 0)
-        others = flags.FLAGS(["", *arguments])[1:]
-        if not config.present:
-            raise ConfigError(f"--config is missing (usage: {USAGE})")
-        file = Path(config_flags.get_config_filename(flags.FLAGS["config"]))
-        settings = config.value.to_dict()
-    except Exception as error:  # a config file is Python: it may raise anything
-        raise _explained(error) from error
-    if others:
-        raise ConfigError(f"{others[0]!r} is not a flag (usage: {USAGE})")
-    workdir = Path(folder.value or Path("runs") / file.stem).expanduser()
-    processes = _processes(address.value, count.value, number.value)
+    overrides, others = _split(arguments)
+    parser = _Parser(add_help=False, allow_abbrev=False)
+    parser.add_argument("--config")
+    parser.add_argument("--workdir")
+    parser.add_argument("--coordinator_address")
+    parser.add_argument("--num_processes", type=int)
+    parser.add_argument("--process_id", type=int)
+    given, strays = parser.parse_known_args(others)
+    if strays:
+        raise ConfigError(f"{strays[0]!r} is not a flag (usage: {USAGE})")
+    if given.config is None:
+        raise ConfigError(f"--config is missing (usage: {USAGE})")
+    settings, name = read_config(given.config)
+    # A component's other settings depend on its kind.
+    for path, value in sorted(overrides, key=lambda override: not override[0].endswith(".kind")):
+        settings = overridden(settings, path, value)
+    workdir = Path(given.workdir or Path("runs") / name).expanduser()
+    processes = _processes(given.coordinator_address, given.num_processes, given.process_id)
     return Config.from_dict(settings), workdir, processes
 
 
-def _processes(address: str | None, count: int | None, number: int | None) -> Processes | None:
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        raise ConfigError(f"{message} (usage: {USAGE})")
+
+
+def _split(arguments: Sequence[str]) -> tuple[list[tuple[str, str]], list[str]]:
+    """Returns the settings that are replaced, by path, and the other arguments."""
+    overrides: list[tuple[str, str]] = []
+    others: list[str] = []
+    left = [*arguments]
+    while left:
+        argument = left.pop(0)
+        override = re.fullmatch(r"--?config\.([^=]*)(?:=(.*))?", argument, re.DOTALL)
+        if override is None:
+            others.append(argument)
+            continue
+        path, value = override.groups()
+        if value is None:
+            if not left:
+                raise ConfigError(f"--config.{path} has no value (usage: {USAGE})")
+            value = left.pop(0)
+        overrides.append((path, value))
+    return overrides, others
+
+
+def _processes(address: Any, count: int | None, number: int | None) -> Processes | None:
     if address is None and count is None and number is None:
         return None
     if address is None or count is None or number is None:
@@ -105,24 +90,8 @@ def _processes(address: str | None, count: int | None, number: int | None) -> Pr
         )
     if not re.fullmatch(r".+:\d{1,5}", address):
         raise ConfigError(f"coordinator_address is {address!r}; it must be HOST:PORT")
-    if number >= count:
+    if count < 1:
+        raise ConfigError(f"num_processes is {count}; it must be an integer of at least 1")
+    if not 0 <= number < count:
         raise ConfigError(f"process_id is {number}; it must be from 0 to {count - 1}")
     return Processes(address, count, number)
-
-
-def _explained(error: Exception) -> ConfigError:
-    """Returns a one-line error for a failure between the command line and the config."""
-    cause: BaseException | None = error
-    while cause is not None:
-        if isinstance(cause, ConfigError):  # ml_collections puts a traceback before its message
-            return ConfigError(str(cause).rpartition("ConfigError: ")[2])
-        cause = cause.__cause__ or cause.__context__
-    message = str(error)
-    if override := re.search(r"config\.([\w.]+)=(.*?): ", message):
-        name, value = override.groups()
-        return rule_of(name).refusal(name, value)
-    section = message.strip().strip("'\"")  # of a setting that the file's config does not have
-    if section in SECTIONS:
-        return ConfigError(f"this config has no section {section} (usage: {USAGE})")
-    last_line = message.strip().rpartition("\n")[2]
-    return ConfigError(f"{last_line} (usage: {USAGE})")

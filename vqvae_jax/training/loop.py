@@ -29,7 +29,7 @@ from vqvae_jax.training.feed import Feed
 from vqvae_jax.training.interruption import Interrupted, deferred, leave_if_asked
 from vqvae_jax.training.metrics import MetricsLog, Record, Records, epoch_mean, read_records
 from vqvae_jax.training.schedule import Schedule
-from vqvae_jax.training.sections import TrainingConfig
+from vqvae_jax.training.settings import TrainingConfig
 from vqvae_jax.training.step import Progress, no_sums, step_on, train_steps
 from vqvae_jax.training.watch import Watch
 from vqvae_jax.words import counted

@@ -11,76 +11,88 @@ from flax import nnx
 
 from vqvae_jax.data import Dataset, recall_dataset
 from vqvae_jax.errors import CheckpointError, ConfigError, DataError
-from vqvae_jax.models import VQVAE
+from vqvae_jax.models import Tokenizer
 from vqvae_jax.priors import Prior
 from vqvae_jax.tasks.learning import split_model
 from vqvae_jax.training.checkpoint import Checkpoint, best_checkpoint
+from vqvae_jax.training.codes import CodeMaps
+from vqvae_jax.training.components import build, kind_of
 from vqvae_jax.training.config import Config
-from vqvae_jax.training.networks import CodeMaps, build_head, build_prior
-from vqvae_jax.training.registry import build_quantizer
 from vqvae_jax.training.resuming import is_from_python, other_vqvae
-from vqvae_jax.training.settings import Section
 from vqvae_jax.weights import weights_digest
 
 Model = TypeVar("Model", bound=nnx.Module)
 
 
-def build_vqvae(config: Config, in_dim: int, data_variance: float) -> VQVAE:
-    """Builds the VQ-VAE that `config` describes, with initial values from its seed.
+def build_tokenizer(config: Config, channels: int, data_variance: float) -> Tokenizer:
+    """Builds the tokenizer that `config` describes, with initial values from its seed.
 
     Args:
         config: the run's settings.
-        in_dim: channels of the images.
+        channels: those of the images.
         data_variance: variance of the training pixels.
 
     Raises:
-        ConfigError: the settings of the quantizer or the head do not fit together.
+        ConfigError: a part refuses its settings, or the parts do not fit each other.
     """
 
-    def build(rngs: nnx.Rngs) -> VQVAE:
-        return VQVAE(
-            in_dim,
-            config.model.embedding_dim,
-            config.model.num_embeddings,
-            data_variance,
-            quantizer=build_quantizer(config.model, rngs),
-            head=build_head(config.model, in_dim, rngs),
-            dtype=config.training.dtype,
-            rngs=rngs,
-        )
+    def part(name: str, **filled: Any) -> Any:
+        settings, path = config.model[name], f"model.{name}"
+        return build(kind_of(settings, path), settings, path, **filled)
 
-    return _built(build, config.training.seed, config.model)
+    def make(rngs: nnx.Rngs) -> Tokenizer:
+        quantizer = part("quantizer", rngs=rngs)
+        likelihood = part("likelihood", out_dim=channels, data_variance=data_variance, rngs=rngs)
+        latent_dim, features = quantizer.embedding_dim, likelihood.in_dim
+        encoder = part("encoder", in_dim=channels, latent_dim=latent_dim, rngs=rngs)
+        decoder = part("decoder", out_dim=features, latent_dim=latent_dim, rngs=rngs)
+        try:
+            dtype = config.training.dtype
+            return Tokenizer(encoder, quantizer, decoder, likelihood, dtype=dtype)
+        except ValueError as error:
+            raise ConfigError(f"model: {error}") from error
+
+    return _initial(make, config.training.seed)
 
 
 def prior_for(config: Config, maps: CodeMaps) -> Prior:
     """Builds the prior that `config` describes, with initial values from its seed.
 
     Raises:
-        ConfigError: the settings of the prior do not fit together.
+        ConfigError: it refuses its settings.
     """
     assert config.prior is not None
-    settings = config.prior
-    return _built(lambda rngs: build_prior(settings, maps, rngs), config.training.seed, settings)
+    assert config.network is not None
+    network, conditional = config.network, config.prior.conditional
+
+    def make(rngs: nnx.Rngs) -> Prior:
+        return build(
+            kind_of(network, "prior", Prior),
+            network,
+            "prior",
+            num_embeddings=maps.num_embeddings,
+            max_shape=maps.shape,
+            num_codebooks=maps.num_codebooks,
+            num_classes=maps.num_classes if conditional else None,
+            rngs=rngs,
+        )
+
+    return _initial(make, config.training.seed)
 
 
-def _built(build: Callable[[nnx.Rngs], Model], seed: int, settings: Section) -> Model:
-    try:
-        return nnx.jit(lambda: build(nnx.Rngs(seed)))()  # one program, not one per layer
-    except ValueError as error:
-        message = str(error)
-        if message.partition(" ")[0] in settings.meanings():  # an argument of the same name
-            message = f"{settings.section}.{message}"
-        raise ConfigError(message) from error
+def _initial(make: Callable[[nnx.Rngs], Model], seed: int) -> Model:
+    """Returns a model with its initial values, made by one program instead of one per layer."""
+    return nnx.jit(lambda: make(nnx.Rngs(seed)))()
 
 
-def vqvae_for(config: Config, data: Dataset) -> VQVAE:
-    """Builds the VQ-VAE that `config` describes, and checks that it accepts the data's images.
+def tokenizer_for(config: Config, data: Dataset) -> Tokenizer:
+    """Builds the tokenizer that `config` describes, and checks that it accepts the data's images.
 
     Raises:
         ConfigError: it does not.
     """
     images = jax.ShapeDtypeStruct((1, *data.train_images.shape[1:]), np.float32)
-    model = build_vqvae(config, data.train_images.shape[3], data.variance)
+    model = build_tokenizer(config, data.train_images.shape[3], data.variance)
     try:
         jax.eval_shape(lambda images: model(images).loss, images)
     except ValueError as error:
@@ -116,8 +128,8 @@ class SavedRun:
         workdir: the folder.
         config: its settings.
         description: as in run.json.
-        model: its `VQVAE` or `Prior`, as it was at the evaluation with the lowest held-out metric:
-            nmse, bits_per_dim or nll.
+        model: its `Tokenizer` or `Prior`, as it was at the evaluation with the lowest held-out
+            metric: nmse, bits_per_dim or nll.
     """
 
     workdir: Path
@@ -139,7 +151,7 @@ def load_model(workdir: str | Path, like: Model | None = None) -> Any:
             does not fit its own description.
     """
     if like is None:
-        return load_run(workdir, VQVAE).model
+        return load_run(workdir, Tokenizer).model
     return _with_weights(nnx.clone(like), _best(Path(workdir)))
 
 
@@ -168,7 +180,7 @@ def load_pair(workdir: str | Path, vqvae: str | Path | None = None) -> tuple[Sav
     """
     prior = load_run(workdir, Prior)
     folder = Path(vqvae or prior.description["codes"]["source"])
-    codes = load_run(folder, VQVAE)
+    codes = load_run(folder, Tokenizer)
     if weights_digest(codes.model) != prior.description["codes"]["weights"]:
         raise CheckpointError(other_vqvae(folder, workdir))
     return prior, codes
@@ -179,7 +191,7 @@ def load_run(workdir: str | Path, kind: type[nnx.Module]) -> SavedRun:
 
     Args:
         workdir: the run's folder.
-        kind: the class of its model: `VQVAE` or `Prior`.
+        kind: the class of its model: `Tokenizer` or `Prior`.
 
     Raises:
         CheckpointError: it is a run of the other kind; there is no evaluated checkpoint, or it does
@@ -198,7 +210,7 @@ def load_run(workdir: str | Path, kind: type[nnx.Module]) -> SavedRun:
     except (ConfigError, KeyError, TypeError, IndexError, AttributeError) as error:
         raise CheckpointError(f"{checkpoint.path} does not describe a run: {error!r}") from error
     if not isinstance(model, kind):
-        wanted = "VQ-VAE" if kind is VQVAE else "prior"
+        wanted = "VQ-VAE" if kind is Tokenizer else "prior"
         raise CheckpointError(f"{folder} holds the run of a {config.kind}, not of a {wanted}")
     return SavedRun(folder, config, checkpoint.run, _with_weights(model, checkpoint))
 
@@ -246,9 +258,9 @@ def load_data(run: SavedRun, archives: str | None = None, data_dir: str | None =
     return data
 
 
-def _described(config: Config, description: dict[str, Any]) -> VQVAE | Prior:
+def _described(config: Config, description: dict[str, Any]) -> Tokenizer | Prior:
     """Builds the model of a run from its description."""
     if config.prior is not None:
         return prior_for(config, CodeMaps.from_json(description["codes"]["maps"]))
     data = description["data"]
-    return build_vqvae(config, data["image_shape"][-1], data["variance"])
+    return build_tokenizer(config, data["image_shape"][-1], data["variance"])

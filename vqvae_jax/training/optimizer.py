@@ -6,7 +6,7 @@ import jax
 import optax
 
 from vqvae_jax.training.schedule import Schedule
-from vqvae_jax.training.sections import TrainingConfig
+from vqvae_jax.training.settings import TrainingConfig
 
 _MOMENTUM = 0.9
 

@@ -36,9 +36,9 @@ def main(arguments: Sequence[str] | None = None, name: str = "train.py") -> int:
     leave: Callable[[int], object] = int  # or what ends one of several processes
     try:
         with importing():
-            from vqvae_jax.training.flags import help_text, parse
+            from vqvae_jax.training.flags import parse
         if {"-h", "--help"} & {*arguments}:
-            print(help_text())
+            _print_help([one for one in arguments if not one.startswith("-")])
             return 0
         config, workdir, processes = parse(arguments)
         with importing():  # takes seconds, so only once the settings are valid
@@ -61,3 +61,9 @@ def main(arguments: Sequence[str] | None = None, name: str = "train.py") -> int:
         return 0
     leave(status)
     return status
+
+
+def _print_help(components: Sequence[str]) -> None:
+    with importing():
+        from vqvae_jax.training.help import component_help, help_text
+    print("\n\n".join(map(component_help, components)) if components else help_text())

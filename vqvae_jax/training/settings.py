@@ -1,154 +1,177 @@
-"""Rules for allowed values of settings, and the groups of settings that check them."""
+"""The settings of data, training and priors that are not components."""
 
 import dataclasses
-import difflib
-import inspect
-import math
 import re
-from collections.abc import Callable, Collection, Iterable
-from typing import Any, ClassVar
+from typing import Any
 
-import numpy as np
+import jax.numpy as jnp
+from jaxtyping import DTypeLike
 
-from vqvae_jax.errors import ConfigError
+from vqvae_jax.checks import (
+    check_above_zero,
+    check_at_least_zero,
+    check_choice,
+    check_flag,
+    check_integer,
+    check_share,
+)
 
-
-@dataclasses.dataclass(frozen=True)
-class Rule:
-    """The allowed values of a setting, in words and as a check, and whether resuming may change it.
-
-    Attributes:
-        names: all allowed values, if these are names.
-    """
-
-    type: type
-    allowed: str
-    check: Callable[[Any], bool]
-    changeable: bool = False
-    names: tuple[str, ...] = ()
-
-    def refusal(self, path: str, value: Any) -> ConfigError:
-        """Returns the error that says what the setting at `path` is and what it must be."""
-        message = f"{path} is {value!r}; it must be {self.allowed}"
-        near = did_you_mean(difflib.get_close_matches(str(value).lower(), self.names))
-        return ConfigError(f"{message}; {near}" if near else message)
-
-
-def did_you_mean(names: Collection[str]) -> str:
-    """Asks whether one of these was meant; empty if there are none."""
-    return f"did you mean {' or '.join(names)}?" if names else ""
-
-
-def setting(rule: Rule, default: Any = dataclasses.MISSING) -> Any:
-    """Makes a field of a `Section`."""
-    return dataclasses.field(default=default, metadata={"rule": rule})
-
-
-def integer(low: int, high: int, *, optional: bool = False, changeable: bool = False) -> Rule:
-    """Allows an integer in [low, high]; None too if `optional`."""
-
-    def check(value: Any) -> bool:
-        if value is None:
-            return optional
-        return isinstance(value, int) and not isinstance(value, bool) and low <= value <= high
-
-    return Rule(
-        int, f"an integer from {low} to {high}{', or not given' * optional}", check, changeable
-    )
-
-
-def number(allowed: str, check: Callable[[float], bool], *, optional: bool = False) -> Rule:
-    """Allows a finite number that passes a check; None too if `optional`."""
-
-    def in_range(value: Any) -> bool:
-        if value is None:
-            return optional
-        is_number = isinstance(value, int | float) and not isinstance(value, bool)
-        return is_number and abs(value) < math.inf and check(value)
-
-    return Rule(float, f"{allowed}{', or not given' * optional}", in_range)
-
-
-def flag(*, changeable: bool = False) -> Rule:
-    """Allows True or False."""
-    return Rule(bool, "True or False", lambda value: isinstance(value, bool), changeable)
-
-
-def choice(names: Iterable[str]) -> Rule:
-    """Allows one of some names."""
-    names = tuple(names)
-    return Rule(str, f"one of {', '.join(names)}", lambda value: value in names, names=names)
-
-
-def integers(low: int, example: tuple[int, ...]) -> Rule:
-    """Allows a tuple of integers of at least `low`."""
-
-    def check(value: Any) -> bool:
-        return isinstance(value, tuple) and all(
-            isinstance(item, int) and not isinstance(item, bool) and item >= low for item in value
-        )
-
-    return Rule(tuple, f"integers of at least {low}, such as {example}", check)
-
-
-def folder(*, optional: bool = True) -> Rule:
-    """Allows the path of a folder; None too if `optional`."""
-
-    def check(value: Any) -> bool:
-        if value is None:
-            return optional
-        return isinstance(value, str) and value != "" and "\0" not in value
-
-    return Rule(str, f"the path of a folder{', or not given' * optional}", check, changeable=True)
+_WITH_WEIGHT_DECAY = ("adamw", "lion", "muon")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Section:
-    """A group of settings that checks each against its rule.
+class DataConfig:
+    """Where the pixels come from.
+
+    Args:
+        name: the data set: mnist, fashion_mnist, kmnist, or any name for your own archives;
+            mnist_sample for the embedded images.
+        archives: a folder with its four IDX files; None to look in the usual places.
+        data_dir: TFDS's folder for prepared data; None for TFDS_DATA_DIR or ~/tensorflow_datasets.
+        allow_sample: whether 5,000 embedded images may stand in for MNIST if it cannot be obtained.
 
     Raises:
-        ConfigError: a setting is out of its range.
+        ValueError: an argument out of its range.
     """
 
-    section: ClassVar[str]
+    name: str
+    archives: str | None = None
+    data_dir: str | None = None
+    allow_sample: bool = True
 
     def __post_init__(self) -> None:
-        for field in dataclasses.fields(self):
-            rule, value = field.metadata["rule"], getattr(self, field.name)
-            if isinstance(value, np.generic | np.ndarray):
-                value = value.tolist()
-            if rule.type is tuple and isinstance(value, list | tuple):  # lists, as in JSON
-                value = tuple(x.item() if isinstance(x, np.generic) else x for x in value)
-            object.__setattr__(self, field.name, value)
-            if not rule.check(value):
-                raise rule.refusal(f"{self.section}.{field.name}", value)
+        if not (isinstance(self.name, str) and re.fullmatch("[a-z][a-z0-9_]{0,99}", self.name)):
+            raise ValueError(
+                f"name is {self.name!r}; it must be lower-case letters, digits and underscores, "
+                "starting with a letter"
+            )
+        for name in ("archives", "data_dir"):
+            if getattr(self, name) is not None:
+                _check_folder(name, getattr(self, name))
+        check_flag("allow_sample", self.allow_sample)
 
-    @classmethod
-    def meanings(cls) -> dict[str, str]:
-        """Returns the meaning of each setting by name, from the docstrings."""
-        documented: dict[str, str] = {}
-        for kind in reversed(cls.__mro__):
-            text = inspect.cleandoc(kind.__doc__ or "")
-            for name, meaning in re.findall(r"^ {4}(\w+): (.+(?:\n {8}.+)*)", text, re.MULTILINE):
-                documented[name] = " ".join(meaning.split())
-        names = [field.name for field in dataclasses.fields(cls)]
-        return {name: documented[name] for name in names if name in documented}
 
-    def refuse_others(self, who: str, takes: Collection[str], names: Collection[str]) -> None:
-        """Refuses settings that have no effect.
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class TrainingConfig:
+    """The protocol.
 
-        Args:
-            who: what would have to take them.
-            takes: the names of those that it takes.
-            names: the settings to check.
+    Args:
+        batch_size: images per step, at least 1; the last batch of an epoch may be smaller.
+        optimizer: name of the optimizer: adam, adamw, lion, sgd (momentum 0.9) or muon (with Adam
+            for parameters that are not matrices).
+        learning_rate: peak step size, above 0.
+        schedule: how the step size changes: constant, or cosine or linear, from learning_rate to 0
+            at the end of num_epochs, which a resumed run may then not change.
+        warmup_steps: steps over which the step size first rises from 0 to learning_rate.
+        weight_decay: fraction of a weight, times the step size, that a step subtracts from it, for
+            adamw, lion and muon; not from biases, scales and codes. At least 0.
+        clip_norm: global norm to which the gradient is clipped, above 0; None: no clipping.
+        accumulate: how many parts a batch is computed in, one after the other, to use less memory;
+            the step is that of the whole batch. At least 1.
+        average_decay: decay of the moving average of the weights, which evaluations use and
+            load_model returns, below 1; 0: the weights themselves.
+        precision: type that the networks compute in: float32 or bfloat16. Parameters, quantizers,
+            losses and the optimizer's state are float32.
+        num_epochs: passes over the training images, at least 1.
+        max_steps: step at which to stop even if epochs are left; None for all epochs.
+        seed: seed of the initial values and of the order of the images, from 0 to 2^32 - 1.
+        devices: how many devices share a batch (GPUs, TPU cores, or CPU cores); None for all. The
+            largest number of them that divides the batch is used.
+        log_every: steps between two lines of training metrics, at least 1 (there is one at every
+            epoch's end too).
+        checkpoint_every: steps between two checkpoints, at least 1 (there is one at every epoch's
+            end too).
+        accept_changes: whether a resumed run may change learning_rate, schedule, warmup_steps,
+            weight_decay, clip_norm and num_epochs; its log then records them.
+        patience: number of epochs in a row without a better evaluation after which the run stops;
+            None: never.
 
-        Raises:
-            ValueError: one that is not taken differs from its default.
-        """
-        for field in dataclasses.fields(self):
-            given = getattr(self, field.name)
-            if field.name in names and field.name not in takes and given != field.default:
-                raise ValueError(
-                    f"{self.section}.{field.name} is {given!r}; {who} does not take it: "
-                    f"it must be {field.default!r}"
-                )
+    Raises:
+        ValueError: an argument out of its range.
+    """
+
+    batch_size: int = 128
+    learning_rate: float = 1e-3
+    optimizer: str = "adam"
+    schedule: str = "constant"
+    warmup_steps: int = 0
+    weight_decay: float = 0.0
+    clip_norm: float | None = None
+    accumulate: int = 1
+    average_decay: float = 0.0
+    precision: str = "float32"
+    num_epochs: int = 30
+    max_steps: int | None = None
+    seed: int = 0
+    devices: int | None = None
+    log_every: int = 100
+    checkpoint_every: int = 500
+    accept_changes: bool = False
+    patience: int | None = None
+
+    def __post_init__(self) -> None:
+        for name, low, high in (
+            ("batch_size", 1, 2**31 - 1),
+            ("warmup_steps", 0, 10**9),
+            ("accumulate", 1, 2**20),
+            ("num_epochs", 1, 10**9),
+            ("seed", 0, 2**32 - 1),
+            ("log_every", 1, 10**18),
+            ("checkpoint_every", 1, 10**18),
+        ):
+            check_integer(name, getattr(self, name), low, high)
+        for name in ("max_steps", "devices", "patience"):
+            if getattr(self, name) is not None:
+                check_integer(name, getattr(self, name), 1, 10**18)
+        check_above_zero("learning_rate", self.learning_rate)
+        if self.clip_norm is not None:
+            check_above_zero("clip_norm", self.clip_norm)
+        check_at_least_zero("weight_decay", self.weight_decay)
+        check_share("average_decay", self.average_decay)
+        check_choice("optimizer", self.optimizer, ("adam", "adamw", "lion", "sgd", "muon"))
+        check_choice("schedule", self.schedule, ("constant", "cosine", "linear"))
+        check_choice("precision", self.precision, ("float32", "bfloat16"))
+        check_flag("accept_changes", self.accept_changes)
+        if self.weight_decay and self.optimizer not in _WITH_WEIGHT_DECAY:
+            raise ValueError(
+                f"weight_decay is {self.weight_decay}; with the optimizer "
+                f"{self.optimizer} it must be 0.0 ({', '.join(_WITH_WEIGHT_DECAY)} take it)"
+            )
+
+    @property
+    def dtype(self) -> DTypeLike | None:
+        """The type that the networks compute in; None: that of their parameters."""
+        return None if self.precision == "float32" else jnp.dtype(self.precision)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class PriorConfig:
+    """A prior over the codes of a VQ-VAE, beside the network.
+
+    Args:
+        vqvae: the folder of the VQ-VAE's run. If it holds none, one is trained there first, as the
+            sections model and vqvae_training describe; an unfinished one resumes.
+        conditional: whether the prior is conditioned on the images' labels.
+        label_dropout: fraction of the labels that training drops, for guidance, below 1.
+
+    Raises:
+        ValueError: an argument out of its range.
+    """
+
+    vqvae: str
+    conditional: bool = False
+    label_dropout: float = 0.0
+
+    def __post_init__(self) -> None:
+        _check_folder("vqvae", self.vqvae)
+        check_flag("conditional", self.conditional)
+        check_share("label_dropout", self.label_dropout)
+        if self.label_dropout and not self.conditional:
+            raise ValueError(
+                f"label_dropout is {self.label_dropout}; if conditional is False it must be 0.0"
+            )
+
+
+def _check_folder(name: str, value: Any) -> None:
+    if not isinstance(value, str) or value == "" or "\0" in value:
+        raise ValueError(f"{name} is {value!r}; it must be the path of a folder")

@@ -28,7 +28,7 @@ from vqvae_jax.training.loop import Run
 from vqvae_jax.training.model import load_model
 from vqvae_jax.training.optimizer import optimization
 from vqvae_jax.training.resuming import is_from_python
-from vqvae_jax.training.sections import TrainingConfig
+from vqvae_jax.training.settings import TrainingConfig
 from vqvae_jax.weights import tree_digest
 from vqvae_jax.words import counted
 
