@@ -62,7 +62,6 @@ def test_what_imports_it_is_told_the_extra():
 
 
 NEEDS = {
-    "vqvae_jax.training.flags": ("ml_collections", "train"),
     "vqvae_jax.commands": ("tqdm", "train"),
     "vqvae_jax.data.tfds_store": ("tensorflow_datasets", "train"),
     "vqvae_jax.coding": ("constriction", "codec"),

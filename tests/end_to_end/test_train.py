@@ -217,7 +217,7 @@ def test_the_trained_model_can_be_loaded(data_dir, whole_run):
     np.testing.assert_array_equal(
         model.quantizer.embeddings[...], saved["state.params.quantizer.embeddings"]
     )
-    assert isinstance(model, vqvae_jax.VQVAE)
+    assert isinstance(model, vqvae_jax.Tokenizer)
     assert len(jax.tree.leaves(model)) == 13
 
 

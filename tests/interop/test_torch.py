@@ -12,7 +12,7 @@ from flax import nnx
 
 import vqvae_jax
 from tests.conftest import promoting, some_by_default
-from vqvae_jax import FSQ, VQVAE, CategoricalHead, VectorQuantizer
+from vqvae_jax import FSQ, VQVAE, CategoricalHead, Encoder, Tokenizer, VectorQuantizer
 
 pytestmark = pytest.mark.usefixtures("optimized")
 
@@ -140,9 +140,25 @@ def with_more():
     return model
 
 
+class OwnEncoder(Encoder):
+    """Not the seed's, for all that the names say."""
+
+
+def with_own_encoder():
+    model = with_quantizer(0)
+    rngs = nnx.Rngs(0)
+    return Tokenizer(
+        OwnEncoder(1, model.quantizer.embedding_dim, rngs=rngs),
+        model.quantizer,
+        model.decoder,
+        model.likelihood,
+    )
+
+
 @pytest.mark.parametrize(
     ("build", "message"),
     [
+        (with_own_encoder, r"the model's encoder is a OwnEncoder; .* are those of vqvae_jax\.Enc"),
         (
             lambda: VQVAE(
                 1, 4, 8, 0.1, head=CategoricalHead(3, 1, rngs=nnx.Rngs(0)), rngs=nnx.Rngs(0)

@@ -14,15 +14,15 @@ from vqvae_jax import VQVAE, EMAVectorQuantizer
 from vqvae_jax.errors import ConfigError
 from vqvae_jax.parallel import mesh_for
 from vqvae_jax.tasks import TokenizerTask
+from vqvae_jax.training.config import training_config
 from vqvae_jax.training.optimizer import build_optimizer, decayed, schedule_of
-from vqvae_jax.training.settings import TrainingConfig
 
 IMAGES = np.random.RandomState(0).randint(0, 256, (12, 8, 8, 1)).astype(np.uint8)
 
 
 def settings(**changes):
-    return TrainingConfig(
-        **{"batch_size": 4, "learning_rate": 0.1, "num_epochs": 2, "seed": 0} | changes
+    return training_config(
+        {"batch_size": 4, "learning_rate": 0.1, "num_epochs": 2, "seed": 0} | changes
     )
 
 

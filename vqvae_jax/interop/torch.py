@@ -18,7 +18,7 @@ from flax import nnx
 
 from vqvae_jax.layers import ConvTranspose
 from vqvae_jax.likelihoods import SquaredError
-from vqvae_jax.models import VQVAE
+from vqvae_jax.models import Decoder, Encoder, Tokenizer
 from vqvae_jax.quantizers import VectorQuantizer
 
 # PyTorch's axes: [out, in, k, k] for a convolution, [in, out, k, k] for a transposed one. Ours: [k,
@@ -31,7 +31,7 @@ _CODES = "vq_layer.embeddings.weight"
 _TRAINING_STATE = ("initialized", "usage", "usage_updates", "usage_vectors")
 
 
-def load_torch_state_dict(model: VQVAE, state_dict: Mapping[str, np.ndarray]) -> None:
+def load_torch_state_dict(model: Tokenizer, state_dict: Mapping[str, np.ndarray]) -> None:
     """Fills a model in place with PyTorch's weights.
 
     Args:
@@ -64,7 +64,7 @@ def load_torch_state_dict(model: VQVAE, state_dict: Mapping[str, np.ndarray]) ->
         param[...] = jnp.array(array, param[...].dtype)
 
 
-def to_torch_state_dict(model: VQVAE) -> dict[str, np.ndarray]:
+def to_torch_state_dict(model: Tokenizer) -> dict[str, np.ndarray]:
     """Returns the model's weights as PyTorch has them: the inverse of `load_torch_state_dict`.
 
     Raises:
@@ -77,7 +77,7 @@ def to_torch_state_dict(model: VQVAE) -> dict[str, np.ndarray]:
     return state_dict
 
 
-def _params(model: VQVAE) -> dict[str, tuple[nnx.Variable, tuple[tuple[int, ...], ...] | None]]:
+def _params(model: Tokenizer) -> dict[str, tuple[nnx.Variable, tuple[tuple[int, ...], ...] | None]]:
     """Returns parameters by PyTorch name, with their axes' orders in and out (None: the same)."""
     if type(model.quantizer) is not VectorQuantizer:
         raise ValueError(
@@ -90,7 +90,12 @@ def _params(model: VQVAE) -> dict[str, tuple[nnx.Variable, tuple[tuple[int, ...]
             "PyTorch's names are those of a model without"
         )
     params: dict[str, tuple[nnx.Variable, tuple[tuple[int, ...], ...] | None]] = {}
-    for part in ("encoder", "decoder"):
+    for part, kind in (("encoder", Encoder), ("decoder", Decoder)):
+        if type(getattr(model, part)) is not kind:
+            raise ValueError(
+                f"the model's {part} is a {type(getattr(model, part)).__name__}; PyTorch's names "
+                f"are those of vqvae_jax.{kind.__name__}"
+            )
         for index, layer in enumerate(getattr(model, part).convs):
             transposed = isinstance(layer, ConvTranspose)
             axes = (_FROM_TRANSPOSE, _TO_TRANSPOSE) if transposed else (_FROM_CONV, _TO_CONV)
