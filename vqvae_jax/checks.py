@@ -14,20 +14,20 @@ import numpy as np
 _SMALL, _LARGE = 1e-30, 1e30
 
 
-def check_integer(name: str, number: SupportsIndex, low: int = 1, high: int | None = None) -> int:
+def check_integer(name: str, number: SupportsIndex, low: int = 1, high: int = 2**31 - 1) -> int:
     """Returns the number as an int: it may be an integer of any type, but not a bool.
 
     Raises:
-        ValueError: it is not an integer of at least `low`, and of at most `high` if that is given.
+        ValueError: it is not an integer from `low` to `high`; sizes and indices are int32.
     """
     try:
         integer = operator.index(number)
     except TypeError:
         integer = None
-    is_in_range = integer is not None and low <= integer and (high is None or integer <= high)
-    if integer is None or isinstance(number, bool) or not is_in_range:
-        allowed = f"of at least {low}" if high is None else f"from {low} to {high}"
-        raise ValueError(f"{name} is {number!r}; it must be an integer {allowed}")
+    if integer is None or isinstance(number, bool) or integer < low:
+        raise ValueError(f"{name} is {number!r}; it must be an integer of at least {low}")
+    if integer > high:
+        raise ValueError(f"{name} is {number!r}; it must be an integer of at most {high}")
     return integer
 
 

@@ -247,7 +247,7 @@ BAD = [
     (
         ["--config=configs/mnist.py", "--config.training.batch_size=many"],
         2,
-        "training.batch_size is 'many'; it must be an integer from 1 to",
+        "training.batch_size is 'many'; it must be an integer of at least 1",
     ),
     (
         ["--config=configs/mnist.py", "--config.data.name=none", "--config.data.data_dir=."],

@@ -1,5 +1,6 @@
 """Components: built from what a config says of them, which is what their constructors take."""
 
+import functools
 import importlib
 import inspect
 import json
@@ -212,6 +213,17 @@ def test_a_class_of_ones_own_goes_by_its_import_path(mine):
         ("likelihood", {"kind": "FSQ"}, "model.likelihood.kind is 'FSQ'; it must be one of Auto"),
         ("encoder", {"kind": "os:system"}, "model.encoder.kind is 'os:system'; it must be"),
         ("encoder", {"kind": "subprocess:Popen"}, "model.encoder.kind is 'subprocess:Popen'"),
+        ("encoder", {"kind": "optax:adam"}, "model.encoder.kind is 'optax:adam'; it must be"),
+        (
+            "quantizer",
+            EMA | {"kind": "GumbelQuantizer", "temperature": {"kind": "jax.profiler:start_trace"}},
+            "model.quantizer.temperature.kind is 'jax.profiler:start_trace'; it must be",
+        ),
+        (
+            "quantizer",
+            {"kind": "FSQ", "levels": functools.reduce(lambda deep, _: [deep], range(30), 5)},
+            "model.quantizer.levels.0.0.0",
+        ),
         ("encoder", {"kind": "my_module:NoEncoder"}, "model.encoder.kind is 'my_module:NoEncoder'"),
         (
             "encoder",
@@ -245,6 +257,11 @@ def test_what_is_no_component_is_named(mine, part, component, message):
         ("quantizer", {"kind": "FSQ", "levels": ()}, "model.quantizer.levels is empty"),
         ("quantizer", {"kind": "LFQ", "embedding_dim": 40}, "model.quantizer.embedding_dim is 40"),
         ("quantizer", EMA | {"num_embeddings": 0}, "model.quantizer.num_embeddings is 0; it must"),
+        (
+            "quantizer",
+            EMA | {"num_embeddings": 10**30},
+            f"model.quantizer.num_embeddings is {10**30}; it must be an integer of at most 214748",
+        ),
         ("quantizer", EMA | {"kmeans_init": 1}, "model.quantizer.kmeans_init is 1; it must be Tr"),
         (
             "quantizer",

@@ -113,7 +113,7 @@ def test_a_resumed_run_takes_another_optimizer_when_told_to(tmp_path):
 def test_wrong_settings_are_named(tmp_path):
     for settings, message in (
         ({"learning_rat": 1.0}, "training.learning_rat is unknown; did you mean"),
-        ({"num_epochs": 0}, "training.num_epochs is 0; it must be an integer from 1"),
+        ({"num_epochs": 0}, "training.num_epochs is 0; it must be an integer of at least 1"),
         ({"batch_size": 41}, "training.batch_size is 41; it must be at most 40"),
     ):
         with pytest.raises(ConfigError, match=message):

@@ -25,9 +25,12 @@ from vqvae_jax.errors import ConfigError
 
 Settings = dict[str, Any]
 
-# Libraries whose functions may be components, such as optax.exponential_decay. Settings may come
-# with weights from elsewhere, and must not call whatever they like.
-_LIBRARIES = ("jax", "optax", "vqvae_jax")
+# Settings may come with weights from elsewhere, and must not call whatever they like: modules, and
+# the functions of optax, such as exponential_decay.
+_CALLED = "optax"
+_REFERRED = ("jax", "optax")
+
+_DEEPEST = 20  # components inside components
 
 
 def kind_of(component: Any, path: str, expected: Any = object) -> Any:
@@ -41,26 +44,19 @@ def kind_of(component: Any, path: str, expected: Any = object) -> Any:
     Raises:
         ConfigError: there is no kind, or none of that class.
     """
-    known = known_kinds(expected)
-    listed = "the name of a class of vqvae_jax"
-    if expected not in (object, nnx.Module):
-        listed = f"one of {', '.join(known)}"
-    allowed = f"{listed}, or an import path such as my_module:MyClass"
     if not isinstance(component, Mapping):
         raise ConfigError(f"{path} is {component!r}; it must be a component, with a kind")
-    if "kind" not in component:
-        raise ConfigError(f"{path}.kind is missing; it must be {allowed}")
-    given = component["kind"]
+    given = component.get("kind")
     kind = _found(given, f"{path}.kind")
-    is_class = inspect.isclass(kind)
-    fits = (
-        issubclass(kind, expected) and issubclass(kind, nnx.Module)
-        if is_class
-        else (expected is object and _is_of_a_library(kind))
-    )
-    if not fits or inspect.isabstract(kind):
+    if not _is_kind(kind, expected):
+        known = known_kinds(expected)
+        named = "the name of a class of vqvae_jax"
+        if expected not in (object, nnx.Module):
+            named = f"one of {', '.join(known)}"
+        what = f"is {given!r}" if "kind" in component else "is missing"
         raise ConfigError(
-            f"{path}.kind is {given!r}; it must be {allowed}{did_you_mean(given, known)}"
+            f"{path}.kind {what}; it must be {named}, or an import path such as "
+            f"my_module:MyClass{did_you_mean(given, known)}"
         )
     return kind
 
@@ -70,10 +66,7 @@ def known_kinds(expected: Any) -> list[str]:
     return [
         name
         for name in vqvae_jax.__all__
-        if inspect.isclass(value := getattr(vqvae_jax, name))
-        and issubclass(value, nnx.Module)
-        and issubclass(value, expected)
-        and not inspect.isabstract(value)
+        if inspect.isclass(value := getattr(vqvae_jax, name)) and _is_kind(value, expected)
     ]
 
 
@@ -178,7 +171,7 @@ def build(kind: Any, settings: Mapping[str, Any], path: str, **filled: Any) -> A
     arguments |= {name: value for name, value in filled.items() if name in _signature(kind)}
     try:
         return kind(**arguments)
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, OverflowError) as error:
         is_placed = str(error).partition(" ")[0] in parameters
         raise ConfigError(f"{path}{'.' if is_placed else ': '}{error}") from error
 
@@ -218,7 +211,17 @@ def class_in(annotation: Any) -> Any:
 def _signature(kind: Any) -> Mapping[str, inspect.Parameter]:
     # The metaclass of Flax modules has a signature of its own.
     called = kind.__init__ if inspect.isclass(kind) else kind
-    return inspect.signature(called, eval_str=True).parameters
+    try:
+        return inspect.signature(called, eval_str=True).parameters
+    except NameError:  # annotations that only type checkers can resolve
+        return inspect.signature(called).parameters
+
+
+def _is_kind(kind: Any, expected: Any) -> bool:
+    if inspect.isclass(kind):
+        is_module = issubclass(kind, nnx.Module) and issubclass(kind, expected)
+        return is_module and not inspect.isabstract(kind)
+    return expected is object and callable(kind) and _home(kind) == _CALLED
 
 
 def _found(given: Any, path: str) -> Any:
@@ -232,15 +235,17 @@ def _found(given: Any, path: str) -> Any:
         raise ConfigError(f"{path} is {given!r}, which cannot be imported: {error}") from error
 
 
-def _is_of_a_library(function: Any) -> bool:
-    home = getattr(function, "__module__", None) or ""
-    return callable(function) and home.partition(".")[0] in _LIBRARIES
+def _home(function: Any) -> str:
+    """Returns the name of the package of a function."""
+    return (getattr(function, "__module__", None) or "").partition(".")[0]
 
 
 def _plain(value: Any, path: str, parameter: inspect.Parameter) -> Any:
     """Returns a setting as JSON holds it, but with tuples; its components are completed."""
     if isinstance(value, np.generic | np.ndarray):
         value = value.tolist()
+    if path.count(".") > _DEEPEST:
+        raise ConfigError(f"{path} is too deep; there are at most {_DEEPEST} levels")
     if isinstance(value, list | tuple):
         places = enumerate(value)
         return tuple(_plain(item, f"{path}.{place}", parameter) for place, item in places)
@@ -269,7 +274,7 @@ def _built(value: Any, path: str, parameter: inspect.Parameter, rngs: Mapping[st
 def _function(given: str, path: str) -> Callable[..., Any]:
     known = [name for name in vqvae_jax.__all__ if inspect.isfunction(getattr(vqvae_jax, name))]
     function = _found(given, path)
-    if not inspect.isfunction(function) and not _is_of_a_library(function):
+    if not inspect.isfunction(function) and _home(function) not in _REFERRED:
         raise ConfigError(
             f"{path} is {given!r}; it must be a function: its name, such as straight_through, or "
             f"an import path such as my_module:my_function{did_you_mean(given, known)}"

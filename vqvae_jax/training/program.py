@@ -15,6 +15,7 @@ from vqvae_jax.errors import (
 )
 from vqvae_jax.training.interruption import Interrupted, importing
 
+_HELP = ("-h", "--help")
 _KNOWN = (BusyError, CheckpointError, ConfigError, DataError, MissingError, TrainingError, OSError)
 
 
@@ -37,8 +38,8 @@ def main(arguments: Sequence[str] | None = None, name: str = "train.py") -> int:
     try:
         with importing():
             from vqvae_jax.training.flags import parse
-        if {"-h", "--help"} & {*arguments}:
-            _print_help([one for one in arguments if not one.startswith("-")])
+        if {*_HELP} & {*arguments}:
+            _print_help(arguments)
             return 0
         config, workdir, processes = parse(arguments)
         with importing():  # takes seconds, so only once the settings are valid
@@ -63,7 +64,10 @@ def main(arguments: Sequence[str] | None = None, name: str = "train.py") -> int:
     return status
 
 
-def _print_help(components: Sequence[str]) -> None:
+def _print_help(arguments: Sequence[str]) -> None:
+    """Prints the help, or that of the components that follow --help."""
     with importing():
         from vqvae_jax.training.help import component_help, help_text
+    flag = next(place for place, argument in enumerate(arguments) if argument in _HELP)
+    components = [name for name in arguments[flag + 1 :] if not name.startswith("-")]
     print("\n\n".join(map(component_help, components)) if components else help_text())
