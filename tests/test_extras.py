@@ -80,6 +80,7 @@ def test_a_module_that_needs_a_missing_extra_names_it(module):
 MAIN = "from vqvae_jax.__main__ import main; sys.exit(main())"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("package", "name", "arguments"),
     [

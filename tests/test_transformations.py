@@ -164,6 +164,7 @@ def along(function, params, *batch):
     return *jax.jvp(lambda params: function(params, *batch), (params,), (direction,)), direction
 
 
+@pytest.mark.slow
 @of_some_losses
 def test_forward_mode_is_reverse_mode(name):
     params, loss, batch = prepared(name)
@@ -201,6 +202,7 @@ def assert_close(got, expected):
         np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.slow
 @of_some_cases
 def test_exports_with_a_symbolic_batch(name):
     params, function, batch = prepared(name)
@@ -213,6 +215,7 @@ def test_exports_with_a_symbolic_batch(name):
         assert_close(exported.call(params, *some), jitted(params, *some))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "axis_type",
     [

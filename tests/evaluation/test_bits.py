@@ -66,6 +66,7 @@ def independent(images):
     return vqvae, prior, in_numpy(vqvae, prior, images)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("batch_size", "devices"),
     [

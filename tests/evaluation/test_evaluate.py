@@ -16,6 +16,7 @@ from vqvae_jax.tasks import TokenizerTask
 VARIANCE = 0.08
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("batch_size", some_by_default([1, 4, 10, 64], [4]))
 def test_metrics_are_those_of_the_whole_split(batch_size):
     model = VQVAE(1, 4, 16, VARIANCE, rngs=nnx.Rngs(0))

@@ -33,6 +33,7 @@ def in_numpy(model, images):
     return p @ np.arange(256) / 255 - 0.5
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("shown", HEADS)
 def test_reconstructions_show_what_is_written_above_them(monkeypatch, shown):
     def build():

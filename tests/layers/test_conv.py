@@ -222,6 +222,7 @@ def sharded(loss, x, kernel, *, check_vma):
     )(x, kernel)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "transformed",
     [

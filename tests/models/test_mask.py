@@ -88,6 +88,7 @@ def gradients(model, images, mask):
     return jax.jit(jax.value_and_grad(loss_of, (0, 2)))(params, rest, images)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("head", some_by_default(HEADS, ["none"]))
 def test_pixels_out_of_reach_of_what_counts_change_nothing(head, images, mask):
     """The encoder's windows reach 3 pixels up and left of a patch, and none beyond it."""

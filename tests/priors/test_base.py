@@ -117,6 +117,7 @@ def test_probabilities_of_all_code_maps_add_up_to_one(kind, num_codebooks, run):
     assert np.abs(sums[1] - sums[2]).max() > 1e-3  # the classes are not the same
 
 
+@pytest.mark.slow
 def test_compiled_or_not_is_the_same(conditional, run, draw_codes):
     codes, labels = draw_codes(conditional, 2, 2, 3)
     expected = conditional(codes, labels)

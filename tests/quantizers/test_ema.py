@@ -73,6 +73,7 @@ def test_fifty_steps_in_which_codes_die_and_return(decay, epsilon):
     assert uses[:, 5].max() == 0
 
 
+@pytest.mark.slow
 def test_code_without_a_use_does_not_move_by_a_bit():
     quantizer = make(decay=0.5)
     first = quantizer.embeddings[...]
@@ -94,6 +95,7 @@ def test_first_code_is_the_mean_of_its_vectors():
     np.testing.assert_allclose(quantizer.embeddings[...][2], jnp.mean(z, axis=0), rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_many_codes_and_few_vectors_leave_codes_within_the_data():
     quantizer = EMAVectorQuantizer(1, 65_536, decay=0.999, rngs=nnx.Rngs(0))
     quantizer.update(jnp.ones((64, 1)), jnp.arange(64))
@@ -125,6 +127,7 @@ def test_masked_in_the_call_and_in_the_update():
     np.testing.assert_allclose(jnp.sum(quantizer.counts[...]), 0.01 * 3, rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_hardly_used_codes_stay_within_data_far_from_the_origin():
     quantizer = EMAVectorQuantizer(1, 4, decay=0.9999, revival_threshold=0.1, rngs=nnx.Rngs(0))
     codes = np.array([[99.9], [100.0], [100.1], [500.0]])

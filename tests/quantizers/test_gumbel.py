@@ -139,6 +139,7 @@ def test_evaluation_takes_the_most_probable(hard):
     np.testing.assert_array_equal(quantized.values, quantizer.lookup(jnp.asarray(expected)))
 
 
+@pytest.mark.slow
 def test_schedule_is_given_the_number_of_updates():
     schedule = optax.exponential_decay(2.0, 1, 0.5)
     scheduled = make(hard=False, temperature=schedule)

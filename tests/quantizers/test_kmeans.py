@@ -106,6 +106,7 @@ def test_zero_is_no_seed_where_the_vectors_left_out_are_zero():
         assert set(np.asarray(seeds)[:, 0]) == {5.0, 6.0}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("function", [kmeans_plus_plus, kmeans])
 def test_fewer_distinct_vectors_than_codes(function):
     vectors = jnp.array([[1.0, 2.0], [3.0, 4.0], [1.0, 2.0]] * 2)
@@ -115,6 +116,7 @@ def test_fewer_distinct_vectors_than_codes(function):
     np.testing.assert_array_equal(one, np.tile([[1.0, 2.0]], (5, 1)))
 
 
+@pytest.mark.slow
 def test_centres_are_those_of_the_key():
     vectors = jax.random.normal(jax.random.key(9), (30, 2))
     counted = jnp.ones(30, jnp.bool_)

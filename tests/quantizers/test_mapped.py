@@ -54,6 +54,7 @@ def mesh():
     return Mesh(np.array(jax.devices()[:4]), ("data",))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", some_by_default(MAKERS, ["ema_alive"]))
 def test_devices_learn_what_one_learns(name):
     """With shard_map's own check that the result is the same on all of them."""
@@ -87,6 +88,7 @@ def test_pmap_too():
             np.testing.assert_allclose(own, theirs, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("make", [EntropyVectorQuantizer, VectorQuantizer])
 def test_calls_pass_the_check_of_shard_map(make):
     quantizer = make(3, 8, kmeans_init=True, rngs=nnx.Rngs(0))

@@ -150,6 +150,7 @@ def test_arguments_of_numpys_types_are_pythons():
             assert quantized.loss.dtype == jnp.float32
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", [1e-30, 1e30])
 def test_directions_of_vectors_of_any_length(size):
     z = vectors(50)
@@ -170,6 +171,7 @@ def indices_struct(quantizer, shape):
     return jax.ShapeDtypeStruct((*shape, *books), jnp.int32)
 
 
+@pytest.mark.slow
 @each_way
 def test_exported_for_any_batch_gives_the_same(name):
     its = pieces(name)

@@ -26,6 +26,7 @@ def labels(z, projection, codes, normalize):
     return distances.argmin(-1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("normalize", [False, True])
 @pytest.mark.parametrize("num_codebooks", [1, 3])
 def test_several_codebooks_have_each_its_projection(num_codebooks, normalize):
@@ -43,6 +44,7 @@ def test_several_codebooks_have_each_its_projection(num_codebooks, normalize):
         assert np.mean(expected[..., 0] == expected[..., 1]) < 0.2
 
 
+@pytest.mark.slow
 def test_normalized_labels_do_not_depend_on_shift_and_scale():
     z = np.random.RandomState(0).randn(200, 16).astype(np.float32)
     shifted = jnp.asarray(5 + 3 * z)

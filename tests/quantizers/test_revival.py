@@ -237,6 +237,7 @@ def test_revival_needs_a_key(make):
     make(2, 4, rngs=nnx.Rngs(0)).update(z, jnp.zeros(10, jnp.int32))
 
 
+@pytest.mark.slow
 def test_codes_from_data_survive_batches_that_are_too_small_to_use_them():
     """8 vectors per update for 64 codes: most are unused in it, and none of them is dead."""
     random = np.random.RandomState(0)

@@ -35,6 +35,7 @@ def test_first_of_equal_codes_wins():
     np.testing.assert_array_equal(search.nearest_code(z, codebook), [1, 1])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("limit", some_by_default([1, 7 * 19, 7 * 20, 7 * 60], [7 * 19]))
 def test_search_in_chunks_finds_the_same(monkeypatch, forget_compiled, limit):
     random = np.random.RandomState(0)

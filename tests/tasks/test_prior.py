@@ -78,6 +78,7 @@ def test_gradients_are_those_of_the_whole_batch(
         np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("batch_size", [1, 4, pytest.param(6, marks=pytest.mark.slow)])
 def test_metrics_are_those_of_the_whole_split(batch_size):
     task = task_of("transformer", num_codebooks=2)

@@ -60,6 +60,7 @@ def after(optimizer, params, gradients):
     return params
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", some_by_default(EXPECTED, ["adamw", "muon"]))
 def test_optimizers_are_optaxs(name):
     decay = 0.5 if name in ("adamw", "lion", "muon") else 0.0
@@ -133,6 +134,7 @@ def steps(task, count=3):
     return states
 
 
+@pytest.mark.slow
 def test_evaluations_take_the_average_of_the_weights():
     task = TokenizerTask(model(), optax.sgd(0.1), average_decay=0.15)
     states = steps(task)
@@ -147,6 +149,7 @@ def test_evaluations_take_the_average_of_the_weights():
     assert np.any(params["quantizer"]["embeddings"][...] != newest[...])
 
 
+@pytest.mark.slow
 def test_accumulation_changes_nothing_but_the_memory(monkeypatch):
     """Neither the step nor what the quantizer averages, on accelerators, where parts matter."""
     from vqvae_jax import parallel

@@ -61,6 +61,7 @@ SETTINGS = {
 }
 
 
+@pytest.mark.slow
 def test_an_encoder_of_ones_own_learns_sequences_in_bfloat16(tmp_path):
     model = sound(dtype=jnp.bfloat16)
     trained = train(model, WAVES[:40], WAVES[40:], workdir=tmp_path / "run", training=SETTINGS)
