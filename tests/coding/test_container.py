@@ -143,3 +143,7 @@ def test_any_content_under_a_right_digest(body):
             words = b"".join(counted(len(each), each.tobytes()) for each in blocks)
             assert content[:-32].endswith(words)
             assert isinstance(header, dict)
+
+
+def test_a_file_that_ends_before_its_version_is_refused():
+    refused(signed(MAGIC[:-1]), "is damaged: it ends before the version of its format")

@@ -58,6 +58,8 @@ def unpack(content: bytes, name: str) -> tuple[dict[str, Any], list[np.ndarray]]
     body, digest = memoryview(content)[:-_DIGEST_SIZE], content[-_DIGEST_SIZE:]
     if hashlib.sha256(body).digest() != digest:
         raise DataError(f"{name} is damaged: its content does not match the digest at its end")
+    if len(body) == len(_MAGIC):
+        raise DataError(f"{name} is damaged: it ends before the version of its format")
     if body[len(_MAGIC)] != _VERSION:
         raise DataError(
             f"{name} has format {body[len(_MAGIC)]}; this version of vqvae_jax reads format "
