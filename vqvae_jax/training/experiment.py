@@ -17,11 +17,11 @@ from vqvae_jax.tasks.base import Examples
 from vqvae_jax.training.checkpoint import Checkpoint, described_run, latest_checkpoint
 from vqvae_jax.training.codes import CodeMaps, load_codes
 from vqvae_jax.training.components import kind_of
-from vqvae_jax.training.config import Config, changed_setting
+from vqvae_jax.training.config import Config
 from vqvae_jax.training.metrics import read_records
 from vqvae_jax.training.model import describe, load_model, prior_for, tokenizer_for
 from vqvae_jax.training.optimizer import optimization
-from vqvae_jax.training.resuming import check_resumes, config_of
+from vqvae_jax.training.resuming import changed_setting, check_resumes, config_of
 from vqvae_jax.training.schedule import Schedule
 from vqvae_jax.training.train import devices_for, run_task
 from vqvae_jax.weights import weights_digest

@@ -1,10 +1,35 @@
 """Checks whether a run may resume what its folder holds."""
 
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from vqvae_jax.errors import ConfigError
-from vqvae_jax.training.config import Config, changed_setting
+from vqvae_jax.training.config import Config
+
+_CHANGEABLE = (
+    "num_epochs",
+    "max_steps",
+    "devices",
+    "log_every",
+    "checkpoint_every",
+    "accept_changes",
+    "patience",
+)
+# What a resumed run may change, with no effect on what it has computed so far.
+_CHANGEABLE_PATHS = {
+    *("data.archives", "data.data_dir", "data.allow_sample", "prior.vqvae"),
+    *(f"training.{name}" for name in _CHANGEABLE),
+    *(f"vqvae_training.{name}" for name in _CHANGEABLE),
+}
+_OF_THE_OPTIMIZER = (
+    "learning_rate",
+    "schedule",
+    "warmup_steps",
+    "weight_decay",
+    "clip_norm",
+    "num_epochs",
+)
 
 
 def check_resumes(workdir: Path, saved: dict[str, Any], given: dict[str, Any]) -> None:
@@ -39,6 +64,48 @@ def check_resumes(workdir: Path, saved: dict[str, Any], given: dict[str, Any]) -
         )
 
 
+def optimizer_changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns the optimizer and schedule settings that a resumed run changes, by name.
+
+    Args:
+        before: the section `training` of the run so far.
+        now: the section of the resumed run; nothing changes unless `accept_changes`.
+    """
+    if not now["accept_changes"]:
+        return {}
+    return {name: now[name] for name in _OF_THE_OPTIMIZER if before[name] != now[name]}
+
+
+def changed_setting(old: Config, new: Config) -> str | None:
+    """Names a changed setting among those that affect what a run has computed so far, or None.
+
+    Args:
+        old: the run's config.
+        new: a config of the same kind.
+    """
+    return changed_in(old.to_dict(), new.to_dict())
+
+
+def changed_in(before: Mapping[str, Any], now: Mapping[str, Any]) -> str | None:
+    """Does the same for sections by name, of which there may be `training` alone."""
+    accepted = {
+        f"training.{name}" for name in optimizer_changes(before["training"], now["training"])
+    }
+    changeable = _CHANGEABLE_PATHS | accepted
+    if now["training"]["schedule"] != "constant":
+        changeable -= {"training.num_epochs"} - accepted
+    old, new = dict(_leaves(before)), dict(_leaves(now))
+    for path in {**new, **old}:
+        values = [repr(some[path]) if path in some else "not given" for some in (old, new)]
+        if values[0] != values[1] and path not in changeable:
+            section, _, name = path.partition(".")
+            hint = ""
+            if section == "training" and name in _OF_THE_OPTIMIZER:
+                hint = " (training.accept_changes=True takes it)"
+            return f"{path} was {values[0]} and is {values[1]}{hint}"
+    return None
+
+
 def config_of(folder: Path, run: dict[str, Any]) -> Config:
     """Returns the config of a run of `train.py`, from its description.
 
@@ -61,3 +128,17 @@ def other_vqvae(folder: str | Path, workdir: str | Path) -> str:
         f"{folder} holds another VQ-VAE, or the same one trained further, than the one whose "
         f"codes the prior of {workdir} has learned"
     )
+
+
+def _leaves(settings: Any, path: str = "") -> Iterator[tuple[str, Any]]:
+    """Yields the path and value of every setting."""
+    items: Any = None
+    if isinstance(settings, Mapping):
+        items = settings.items()
+    elif isinstance(settings, list | tuple):
+        items = enumerate(settings)
+    if items is None or not settings:
+        yield path, () if items is not None else settings
+        return
+    for name, value in items:
+        yield from _leaves(value, f"{path}.{name}" if path else str(name))

@@ -21,13 +21,13 @@ from vqvae_jax.training.checkpoint import (
     latest_checkpoint,
     set_damaged_aside,
 )
-from vqvae_jax.training.config import changed_in, optimizer_changes, training_config
+from vqvae_jax.training.config import training_config
 from vqvae_jax.training.interruption import caught
 from vqvae_jax.training.lock import locked
 from vqvae_jax.training.loop import Run
 from vqvae_jax.training.model import load_model
 from vqvae_jax.training.optimizer import optimization
-from vqvae_jax.training.resuming import is_from_python
+from vqvae_jax.training.resuming import changed_in, is_from_python, optimizer_changes
 from vqvae_jax.training.settings import TrainingConfig
 from vqvae_jax.weights import tree_digest
 from vqvae_jax.words import counted
