@@ -172,13 +172,11 @@ def test_a_version_is_taken_again_where_there_is_a_newer_one(tmp_path):
     for _ in range(2):
         assert run.is_recalled()
         assert newer.is_recalled()
-    rgb = foreign.FEATURES.Image(shape=(8, 8, 3))
-    given = foreign.examples(2, image=foreign.pixels(8, 8, 3))
+    given = foreign.examples(2, image=foreign.pixels(12, 12, dtype=np.uint16))
     foreign.prepare(
         tmp_path,
         "tiny",
         version="3.0.0",
-        features=foreign.GREY | {"image": rgb},
         splits={"train": given, "test": given},
     )
     with pytest.raises(UnsupportedError):

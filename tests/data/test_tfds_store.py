@@ -83,6 +83,28 @@ def with_label(label, feature):
     return {"features": GREY | {"label": feature}, "splits": {"train": given, "test": given}}
 
 
+@pytest.mark.parametrize("channels", [3, 4])
+@pytest.mark.parametrize("label", [-1, 5, 700, 2**31 - 1])
+def test_images_in_color_with_any_labels_are_read(tmp_path, channels, label):
+    given = [{"image": pixels(8, 12, channels, seed=index), "label": label} for index in range(3)]
+    image, number = FEATURES.Image(shape=(8, 12, channels)), FEATURES.Scalar(np.int64)
+    prepare(
+        tmp_path,
+        "colors",
+        features={"image": image, "label": number},
+        splits={"train": given, "test": given[:1]},
+    )
+    dataset = load(tmp_path, "colors")
+    expected = sorted(np.asarray(example["image"]).tobytes() for example in given)
+    assert dataset.train_images.shape == (3, 8, 12, channels)
+    assert sorted(image.tobytes() for image in dataset.train_images) == expected
+    assert dataset.train_labels.tolist() == 3 * [label]
+    assert dataset.train_labels.dtype == (np.uint8 if 0 <= label < 256 else np.int32)
+    again = load(tmp_path, "colors")  # from the cache
+    np.testing.assert_array_equal(again.train_images, dataset.train_images)
+    np.testing.assert_array_equal(again.train_labels, dataset.train_labels)
+
+
 def with_features(**features):
     example = {name: value for name, (_, value) in features.items()}
     features = {name: feature for name, (feature, _) in features.items()}
@@ -93,10 +115,6 @@ BOX = FEATURES.Sequence({"bbox": FEATURES.BBoxFeature(), "label": GREY["label"]}
 BOXES = [{"bbox": FEATURES.BBox(0.0, 0.0, 1.0, 1.0), "label": 1}]
 ANY_SIZE = GREY | {"image": FEATURES.Image(shape=(None, None, 1))}
 UNSUPPORTED = {
-    "rgb": (
-        with_image(pixels(8, 8, 3), (8, 8, 3)),
-        r"uint8 images of shape \(8, 8, 3\)",
-    ),
     "16 bit": (
         with_image(pixels(12, 12, dtype=np.uint16), (12, 12, 1)),
         "an image of PIL's mode I;16",
@@ -109,14 +127,14 @@ UNSUPPORTED = {
                 "test": examples(2),
             },
         },
-        r"images of different sizes, such as \(12, 8\) and \(12, 12\)",
+        r"images of different sizes, such as \(12, 8, 1\) and \(12, 12, 1\)",
     ),
     "sizes of splits": (
         {
             "features": ANY_SIZE,
             "splits": {"train": examples(2), "test": examples(1, image=pixels(8, 8))},
         },
-        r"images of \(12, 12\) to train on, and of \(8, 8\) to test",
+        r"images of \(12, 12, 1\) to train on, and of \(8, 8, 1\) to test",
     ),
     "names": (
         with_features(picture=(GREY["image"], pixels(12, 12)), digit=(GREY["label"], 1)),
@@ -134,8 +152,8 @@ UNSUPPORTED = {
     "words": (with_label("a", FEATURES.Text()), "a 'label' that is Text"),
     "many labels": (with_label([1, 2], FEATURES.Sequence(GREY["label"])), "'label' that is Seq"),
     "nested labels": (with_label({"a": 1}, {"a": GREY["label"]}), "'label' that is FeaturesDict"),
-    "large labels": (with_label(700, FEATURES.Scalar(np.int64)), "labels from 700 to 700"),
-    "no labels": (with_label(-1, FEATURES.Scalar(np.int64)), "labels from -1 to -1"),
+    "large labels": (with_label(2**31, FEATURES.Scalar(np.int64)), "labels from 2147483648 to 214"),
+    "small labels": (with_label(-(2**40), FEATURES.Scalar(np.int64)), "labels from -1099511627776"),
     "no image": (
         with_features(
             image=(
@@ -158,7 +176,7 @@ def test_what_is_not_supported_is_said_and_left_alone(tmp_path, write_archives, 
     for given in ({}, {"archives": archives}):
         with pytest.raises(UnsupportedError, match=rf"is not supported: it holds .*{message}") as e:
             load(tmp_path, **given)
-        assert "supported are the splits train and test, of gray images" in str(e.value)
+        assert "supported are the splits train and test, of images of one size" in str(e.value)
         assert not {"delete", "damaged"} & {*str(e.value).split()}
         assert "\n" not in str(e.value)
     assert files(tmp_path) == before
@@ -174,8 +192,8 @@ def test_a_declared_type_that_is_not_supported(tmp_path):
 
 
 def test_an_unsupported_mnist_is_not_replaced_by_the_sample(tmp_path):
-    prepare(tmp_path, "mnist", version="3.0.1", **UNSUPPORTED["rgb"][0])
-    with pytest.raises(UnsupportedError, match="uint8 images"):
+    prepare(tmp_path, "mnist", version="3.0.1", **UNSUPPORTED["16 bit"][0])
+    with pytest.raises(UnsupportedError, match="PIL's mode I;16"):
         load(tmp_path, "mnist")
 
 

@@ -3,12 +3,16 @@
 import json
 import shutil
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
+from PIL import Image
 
 from configs import mnist, mnist_prior
 from tests.conftest import write_small_set
+from tests.data.foreign import FEATURES, pixels, prepare
 from tests.end_to_end.programs import metrics
+from vqvae_jax import load_model, load_prior
 from vqvae_jax.__main__ import main
 from vqvae_jax.arrays import read_arrays
 from vqvae_jax.data import idx, load_dataset, sources, tfds_store
@@ -52,6 +56,26 @@ def put_mnist(root, archives):
     """Has another command prepare what passes for the full MNIST."""
     splits = idx.read_archives(idx.find_archives(write_small_set(archives), "mnist"), None)
     tfds_store.write("mnist", splits, {"source": "elsewhere"}, root)
+
+
+@pytest.mark.slow
+def test_a_set_in_color_with_many_classes_is_learned(tmp_path):
+    """As TFDS prepares it; the VQ-VAE, and a prior with its classes."""
+    image, label = FEATURES.Image(shape=(12, 8, 3)), FEATURES.Scalar(np.int64)
+    given = [{"image": pixels(12, 8, 3, seed=n), "label": 50 * n} for n in range(16)]
+    splits = {"train": given, "test": given[:4]}
+    prepare(tmp_path, "colors", features={"image": image, "label": label}, splits=splits)
+    data = {"data__name": "colors", "data__data_dir": str(tmp_path)}
+    vqvae, workdir = tmp_path / "vqvae", tmp_path / "prior"
+    train_with(mnist_prior, workdir, **data, prior__vqvae=str(vqvae), prior__conditional=True)
+    assert load_model(vqvae).encode(jnp.zeros((1, 12, 8, 3))).shape == (1, 3, 2)
+    assert load_prior(workdir).num_classes == 751
+    for picture in (vqvae / "reconstructions.png", workdir / "samples.png"):
+        with Image.open(picture) as shown:
+            assert len(shown.convert("RGB").getcolors(2**24)) > 100
+    output = tmp_path / "samples.npy"
+    assert command("sample", "--workdir", workdir, "--output", output, "--label", 750) == 0
+    assert np.load(output).shape == (64, 12, 8, 3)
 
 
 @pytest.mark.slow

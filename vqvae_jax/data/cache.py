@@ -92,7 +92,7 @@ def read(folder: Path) -> tuple[Splits, dict[str, Any]] | None:
 
 def _canonical(split: Split) -> Split:
     keys = [
-        hashlib.blake2b(image.tobytes() + bytes([label]), digest_size=16).digest()
+        hashlib.blake2b(image.tobytes() + label.tobytes(), digest_size=16).digest()
         for image, label in zip(split.images, split.labels, strict=True)
     ]
     order = sorted(range(len(keys)), key=keys.__getitem__)

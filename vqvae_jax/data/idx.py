@@ -33,8 +33,8 @@ class Split:
     """Images and their labels.
 
     Attributes:
-        images: uint8 [N, H, W, 1].
-        labels: uint8 [N].
+        images: uint8 [N, H, W, C].
+        labels: uint8 [N], or int32 [N] if some are negative or above 255.
     """
 
     images: np.ndarray

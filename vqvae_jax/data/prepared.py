@@ -24,10 +24,10 @@ class Dataset:
         name: mnist, or mnist_sample if the sample stands in for it.
         source: where it came from, in words.
         archives: SHA-256 of the archives it was prepared from, by name; empty if unknown.
-        train_images: uint8 [N, H, W, 1].
-        train_labels: uint8 [N].
-        test_images: uint8 [M, H, W, 1].
-        test_labels: uint8 [M].
+        train_images: uint8 [N, H, W, C].
+        train_labels: uint8 [N], or int32 [N] if some are negative or above 255.
+        test_images: uint8 [M, H, W, C].
+        test_labels: likewise [M].
         variance: population variance of the training pixels of x / 255.
         digest: SHA-256 of the pixels and labels.
         folder: the user's folder with the archives; None if there was none.

@@ -30,9 +30,11 @@ STOCK_BUILDERS = {
     "kmnist": stock.KMNIST,
 }
 _OWN_VERSION = "1.0.0"
+_CHANNELS = {"L": 1, "RGB": 3, "RGBA": 4}  # by PIL's mode
+_LABELS = 2**31  # labels are int32 at most
 _SUPPORTED = (
-    "supported are the splits train and test, of gray images of one size, 8 bits per pixel, as "
-    "'image', and of labels from 0 to 255 as 'label'"
+    "supported are the splits train and test, of images of one size, gray or in color with 8 bits "
+    "per channel, as 'image', and of integers as 'label'"
 )
 
 
@@ -46,7 +48,7 @@ def read(folder: Path) -> tuple[Splits, dict[str, Any]]:
         The result of `cache.describe`: the splits in canonical order, and their description.
 
     Raises:
-        UnsupportedError: it is intact, but holds something other than gray images with labels.
+        UnsupportedError: it is intact, but holds something other than images with labels.
         DamagedError: its files are damaged.
         DataError: they cannot be read.
     """
@@ -150,7 +152,7 @@ def _features(info: tfds.core.DatasetInfo) -> tfds.features.FeaturesDict:
     if not isinstance(image, tfds.features.Image):
         raise _Unsupported(f"an 'image' that is {image}")
     dtype = np.dtype(image.np_dtype)
-    if dtype != np.uint8 or image.shape[-1] not in (1, None):
+    if dtype != np.uint8 or image.shape[-1] not in (*_CHANNELS.values(), None):
         raise _Unsupported(f"{dtype.name} images of shape {image.shape}")
     if label.shape != () or not np.issubdtype(label.np_dtype, np.integer):
         raise _Unsupported(f"a 'label' that is {label}")
@@ -171,21 +173,22 @@ def _split(builder: Any, split: str, features: tfds.features.FeaturesDict) -> Sp
     if len(sizes) > 1:
         raise _Unsupported(f"images of different sizes, such as {sizes[0]} and {sizes[-1]}")
     labels = np.array([example["label"] for example in examples])
-    if labels.min() < 0 or labels.max() > 255:
+    if not -_LABELS <= labels.min() <= labels.max() < _LABELS:
         raise _Unsupported(f"labels from {labels.min()} to {labels.max()}")
-    return Split(np.stack(images)[..., None], labels.astype(np.uint8))
+    is_small = labels.min() >= 0 and labels.max() <= 255
+    return Split(np.stack(images), labels.astype(np.uint8 if is_small else np.int32))
 
 
 def _size(split: Split) -> tuple[int, ...]:
-    return split.images.shape[1:3]
+    return split.images.shape[1:]
 
 
 def _decode(encoded: bytes) -> np.ndarray:
     with Image.open(io.BytesIO(encoded)) as image:
         pixels = np.asarray(image)
-        if image.mode != "L":
+        if image.mode not in _CHANNELS:
             raise _Unsupported(f"an image of PIL's mode {image.mode}")
-    return pixels
+    return pixels.reshape(*pixels.shape[:2], _CHANNELS[image.mode])
 
 
 class _Builder(tfds.core.GeneratorBasedBuilder, skip_registration=True):  # type: ignore[call-arg]
@@ -202,7 +205,7 @@ class _Builder(tfds.core.GeneratorBasedBuilder, skip_registration=True):  # type
         metadata = tfds.core.MetadataDict(self._described)
         return tfds.core.DatasetInfo(
             builder=self,
-            description=f"{self.name}: gray images with labels, in the form of MNIST.",
+            description=f"{self.name}: images with labels, in the form of MNIST.",
             features=tfds.features.FeaturesDict(
                 {
                     "image": tfds.features.Image(shape=train.images.shape[1:]),
@@ -219,4 +222,5 @@ class _Builder(tfds.core.GeneratorBasedBuilder, skip_registration=True):  # type
 
     def _generate_examples(self, split: Split) -> Iterator[tuple[int, dict[str, Any]]]:
         for index, (image, label) in enumerate(zip(split.images, split.labels, strict=True)):
-            yield index, {"image": Image.fromarray(image[..., 0]), "label": int(label)}
+            pixels = image[..., 0] if image.shape[-1] == 1 else image
+            yield index, {"image": Image.fromarray(pixels), "label": int(label)}

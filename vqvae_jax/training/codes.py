@@ -51,9 +51,9 @@ class Codes:
 
     Attributes:
         train_codes: int32 [N, h, w], or [N, h, w, num_codebooks].
-        train_labels: uint8 [N].
+        train_labels: integers [N].
         test_codes: int32 [M, h, w], or [M, h, w, num_codebooks].
-        test_labels: uint8 [M].
+        test_labels: integers [M].
         digest: SHA-256 of the model's weights and of the data's digest.
     """
 

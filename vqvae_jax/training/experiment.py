@@ -225,6 +225,11 @@ def _is_finished(folder: Path, found: Checkpoint, data: Dataset) -> bool:
 def _maps_of(config: Config, data: Dataset) -> CodeMaps:
     """Returns the geometry of the code maps to come."""
     num_classes = int(data.train_labels.max()) + 1
+    lowest = min(data.train_labels.min(), data.test_labels.min())
+    if config.prior is not None and config.prior.conditional and lowest < 0:
+        raise DataError(
+            f"{data.name} has the label {lowest}; prior.conditional needs labels of at least 0"
+        )
     if np.any(data.test_labels >= num_classes):
         raise DataError(
             f"the test split has the label {data.test_labels.max()}; "
