@@ -11,7 +11,6 @@ Prints a table and writes quantizers.png into the workdir. The ms a step are tho
 
 import argparse
 import json
-import math
 import subprocess
 import sys
 from pathlib import Path
@@ -21,7 +20,8 @@ from typing import Any
 from flax import nnx
 from workers import HERE, table
 
-from vqvae_jax.training.components import build, completed, kind_of
+from vqvae_jax.training.components import build_component, completed
+from vqvae_jax.training.config_files import read_config
 
 REVIVAL = {"revival_threshold": 0.1, "kmeans_init": True}
 _CODEBOOK = {"embedding_dim": 16, "num_embeddings": 128}
@@ -32,13 +32,6 @@ def _ema(embedding_dim: int, num_embeddings: int, **settings: Any) -> dict[str, 
     return {"kind": "EMAVectorQuantizer", **sizes, **settings}
 
 
-_GUMBEL_TEMPERATURE = {
-    "kind": "optax:exponential_decay",
-    "init_value": 1.0,
-    "transition_steps": 1000,
-    "decay_rate": math.exp(-1),
-    "end_value": 0.5,
-}
 _MOVED_CODES = {"codebook_cost": 0.0, "commitment_cost": 0.0, **REVIVAL}
 # The components that take the place of the quantizer of configs/mnist.py.
 RUNS: dict[str, dict[str, Any]] = {
@@ -65,9 +58,7 @@ RUNS: dict[str, dict[str, Any]] = {
         "kind": "ProductQuantizer", "quantizers": 2 * [_ema(8, 11, **REVIVAL)]
     },
     "SimVQ": {"kind": "SimVQ", **_CODEBOOK},
-    "GumbelQuantizer": {
-        "kind": "GumbelQuantizer", **_CODEBOOK, "temperature": _GUMBEL_TEMPERATURE
-    },
+    "GumbelQuantizer": read_config("mnist_gumbel")[0]["model"]["quantizer"],
     "EMAVectorQuantizer": _ema(16, 128),
     "nsvq, with revival": {
         "kind": "VectorQuantizer", **_CODEBOOK, "estimator": "nsvq", **_MOVED_CODES
@@ -191,7 +182,7 @@ def report(results: dict[str, list[dict[str, Any]]]) -> str:
 def codes(name: str) -> int:
     """The codes of all codebooks."""
     settings = completed(RUNS[name], "quantizer")
-    return build(kind_of(settings, ""), settings, "quantizer", rngs=nnx.Rngs(0)).num_codes
+    return build_component(settings, "quantizer", rngs=nnx.Rngs(0)).num_codes
 
 
 def draw(results: dict[str, list[dict[str, Any]]], path: Path) -> None:

@@ -5,8 +5,8 @@
 
 The VQ-VAE is looked for in runs/mnist_likelihood, and trained there first if there is none.
 
-Expected on the full 60,000 images: held-out nll 1.199 nats a token; 1.154 bits per dimension, 0.108
-of them for the codes.
+Expected on the full 60,000 images: held-out nll 1.199 nats per token; 1.154 bits per dimension,
+0.108 of them for the codes.
 """
 
 import ml_collections

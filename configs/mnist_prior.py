@@ -5,7 +5,7 @@
 The VQ-VAE is looked for in runs/mnist, and trained there first if there is none.
 
 Expected on the full 60,000 images, in 40 minutes on two cores: train nll of the last epoch 0.919
-nats a token, held-out nll 1.064; at its best, after 7 epochs, 1.028. From there on it overfits.
+nats per token, held-out nll 1.064; at its best, after 7 epochs, 1.028. From there on it overfits.
 """
 
 import ml_collections

@@ -23,7 +23,7 @@ from vqvae_jax.likelihoods import Likelihood
 from vqvae_jax.priors import Prior
 from vqvae_jax.quantizers import Quantizer
 from vqvae_jax.training.codes import CodeMaps
-from vqvae_jax.training.components import build, completed, kind_of, known_kinds, settings_of
+from vqvae_jax.training.components import build_component, completed, known_kinds, settings_of
 from vqvae_jax.training.config import Config
 from vqvae_jax.training.model import build_tokenizer, prior_for
 
@@ -53,7 +53,7 @@ def config_with(**parts):
 
 def made(component, path="model.quantizer", expected=Quantizer):
     settings = completed(component, path, expected)
-    return build(kind_of(settings, path), settings, path, rngs=nnx.Rngs(0))
+    return build_component(settings, path, rngs=nnx.Rngs(0))
 
 
 def assert_takes_images(config):

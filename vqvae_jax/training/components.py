@@ -148,6 +148,11 @@ def completed_for(
     return settings
 
 
+def build_component(component: Mapping[str, Any], path: str, **filled: Any) -> Any:
+    """Builds what a component's completed settings describe; arguments as for `build`."""
+    return build(kind_of(component, path), component, path, **filled)
+
+
 def build(kind: Any, settings: Mapping[str, Any], path: str, **filled: Any) -> Any:
     """Calls a class or function with completed settings, whose components are built first.
 
@@ -259,7 +264,7 @@ def _plain(value: Any, path: str, parameter: inspect.Parameter) -> Any:
 def _built(value: Any, path: str, parameter: inspect.Parameter, rngs: Mapping[str, Any]) -> Any:
     """Returns the argument that a setting describes."""
     if isinstance(value, Mapping):
-        return build(kind_of(value, path), value, path, **rngs)
+        return build_component(value, path, **rngs)
     if isinstance(value, tuple):
         places = enumerate(value)
         return tuple(_built(item, f"{path}.{place}", parameter, rngs) for place, item in places)

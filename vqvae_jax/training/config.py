@@ -31,7 +31,11 @@ FILLED: Mapping[str, tuple[str, ...]] = {
 }
 
 # The parts of a model that a config need not name.
-_DEFAULT_KINDS = {"encoder": "Encoder", "decoder": "Decoder", "likelihood": "SquaredError"}
+_DEFAULT_PARTS: Mapping[str, Settings] = {
+    "encoder": {"kind": "Encoder"},
+    "decoder": {"kind": "Decoder"},
+    "likelihood": {"kind": "SquaredError"},
+}
 
 # Where settings are that once were elsewhere.
 _OF_THE_QUANTIZER = (
@@ -159,8 +163,7 @@ def overridden(settings: Mapping[str, Any], path: str, text: str) -> dict[str, A
     if not names:
         raise ConfigError(f"{section} is a group of settings; it cannot be {text!r}")
     if section == "model":
-        defaults = {part: {"kind": kind} for part, kind in _DEFAULT_KINDS.items()}
-        given = defaults | given
+        given = {**_DEFAULT_PARTS, **given}
     if section == "prior" and names == ["kind"]:
         own = {name: given[name] for name in settings_of(PriorConfig) if name in given}
         new = own | with_kind(given, text, section, Prior)
@@ -191,8 +194,7 @@ def _section(section: str, given: Mapping[str, Any]) -> Any:
 def _model(given: Mapping[str, Any]) -> Settings:
     _check_names("model", given)
     parts = settings_of(Tokenizer, FILLED["model"])
-    defaults = {part: {"kind": kind} for part, kind in _DEFAULT_KINDS.items()}
-    settings = {**defaults, **given}
+    settings = {**_DEFAULT_PARTS, **given}
     if "quantizer" not in settings:
         raise ConfigError("model.quantizer is missing; it must be a component, with a kind")
     return {

@@ -1,4 +1,4 @@
-"""What `train.py --help` says of flags, sections and components."""
+"""The text of `train.py --help`: flags, sections and components."""
 
 import collections.abc
 import inspect
@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from vqvae_jax.likelihoods import Likelihood
+from vqvae_jax.models import Decoder, Encoder
 from vqvae_jax.priors import Prior
 from vqvae_jax.quantizers import Quantizer
 from vqvae_jax.training.components import (
@@ -35,6 +36,15 @@ usage: python train.py {usage}
 
 configs that ship:
 """
+
+# The class of the components in each place of a config, here the encoders and decoders that ship.
+_PLACES = {
+    "model.encoder": Encoder,
+    "model.decoder": Decoder,
+    "model.quantizer": Quantizer,
+    "model.likelihood": Likelihood,
+    "prior": Prior,
+}
 
 _COMPONENTS = """\
 
@@ -71,25 +81,19 @@ def component_help(name: str) -> str:
         ConfigError: there is no such component.
     """
     kind = kind_of({"kind": name}, "COMPONENT")
-    filled = {one for path, names in FILLED.items() if _may_be_at(kind, path) for one in names}
+    filled = {
+        name
+        for place, of in _PLACES.items()
+        if inspect.isclass(kind) and issubclass(kind, of)
+        for name in FILLED.get(place, ())
+    }
     parameters = settings_of(kind, filled)
     return "\n".join([f"{name}: {_summary(kind)}", *_described(kind, parameters, "")])
 
 
-def _may_be_at(kind: Any, path: str) -> bool:
-    section, _, part = path.partition(".")
-    if section == "prior":
-        return inspect.isclass(kind) and issubclass(kind, Prior)
-    expected = {"likelihood": Likelihood}.get(part)
-    if expected is None:
-        return part in ("encoder", "decoder") and kind.__name__ == part.capitalize()
-    return inspect.isclass(kind) and issubclass(kind, expected)
-
-
 def _kinds() -> str:
-    parts = {"quantizers": Quantizer, "likelihoods": Likelihood, "priors": Prior}
-    listed = [f"{name}: {', '.join(known_kinds(of))}" for name, of in parts.items()]
-    return "\n".join(map(_wrapped, ["encoders: Encoder", "decoders: Decoder", *listed]))
+    names = {place.rpartition(".")[2]: known_kinds(of) for place, of in _PLACES.items()}
+    return "\n".join(_wrapped(f"{part}s: {', '.join(kinds)}") for part, kinds in names.items())
 
 
 def _described(kind: Any, parameters: Mapping[str, inspect.Parameter], prefix: str) -> list[str]:

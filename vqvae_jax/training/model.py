@@ -16,7 +16,7 @@ from vqvae_jax.priors import Prior
 from vqvae_jax.tasks.learning import split_model
 from vqvae_jax.training.checkpoint import Checkpoint, best_checkpoint
 from vqvae_jax.training.codes import CodeMaps
-from vqvae_jax.training.components import build, kind_of
+from vqvae_jax.training.components import build_component
 from vqvae_jax.training.config import Config
 from vqvae_jax.training.resuming import is_from_python, other_vqvae
 from vqvae_jax.weights import weights_digest
@@ -37,8 +37,7 @@ def build_tokenizer(config: Config, channels: int, data_variance: float) -> Toke
     """
 
     def part(name: str, **filled: Any) -> Any:
-        settings, path = config.model[name], f"model.{name}"
-        return build(kind_of(settings, path), settings, path, **filled)
+        return build_component(config.model[name], f"model.{name}", **filled)
 
     def make(rngs: nnx.Rngs) -> Tokenizer:
         quantizer = part("quantizer", rngs=rngs)
@@ -66,8 +65,7 @@ def prior_for(config: Config, maps: CodeMaps) -> Prior:
     network, conditional = config.network, config.prior.conditional
 
     def make(rngs: nnx.Rngs) -> Prior:
-        return build(
-            kind_of(network, "prior", Prior),
+        return build_component(
             network,
             "prior",
             num_embeddings=maps.num_embeddings,
