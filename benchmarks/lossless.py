@@ -38,7 +38,7 @@ def main() -> None:
 
     prior, vqvae = load_pair(options.workdir)
     data = load_data(prior, options.archives)
-    images = np.ascontiguousarray(data.test_images[: options.number])
+    images = np.ascontiguousarray(data.test.arrays["image"][: options.number])
     shape = images.shape[1:]
 
     def ours(images: np.ndarray) -> Files:

@@ -64,15 +64,16 @@ def main() -> None:
     prior, vqvae = load_pair(options.workdir)
     data = load_data(prior, options.archives)
     classifier = trained(data, options.epochs)
-    share = recognized(classifier, to_floats(jnp.asarray(data.test_images)), data.test_labels)
+    test_images, test_labels = data.test.arrays["image"], data.test.arrays["label"]
+    share = recognized(classifier, to_floats(jnp.asarray(test_images)), test_labels)
     print(f"test images: {100 * share:.2f} %")
 
-    images = jnp.asarray(data.test_images)
+    images = jnp.asarray(test_images)
     rebuilt = [
         reconstructed(vqvae.model, images[start : start + 500])
         for start in range(0, len(images), 500)
     ]
-    share = recognized(classifier, np.concatenate(rebuilt), data.test_labels)
+    share = recognized(classifier, np.concatenate(rebuilt), test_labels)
     print(f"test images, reconstructed: {100 * share:.2f} %")
 
     classes = prior.model.num_classes
@@ -106,9 +107,9 @@ def reconstructed(vqvae: nnx.Module, images: jax.Array) -> jax.Array:
 
 def trained(data: Dataset, epochs: int) -> Classifier:
     """The classifier after so many epochs of Adam, its step falling to 0."""
-    classes = int(data.train_labels.max()) + 1
-    model = Classifier(data.train_images.shape[1], classes, nnx.Rngs(0))
-    steps = len(data.train_images) // BATCH_SIZE
+    images, labels = data.train.arrays["image"], data.train.arrays["label"]
+    model = Classifier(images.shape[1], int(labels.max()) + 1, nnx.Rngs(0))
+    steps = len(images) // BATCH_SIZE
     rate = optax.cosine_decay_schedule(1e-3, epochs * steps)
     optimizer = nnx.Optimizer(model, optax.adam(rate), wrt=nnx.Param)
 
@@ -123,10 +124,10 @@ def trained(data: Dataset, epochs: int) -> Classifier:
     random = np.random.RandomState(0)
     model.train()
     for _ in range(epochs):
-        order = random.permutation(len(data.train_images))
+        order = random.permutation(len(images))
         for chosen in order[: steps * BATCH_SIZE].reshape(steps, BATCH_SIZE):
-            images = np.roll(data.train_images[chosen], random.randint(-2, 3, 2), axis=(1, 2))
-            step(model, optimizer, images, data.train_labels[chosen].astype(np.int32))
+            moved = np.roll(images[chosen], random.randint(-2, 3, 2), axis=(1, 2))
+            step(model, optimizer, moved, labels[chosen].astype(np.int32))
     model.eval()
     return model
 

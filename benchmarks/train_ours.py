@@ -6,12 +6,14 @@ import time
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import optax
 from flax import nnx
 from workers import answer_all
 
 from vqvae_jax import VQVAE
+from vqvae_jax.data import ArraySource
 from vqvae_jax.parallel import MAX_IN_FLIGHT, all_devices, mesh_for, replicated
 from vqvae_jax.tasks import TokenizerTask
 from vqvae_jax.training.feed import Feed
@@ -34,15 +36,17 @@ class Training:
         model = VQVAE(1, dim, codes, 0.0949, rngs=nnx.Rngs(0))
         optimizer = optax.adam(1e-3)
         self._random = np.random.RandomState(0)
-        self._images = self._random.randint(0, 256, (2 * batch, size, size, 1)).astype(np.uint8)
+        images = self._random.randint(0, 256, (2 * batch, size, size, 1)).astype(np.uint8)
+        self._source = ArraySource({"image": images})
         self._batch, self._mesh = batch, mesh_for(devices, batch)
         task = TokenizerTask(model, optimizer)
-        state = task.init(jax.random.key(0), self._images[:batch])
+        first = jax.tree.map(jnp.asarray, self._source[:batch])
+        state = task.init(jax.random.key(0), first)
         step = step_on(task, self._mesh)
-        sums = no_sums(step, state, self._images[:batch])
+        sums = no_sums(step, state, first)
         zero = np.zeros((), np.int32)
         progress = Progress(zero, state, sums, zero)
-        self._feed = Feed(self._images, devices)
+        self._feed = Feed(self._source, devices)
         self._state = jax.device_put(progress, replicated(self._mesh))
         self._step = jax.jit(
             functools.partial(train_steps, step, 0),
@@ -54,9 +58,9 @@ class Training:
         pending: collections.deque[jax.Array] = collections.deque()
         start = time.perf_counter()
         for _ in range(steps):
-            indices = self._random.randint(0, len(self._images), (1, self._batch))
-            images = self._feed.take(indices, self._mesh)
-            self._state, losses = self._step(self._state, images)
+            indices = self._random.randint(0, len(self._source), (1, self._batch))
+            batches = self._feed.take(indices, self._mesh)
+            self._state, losses = self._step(self._state, batches)
             pending.append(losses)
             if len(pending) > MAX_IN_FLIGHT:
                 np.asarray(pending.popleft())

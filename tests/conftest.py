@@ -110,17 +110,19 @@ def _run(function, graph, state, *arrays, options):
 
 def small_dataset(images, *, train, digest="a"):
     """A data set of given images uint8 [N, H, W, 1], of which the first `train` are to train on."""
-    from vqvae_jax.data import Dataset
+    from vqvae_jax.data import ArraySource, Dataset
 
     labels = np.arange(len(images), dtype=np.uint8) % 10
+    splits = [
+        ArraySource({"image": images[of], "label": labels[of]}, f"{digest} {of}")
+        for of in (slice(train), slice(train, None))
+    ]
     return Dataset(
         name="tiny",
         source="nowhere",
         archives={},
-        train_images=images[:train],
-        train_labels=labels[:train],
-        test_images=images[train:],
-        test_labels=labels[train:],
+        train=splits[0],
+        test=splits[1],
         variance=0.08,
         digest=digest,
     )

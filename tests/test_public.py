@@ -10,6 +10,7 @@ import vqvae_jax
 
 ROOT = Path(__file__).parents[1]
 MODULES = [
+    "data",
     "interop",
     "likelihoods",
     "models",

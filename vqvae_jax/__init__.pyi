@@ -1,5 +1,9 @@
 """The public names: for type checkers, and for __init__.py, which loads each on first use."""
 
+from vqvae_jax.data import ArraySource as ArraySource
+from vqvae_jax.data import Dataset as Dataset
+from vqvae_jax.data import DataSource as DataSource
+from vqvae_jax.data import load_dataset as load_dataset
 from vqvae_jax.interop import load_torch_state_dict as load_torch_state_dict
 from vqvae_jax.interop import to_torch_state_dict as to_torch_state_dict
 from vqvae_jax.likelihoods import AutoregressiveHead as AutoregressiveHead

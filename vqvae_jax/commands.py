@@ -90,13 +90,13 @@ def evaluate(workdir: Path, vqvae: Path | None, archives: str | None, data_dir: 
     if not isinstance(vqvae_run.model.likelihood, PixelHead):
         codes = load_codes(vqvae_run.model, data, vqvae_run.workdir / "codes.safetensors")
         task = PriorTask(prior, optax.identity(), vqvae_run.model, codes.test_codes.shape[1:])
-        state = task.init(jax.random.key(0), codes.test_examples)
-        sums = Evaluator(task.eval_step, all_devices())(state, codes.test_examples, 128)
+        state = task.init(jax.random.key(0), jax.tree.map(jnp.asarray, codes.test[:1]))
+        sums = Evaluator(task.eval_step, all_devices())(state, codes.test, 128)
         print(task.summary(task.metrics(sums)))
         print("no bits per dimension: the VQ-VAE has no distribution of pixels (model.likelihood)")
         return
     _check_free(prior_run)
-    bits = bits_per_dim(vqvae_run.model, prior, data.test_images, all_devices())
+    bits = bits_per_dim(vqvae_run.model, prior, data.test.arrays["image"], all_devices())
     held_out = counted(bits.images, "held-out image")
     print(f"bits per dimension of {held_out}, at most: {bits.total:.4f}")
     print(f"  -log2 p(x | z): {bits.pixels:.4f}")

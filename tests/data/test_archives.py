@@ -6,14 +6,14 @@ import shutil
 
 import pytest
 
-from vqvae_jax.data import idx, load_dataset, sources
+from vqvae_jax.data import archives, download, idx, load_dataset
 from vqvae_jax.data.idx import ARCHIVE_NAMES
 from vqvae_jax.errors import DataError
 
 
 @pytest.fixture(autouse=True)
 def no_network(monkeypatch):
-    monkeypatch.setattr(sources, "_probe", lambda url: "no network in tests")
+    monkeypatch.setattr(download, "_probe", lambda url: "no network in tests")
 
 
 def unpacked(folder, target, rename=lambda name: name.removesuffix(".gz")):
@@ -91,7 +91,7 @@ def mnist(tmp_path, write_archives, monkeypatch):
     """Files that hold what, for the time of a test, is on record for mnist."""
     folder = write_archives(tmp_path / "mnist", size=28, classes=9)
     splits = idx.read_archives(idx.find_archives(folder, "mnist"), None)
-    monkeypatch.setitem(sources._CONTENT, "mnist", idx.content_digests(splits))
+    monkeypatch.setitem(archives._CONTENT, "mnist", idx.content_digests(splits))
     return folder
 
 
@@ -141,9 +141,9 @@ def test_files_of_another_known_set_are_refused(tmp_path, mnist, write_archives,
 def test_original_archives_of_another_set_are_refused(tmp_path, mnist, write_archives, monkeypatch):
     folder = write_archives(tmp_path / "in", size=28, seed=1)
     digests = {name: idx.file_sha256(folder / name) for name in ARCHIVE_NAMES}
-    registered = sources.registered_digests
+    registered = archives.registered_digests
     monkeypatch.setattr(
-        sources,
+        archives,
         "registered_digests",
         lambda name: digests if name == "kmnist" else registered(name),
     )

@@ -6,6 +6,8 @@ import http.server
 import json
 import logging
 import shutil
+import subprocess
+import sys
 import threading
 import types
 
@@ -13,19 +15,30 @@ import numpy as np
 import pytest
 import tensorflow_datasets as tfds
 
-from vqvae_jax.data import layout, load_dataset, recall_dataset, sources, tfds_store
-from vqvae_jax.data.idx import ARCHIVE_NAMES, ARCHIVES, Split, read_archives
+from vqvae_jax.data import (
+    archives,
+    download,
+    layout,
+    load_dataset,
+    recall_dataset,
+    tfds_store,
+)
+from vqvae_jax.data.idx import ARCHIVE_NAMES, ARCHIVES, read_archives
 from vqvae_jax.errors import DamagedError, DataError
 
 
 @pytest.fixture(autouse=True)
 def no_network(monkeypatch):
-    monkeypatch.setattr(sources, "_probe", lambda url: "no network in tests")
+    monkeypatch.setattr(download, "_probe", lambda url: "no network in tests")
 
 
 def arrays(dataset):
-    names = ("train_images", "train_labels", "test_images", "test_labels")
-    return {name: np.array(getattr(dataset, name)) for name in names}
+    sources = {"train": dataset.train, "test": dataset.test}
+    return {
+        f"{split} {name}": np.array(array)
+        for split, source in sources.items()
+        for name, array in source.arrays.items()
+    }
 
 
 def assert_same_data(first, second):
@@ -42,8 +55,7 @@ def test_archives_come_back_whole_and_in_one_order(tmp_path, write_archives):
     splits = read_archives({name: folder / name for name in ARCHIVE_NAMES}, None)
     for split in ARCHIVES:
         given = splits[split]
-        images = getattr(dataset, f"{split}_images")
-        labels = getattr(dataset, f"{split}_labels")
+        images, labels = getattr(dataset, split).arrays.values()
         assert images.dtype == labels.dtype == np.uint8
 
         def pairs(images, labels):
@@ -51,15 +63,13 @@ def test_archives_come_back_whole_and_in_one_order(tmp_path, write_archives):
                 (i.tobytes(), int(label)) for i, label in zip(images, labels, strict=True)
             )
 
-        assert pairs(images, labels) == pairs(given.images, given.labels)
-    pixels = splits["train"].images / 255
+        assert pairs(images, labels) == pairs(*given.values())
+    pixels = splits["train"]["image"] / 255
     np.testing.assert_allclose(dataset.variance, pixels.var(), rtol=1e-12)
 
-    # From the cache; from what TFDS prepared; from another folder by way of the manual one.
+    # From the cache, which alone keeps them; from another folder by way of the manual one.
     assert_same_data(load_dataset("tiny", data_dir=str(root)), dataset)
-    for file in (root / "vqvae_jax" / "tiny").iterdir():
-        file.unlink()
-    assert_same_data(load_dataset("tiny", data_dir=str(root)), dataset)
+    assert [path.name for path in root.iterdir()] == ["vqvae_jax"]
     manual = tmp_path / "other" / "downloads" / "manual" / "tiny"
     write_archives(manual)
     assert_same_data(load_dataset("tiny", data_dir=str(tmp_path / "other")), dataset)
@@ -68,26 +78,56 @@ def test_archives_come_back_whole_and_in_one_order(tmp_path, write_archives):
 def test_order_does_not_depend_on_the_source(tmp_path, write_archives):
     folder = write_archives(tmp_path / "in")
     splits = read_archives({name: folder / name for name in ARCHIVE_NAMES}, None)
-    reverse = {name: Split(s.images[::-1], s.labels[::-1]) for name, s in splits.items()}
+    reverse = {
+        split: {name: array[::-1] for name, array in examples.items()}
+        for split, examples in splits.items()
+    }
     provenance = {"source": "here", "archives": {}}
-    tfds_store.write("tiny", splits, provenance, tmp_path / "a")
-    tfds_store.write("tiny", reverse, provenance, tmp_path / "b")
-    first, second = (load_dataset("tiny", data_dir=str(tmp_path / name)) for name in "ab")
+    tfds_store.write("kmnist", splits, provenance, tmp_path / "a")
+    tfds_store.write("kmnist", reverse, provenance, tmp_path / "b")
+    first, second = (load_dataset("kmnist", data_dir=str(tmp_path / name)) for name in "ab")
     assert_same_data(first, second)
 
 
-def test_damaged_cache_is_made_anew(tmp_path, write_archives):
+@pytest.mark.parametrize("name", ["tiny", "kmnist"])
+def test_a_damaged_cache_is_rebuilt(tmp_path, write_archives, name):
+    """From what TFDS prepared, or from the archives, which its description names."""
     folder, root = write_archives(tmp_path / "in"), tmp_path / "data"
-    dataset = load_dataset("tiny", archives=str(folder), data_dir=str(root))
+    dataset = load_dataset(name, archives=str(folder), data_dir=str(root))
     whole = arrays(dataset)
-    for name in ("train_images.npy", "test_labels.npy", "description.json"):
-        path = root / "vqvae_jax" / "tiny" / name
+    for file in ("train_images.npy", "test_labels.npy", "description.json"):
+        path = root / "vqvae_jax" / name / file
+        given = str(folder) if (name, file) == ("tiny", "description.json") else None
         for damage in (lambda b: b[:-1], lambda b: b[:-1] + bytes([b[-1] ^ 1]), lambda b: b""):
             good = path.read_bytes()
             path.write_bytes(damage(good))
-            again = arrays(load_dataset("tiny", data_dir=str(root)))
+            again = arrays(load_dataset(name, archives=given, data_dir=str(root)))
             for key, array in whole.items():
                 np.testing.assert_array_equal(again[key], array)
+
+
+@pytest.mark.parametrize("archives_are", ["gone", "others"])
+def test_a_damaged_cache_without_its_archives_is_named(tmp_path, write_archives, archives_are):
+    folder, root = write_archives(tmp_path / "in"), tmp_path / "data"
+    load_dataset("tiny", archives=str(folder), data_dir=str(root))
+    path = root / "vqvae_jax" / "tiny" / "train_images.npy"
+    path.write_bytes(path.read_bytes()[:-1])
+    shutil.rmtree(folder)
+    if archives_are == "others":
+        write_archives(folder, seed=1)
+    with pytest.raises(DataError, match=r"\(what is cached in .*tiny is damaged\), its arch"):
+        load_dataset("tiny", data_dir=str(root))
+
+
+def test_a_set_of_a_name_of_its_own_needs_no_tfds(tmp_path, write_archives):
+    given = {"archives": str(write_archives(tmp_path / "in")), "data_dir": str(tmp_path)}
+    code = (
+        "import sys; sys.modules['tensorflow_datasets'] = None\n"
+        "from vqvae_jax.data import load_dataset\n"
+        f"print(len(load_dataset('tiny', **{given}).train))"
+    )
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert result.stdout == "90\n", result.stderr
 
 
 def test_two_sets_under_one_name_never_mix(tmp_path, write_archives):
@@ -102,10 +142,10 @@ def test_two_sets_under_one_name_never_mix(tmp_path, write_archives):
 
 
 def test_registered_digests_are_those_of_the_data_sets():
-    digests = {name: sources.registered_digests(name) for name in tfds_store.STOCK_BUILDERS}
+    digests = {name: archives.registered_digests(name) for name in tfds_store.STOCK_BUILDERS}
     assert digests["mnist"]["train-images-idx3-ubyte.gz"].startswith("440fcabf73cc546f")
     assert len({d["train-images-idx3-ubyte.gz"] for d in digests.values()}) == 3
-    assert sources.registered_digests("tiny") == {}
+    assert archives.registered_digests("tiny") == {}
 
 
 def test_folder_without_archives_is_refused(tmp_path):
@@ -130,7 +170,7 @@ def test_wrong_archive_is_not_replaced_by_the_sample(tmp_path, write_archives):
 def test_the_sample_may_be_asked_for_by_its_name(tmp_path, caplog):
     asked = load_dataset("mnist_sample", data_dir=str(tmp_path))
     assert caplog.text == ""
-    assert (asked.name, len(asked.train_images)) == ("mnist_sample", 4500)
+    assert (asked.name, len(asked.train)) == ("mnist_sample", 4500)
     assert_same_data(load_dataset("mnist", data_dir=str(tmp_path)), asked)
     with pytest.raises(DataError, match=r"mnist_sample, .*; data\.archives must not be given"):
         load_dataset("mnist_sample", archives=str(tmp_path), data_dir=str(tmp_path))
@@ -139,22 +179,25 @@ def test_the_sample_may_be_asked_for_by_its_name(tmp_path, caplog):
 def test_archives_of_a_set_of_unknown_origin_are_known_by_their_content(tmp_path, write_archives):
     folder, other = write_archives(tmp_path / "in"), write_archives(tmp_path / "other", seed=1)
     splits = read_archives({name: folder / name for name in ARCHIVE_NAMES}, None)
-    tfds_store.write("tiny", splits, {"source": "unknown"}, tmp_path)
-    dataset = load_dataset("tiny", archives=str(folder), data_dir=str(tmp_path))
+    tfds_store.write("kmnist", splits, {"source": "unknown"}, tmp_path)
+    dataset = load_dataset("kmnist", archives=str(folder), data_dir=str(tmp_path))
     assert dataset.source == "unknown"
-    with pytest.raises(DataError, match="does not hold what tiny was prepared from"):
-        load_dataset("tiny", archives=str(other), data_dir=str(tmp_path))
+    with pytest.raises(DataError, match="does not hold what kmnist was prepared from"):
+        load_dataset("kmnist", archives=str(other), data_dir=str(tmp_path))
 
 
 def test_data_folder_without_room_for_a_cache_still_serves(tmp_path, write_archives, caplog):
     folder = write_archives(tmp_path / "in")
     splits = read_archives({name: folder / name for name in ARCHIVE_NAMES}, None)
-    tfds_store.write("tiny", splits, {"source": "here", "archives": {}}, tmp_path)
+    tfds_store.write("kmnist", splits, {"source": "here", "archives": {}}, tmp_path)
     (tmp_path / "vqvae_jax").write_text("in the way")
-    dataset = load_dataset("tiny", data_dir=str(tmp_path))
+    dataset = load_dataset("kmnist", data_dir=str(tmp_path))
+    assert "kmnist is not cached" in caplog.text
+    own = load_dataset("tiny", archives=str(folder), data_dir=str(tmp_path))
     assert "tiny is not cached" in caplog.text
+    assert_same_data(own, dataset)
     (tmp_path / "vqvae_jax").unlink()
-    assert_same_data(load_dataset("tiny", data_dir=str(tmp_path)), dataset)
+    assert_same_data(load_dataset("kmnist", data_dir=str(tmp_path)), dataset)
 
 
 def test_sample_stands_in_with_one_loud_warning(tmp_path, caplog):
@@ -164,12 +207,12 @@ def test_sample_stands_in_with_one_loud_warning(tmp_path, caplog):
     for words in ("SAMPLE of 5,000", "no network in tests", "--config.data.archives"):
         assert words in caplog.text
     assert dataset.name == "mnist_sample"
-    assert dataset.train_images.shape == (4500, 28, 28, 1)
-    assert dataset.test_images.shape == (500, 28, 28, 1)
-    np.testing.assert_array_equal(np.bincount(dataset.train_labels), [450] * 10)
-    np.testing.assert_array_equal(np.bincount(dataset.test_labels), [50] * 10)
-    train = {image.tobytes() for image in dataset.train_images}
-    assert not train & {image.tobytes() for image in dataset.test_images}
+    assert dataset.train.arrays["image"].shape == (4500, 28, 28, 1)
+    assert dataset.test.arrays["image"].shape == (500, 28, 28, 1)
+    np.testing.assert_array_equal(np.bincount(dataset.train.arrays["label"]), [450] * 10)
+    np.testing.assert_array_equal(np.bincount(dataset.test.arrays["label"]), [50] * 10)
+    train = {image.tobytes() for image in dataset.train.arrays["image"]}
+    assert not train & {image.tobytes() for image in dataset.test.arrays["image"]}
     assert_same_data(load_dataset("mnist", data_dir=str(tmp_path)), dataset)
 
 
@@ -189,7 +232,7 @@ def test_written_set_is_an_ordinary_tfds_set(tmp_path, write_archives):
     tfds_store.write("mnist", splits, {"source": "here", "archives": {}}, tmp_path / "data")
     source = tfds.data_source("mnist", split="train", data_dir=tmp_path / "data")
     images = sorted(source[index]["image"].tobytes() for index in range(len(source)))
-    assert images == sorted(image.tobytes() for image in splits["train"].images)
+    assert images == sorted(image.tobytes() for image in splits["train"]["image"])
 
 
 def test_set_in_another_format_is_left_alone(tmp_path, write_archives):
@@ -197,13 +240,13 @@ def test_set_in_another_format_is_left_alone(tmp_path, write_archives):
     folder = write_archives(tmp_path / "in")
     splits = read_archives({name: folder / name for name in ARCHIVE_NAMES}, None)
     provenance = {"source": "here", "archives": {}}
-    prepared = tfds_store.write("tiny", splits, provenance, tmp_path)
+    prepared = tfds_store.write("kmnist", splits, provenance, tmp_path)
     info = json.loads((prepared / "dataset_info.json").read_text())
     (prepared / "dataset_info.json").write_text(json.dumps(info | {"fileFormat": "tfrecord"}))
     before = sorted(path.name for path in prepared.iterdir())
-    assert layout.find_prepared("tiny", tmp_path) is None
-    beside = tfds_store.write("tiny", splits, provenance, tmp_path)
-    assert layout.find_prepared("tiny", tmp_path) == beside != prepared
+    assert layout.find_prepared("kmnist", tmp_path) is None
+    beside = tfds_store.write("kmnist", splits, provenance, tmp_path)
+    assert layout.find_prepared("kmnist", tmp_path) == beside != prepared
     assert sorted(path.name for path in prepared.iterdir()) == before
 
 
@@ -211,35 +254,35 @@ def test_set_in_another_format_is_left_alone(tmp_path, write_archives):
 def test_damaged_prepared_set_is_named(tmp_path, write_archives, damaged):
     folder = write_archives(tmp_path / "in")
     splits = read_archives({name: folder / name for name in ARCHIVE_NAMES}, None)
-    prepared = tfds_store.write("tiny", splits, {"source": "here", "archives": {}}, tmp_path)
+    prepared = tfds_store.write("kmnist", splits, {"source": "here", "archives": {}}, tmp_path)
     for path in prepared.glob(damaged):
         path.write_bytes(path.read_bytes()[:100])
     with pytest.raises(DataError, match=r"prepared data set in .* cannot be read.*delete the fold"):
-        load_dataset("tiny", data_dir=str(tmp_path))
+        load_dataset("kmnist", data_dir=str(tmp_path))
 
 
 @pytest.mark.parametrize("damaged", ["*train*", "*test*", "dataset_info.json", "features.json"])
 @pytest.mark.parametrize("damage", ["flipped", "cut", "deleted"])
-def test_damaged_prepared_set_is_prepared_anew(tmp_path, write_archives, caplog, damaged, damage):
+def test_damaged_prepared_set_is_prepared_again(tmp_path, write_archives, caplog, damaged, damage):
     folder, root = write_archives(tmp_path / "in"), tmp_path / "data"
-    dataset = load_dataset("tiny", archives=str(folder), data_dir=str(root))
+    dataset = load_dataset("kmnist", archives=str(folder), data_dir=str(root))
     shutil.rmtree(root / "vqvae_jax")
-    prepared = root / "tiny" / "1.0.0"
+    (prepared,) = (root / "kmnist").iterdir()
     (path,) = prepared.glob(damaged)
     content = path.read_bytes()
     flipped = content[:100] + bytes(byte ^ 255 for byte in content[100:400]) + content[400:]
     path.write_bytes(flipped if damage == "flipped" else content[:50])
     if damage == "deleted":
         path.unlink()
-    again = load_dataset("tiny", archives=str(folder), data_dir=str(root))
+    again = load_dataset("kmnist", archives=str(folder), data_dir=str(root))
     assert again.digest == dataset.digest
     assert_same_data(again, dataset)
     if (damaged, damage) != ("dataset_info.json", "deleted"):  # then there is no set to be seen
         assert "it is prepared again, the damaged one set aside" in caplog.text
-        (aside,) = (root / "tiny").glob("1.0.0.damaged.*")
+        (aside,) = (root / "kmnist").glob(f"{prepared.name}.damaged.*")
         assert aside.is_dir()
     shutil.rmtree(root / "vqvae_jax")
-    assert_same_data(load_dataset("tiny", data_dir=str(root)), dataset)
+    assert_same_data(load_dataset("kmnist", data_dir=str(root)), dataset)
 
 
 def test_a_prepared_set_of_other_images_is_damaged(tmp_path, write_archives):
@@ -247,9 +290,9 @@ def test_a_prepared_set_of_other_images_is_damaged(tmp_path, write_archives):
     folder = write_archives(tmp_path / "in")
     splits = read_archives({name: folder / name for name in ARCHIVE_NAMES}, None)
     description = {"source": "here", "archives": {}, "digest": "of others"}
-    tfds_store.write("tiny", splits, description, tmp_path)
+    tfds_store.write("kmnist", splits, description, tmp_path)
     with pytest.raises(DamagedError, match="its images are not those that were written"):
-        load_dataset("tiny", data_dir=str(tmp_path))
+        load_dataset("kmnist", data_dir=str(tmp_path))
 
 
 @pytest.fixture
@@ -275,7 +318,7 @@ def served(tmp_path, write_archives, monkeypatch):
         for name in ARCHIVE_NAMES
     }
     builder = types.SimpleNamespace(URL=url, url_infos=digests)
-    monkeypatch.setattr(sources, "_stock_builder", {"served": builder}.get)
+    monkeypatch.setattr(archives, "_stock_builder", {"served": builder}.get)
     yield builder
     server.shutdown()
     server.server_close()
@@ -285,7 +328,7 @@ def served(tmp_path, write_archives, monkeypatch):
 def test_download(tmp_path, served):
     dataset = load_dataset("served", data_dir=str(tmp_path / "data"))
     assert dataset.source == "download"
-    assert dataset.train_images.shape == (90, 12, 12, 1)
+    assert dataset.train.arrays["image"].shape == (90, 12, 12, 1)
     assert (tmp_path / "data" / "downloads" / "served").is_dir()
 
 
@@ -306,7 +349,7 @@ def test_download_of_something_else_is_refused(tmp_path, served):
 
 def test_host_that_does_not_answer_costs_seconds(monkeypatch):
     monkeypatch.undo()
-    monkeypatch.setattr(sources, "_PROBE_SECONDS", 0.2)
+    monkeypatch.setattr(download, "_PROBE_SECONDS", 0.2)
     with http.server.socketserver.TCPServer(("127.0.0.1", 0), None) as server:  # never answers
-        reason = sources._probe(f"http://127.0.0.1:{server.server_address[1]}/")
+        reason = download._probe(f"http://127.0.0.1:{server.server_address[1]}/")
     assert "timed out" in reason or "no answer within 0.2 s" in reason

@@ -9,8 +9,7 @@ import pytest
 
 from configs import mnist
 from tests.data import foreign
-from vqvae_jax.data import idx, load_dataset, recall_dataset, sources, tfds_store
-from vqvae_jax.data.idx import Split
+from vqvae_jax.data import download, idx, load_dataset, recall_dataset, sample, tfds_store
 from vqvae_jax.errors import DataError, UnsupportedError
 from vqvae_jax.training.config import Config
 from vqvae_jax.training.model import describe
@@ -20,12 +19,15 @@ from vqvae_jax.training.settings import DataConfig
 @pytest.fixture(autouse=True)
 def small_world(monkeypatch):
     """No network, and a small sample."""
-    monkeypatch.setattr(sources, "_probe", lambda url: "no network in tests")
+    monkeypatch.setattr(download, "_probe", lambda url: "no network in tests")
     images = np.random.RandomState(7).randint(0, 256, (30, 12, 12, 1)).astype(np.uint8)
     labels = np.arange(30, dtype=np.uint8) % 10
-    splits = {"train": Split(images[:20], labels[:20]), "test": Split(images[20:], labels[20:])}
+    splits = {
+        "train": {"image": images[:20], "label": labels[:20]},
+        "test": {"image": images[20:], "label": labels[20:]},
+    }
     provenance = {"source": "the sample", "archives": {}, "folder": None}
-    monkeypatch.setattr(sources, "sample", lambda: (splits, provenance))
+    monkeypatch.setattr(sample, "read", lambda: (splits, provenance))
 
 
 class Trained:
@@ -45,7 +47,7 @@ class Trained:
     def is_recalled(self, **changed):
         data = self.recall(**changed)
         assert data.name == self.data.name
-        np.testing.assert_array_equal(data.train_images, self.data.train_images)
+        np.testing.assert_array_equal(data.train.arrays["image"], self.data.train.arrays["image"])
         return data.digest == self.data.digest
 
 
@@ -77,7 +79,6 @@ def test_the_sample_is_taken_again_where_mnist_is_there_by_now(tmp_path, a, capl
     assert [record.message for record in caplog.records] == [
         "WARNING: this run is on mnist_sample, the sample"
     ]
-    shutil.rmtree(tmp_path / "mnist_sample")
     shutil.rmtree(tmp_path / "vqvae_jax")
     assert run.is_recalled()
 
@@ -90,7 +91,7 @@ def test_other_data_that_are_asked_for_are_given(tmp_path, a, b):
     put("mnist", b, tmp_path / "elsewhere")
     others = load_dataset("mnist", data_dir=str(tmp_path / "data"))
     assert run.recall(allow_sample=False).digest == others.digest
-    assert run.recall(data_dir=elsewhere).train_images.shape == (90, 12, 12, 1)
+    assert run.recall(data_dir=elsewhere).train.arrays["image"].shape == (90, 12, 12, 1)
     run = Trained(archives=a, data_dir=tmp_path / "data")
     other = run.recall(archives=str(b))
     assert other.digest != run.data.digest
@@ -125,25 +126,38 @@ def test_what_is_gone_is_prepared_again(tmp_path, a):
     run = Trained(archives=a, data_dir=root)
     shutil.rmtree(root)
     assert run.is_recalled(archives=None)
-    assert (root / "tiny" / "1.0.0").is_dir()
+    assert (root / "vqvae_jax" / "tiny").is_dir()
 
 
-def test_damage_is_mended_from_the_archives(tmp_path, a):
+@pytest.mark.parametrize("archives", ["given", "remembered"])
+def test_a_damaged_cache_is_mended_from_the_archives(tmp_path, a, archives):
     root = tmp_path / "data"
     run = Trained(archives=a, data_dir=root)
+    for path in (root / "vqvae_jax" / "tiny").iterdir():
+        content = path.read_bytes()
+        path.unlink()  # the run's pixels are mapped from it
+        path.write_bytes(content[:50])
+    assert run.is_recalled(**({} if archives == "given" else {"archives": None}))
+    shutil.rmtree(a)
+    assert run.is_recalled()  # from the cache again
+
+
+def test_a_damaged_prepared_set_is_mended_from_the_archives(tmp_path, a):
+    root = tmp_path / "data"
+    run = Trained(name="kmnist", archives=a, data_dir=root)
     shutil.rmtree(root / "vqvae_jax")
-    for path in (root / "tiny" / "1.0.0").glob("*train*"):
+    for path in (root / "kmnist").glob("*/*train*"):
         path.write_bytes(path.read_bytes()[:50])
     assert run.is_recalled()
-    assert len(list((root / "tiny").glob("1.0.0.damaged.*"))) == 1
+    assert len(list((root / "kmnist").glob("*.damaged.*"))) == 1
 
 
 def test_damage_is_named_where_nothing_else_is_left(tmp_path, a):
     root = tmp_path / "data"
-    run = Trained(archives=a, data_dir=root)
+    run = Trained(name="kmnist", archives=a, data_dir=root)
     shutil.rmtree(root / "vqvae_jax")
     shutil.rmtree(a)
-    for path in (root / "tiny" / "1.0.0").glob("*train*"):
+    for path in (root / "kmnist").glob("*/*train*"):
         path.write_bytes(path.read_bytes()[:50])
     with pytest.raises(
         DataError, match=r"cannot be found any more \(the prepared data set in .* cannot be"

@@ -7,13 +7,13 @@ import numpy as np
 import pytest
 
 from tests.data.foreign import FEATURES, GREY, examples, pixels, prepare
-from vqvae_jax.data import layout, load_dataset, sources
+from vqvae_jax.data import download, layout, load_dataset
 from vqvae_jax.errors import DamagedError, DataError, UnsupportedError
 
 
 @pytest.fixture(autouse=True)
 def no_network(monkeypatch):
-    monkeypatch.setattr(sources, "_probe", lambda url: "no network in tests")
+    monkeypatch.setattr(download, "_probe", lambda url: "no network in tests")
 
 
 def load(root, name="tiny", **options):
@@ -28,7 +28,7 @@ def test_a_set_of_any_version_is_found(tmp_path):
     prepare(tmp_path, "mydigits", version="2.0.0")
     dataset = load(tmp_path, "mydigits")
     assert dataset.source == f"prepared by TFDS in {tmp_path / 'mydigits' / '2.0.0'}"
-    assert dataset.train_images.shape == (9, 12, 12, 1)
+    assert dataset.train.arrays["image"].shape == (9, 12, 12, 1)
     assert "tensorflow" not in sys.modules
 
 
@@ -96,13 +96,13 @@ def test_images_in_color_with_any_labels_are_read(tmp_path, channels, label):
     )
     dataset = load(tmp_path, "colors")
     expected = sorted(np.asarray(example["image"]).tobytes() for example in given)
-    assert dataset.train_images.shape == (3, 8, 12, channels)
-    assert sorted(image.tobytes() for image in dataset.train_images) == expected
-    assert dataset.train_labels.tolist() == 3 * [label]
-    assert dataset.train_labels.dtype == (np.uint8 if 0 <= label < 256 else np.int32)
+    assert dataset.train.arrays["image"].shape == (3, 8, 12, channels)
+    assert sorted(image.tobytes() for image in dataset.train.arrays["image"]) == expected
+    assert dataset.train.arrays["label"].tolist() == 3 * [label]
+    assert dataset.train.arrays["label"].dtype == (np.uint8 if 0 <= label < 256 else np.int32)
     again = load(tmp_path, "colors")  # from the cache
-    np.testing.assert_array_equal(again.train_images, dataset.train_images)
-    np.testing.assert_array_equal(again.train_labels, dataset.train_labels)
+    np.testing.assert_array_equal(again.train.arrays["image"], dataset.train.arrays["image"])
+    np.testing.assert_array_equal(again.train.arrays["label"], dataset.train.arrays["label"])
 
 
 def with_features(**features):
@@ -201,7 +201,7 @@ def test_features_that_are_not_needed_are_left_out(tmp_path):
     more = {"id": FEATURES.Text(), "objects": BOX}
     given = examples(3, id="x", objects=BOXES)
     prepare(tmp_path, "tiny", features=GREY | more, splits={"train": given, "test": given})
-    assert load(tmp_path).train_images.shape == (3, 12, 12, 1)
+    assert load(tmp_path).train.arrays["image"].shape == (3, 12, 12, 1)
 
 
 def as_tfrecord(folder):

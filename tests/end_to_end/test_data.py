@@ -15,8 +15,7 @@ from tests.end_to_end.programs import metrics
 from vqvae_jax import load_model, load_prior
 from vqvae_jax.__main__ import main
 from vqvae_jax.arrays import read_arrays
-from vqvae_jax.data import idx, load_dataset, sources, tfds_store
-from vqvae_jax.data.idx import Split
+from vqvae_jax.data import download, idx, load_dataset, sample, tfds_store
 from vqvae_jax.errors import ConfigError, DataError
 from vqvae_jax.training.config import Config
 from vqvae_jax.training.experiment import train_config
@@ -27,12 +26,15 @@ pytestmark = pytest.mark.usefixtures("unchecked")
 @pytest.fixture(autouse=True)
 def small_world(monkeypatch):
     """No network, and a small sample."""
-    monkeypatch.setattr(sources, "_probe", lambda url: "no network in tests")
+    monkeypatch.setattr(download, "_probe", lambda url: "no network in tests")
     images = np.random.RandomState(7).randint(0, 256, (30, 12, 12, 1)).astype(np.uint8)
     labels = np.arange(30, dtype=np.uint8) % 10
-    splits = {"train": Split(images[:24], labels[:24]), "test": Split(images[24:], labels[24:])}
+    splits = {
+        "train": {"image": images[:24], "label": labels[:24]},
+        "test": {"image": images[24:], "label": labels[24:]},
+    }
     provenance = {"source": "the sample", "archives": {}, "folder": None}
-    monkeypatch.setattr(sources, "sample", lambda: (splits, provenance))
+    monkeypatch.setattr(sample, "read", lambda: (splits, provenance))
 
 
 def train_with(file, workdir, **settings):
@@ -127,7 +129,6 @@ def test_a_prior_takes_the_data_of_its_vqvae(tmp_path, capsys):
             data__data_dir=str(tmp_path / "empty"),
         )
     assert "24 images of mnist_sample from the sample; steps 2 to 3" in capsys.readouterr().out
-    shutil.rmtree(root / "mnist_sample")
     shutil.rmtree(root / "vqvae_jax")
     assert command("evaluate", "--workdir", workdir) == 0
     assert command("sample", "--workdir", workdir, "--output", tmp_path / "samples.png") == 0

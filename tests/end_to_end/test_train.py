@@ -209,7 +209,7 @@ def test_changed_settings_are_refused(data_dir, whole_run):
 def test_the_trained_model_can_be_loaded(data_dir, whole_run):
     workdir, _ = whole_run
     model = load_model(workdir)
-    images = load_dataset("tiny", data_dir=str(data_dir)).test_images
+    images = load_dataset("tiny", data_dir=str(data_dir)).test.arrays["image"]
     loss = model(to_floats(jnp.asarray(images))).loss
     best = min((r for r in metrics(workdir) if r["split"] == "test"), key=lambda r: r["nmse"])
     np.testing.assert_allclose(loss, best["loss"], rtol=1e-4)

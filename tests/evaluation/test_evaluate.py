@@ -9,6 +9,7 @@ from flax import nnx
 
 from tests.conftest import some_by_default
 from vqvae_jax import VQVAE
+from vqvae_jax.data import ArraySource
 from vqvae_jax.evaluation import Evaluator
 from vqvae_jax.pixels import to_floats
 from vqvae_jax.tasks import TokenizerTask
@@ -22,8 +23,9 @@ def test_metrics_are_those_of_the_whole_split(batch_size):
     model = VQVAE(1, 4, 16, VARIANCE, rngs=nnx.Rngs(0))
     images = np.random.RandomState(0).randint(0, 256, (10, 8, 8, 1)).astype(np.uint8)
     task = TokenizerTask(model, optax.identity())
-    state = task.init(jax.random.key(0), images)
-    totals = Evaluator(task.eval_step, jax.devices())(state, images, batch_size)
+    state = task.init(jax.random.key(0), {"image": jnp.asarray(images)})
+    source = ArraySource({"image": images})
+    totals = Evaluator(task.eval_step, jax.devices())(state, source, batch_size)
     metrics = task.metrics(totals)
 
     x = np.asarray(to_floats(jnp.asarray(images)), np.float64)

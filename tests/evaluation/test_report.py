@@ -11,6 +11,7 @@ from PIL import Image
 
 from tests.conftest import drawn
 from vqvae_jax import VQVAE, AutoregressiveHead, CategoricalHead, SquaredError
+from vqvae_jax.data import ArraySource
 from vqvae_jax.evaluation import figures
 from vqvae_jax.evaluation.report import tokenizer_figures
 
@@ -55,7 +56,8 @@ def test_reconstructions_show_what_is_written_above_them(monkeypatch, shown):
         | {"perplexity": 1.0, "codes_used": 1}
         for split in ("train", "test")
     ]
-    written = tokenizer_figures(model, images, np.ones(5, int), records, "title")
+    held_out = ArraySource({"image": images})
+    written = tokenizer_figures(model, held_out, "image", np.ones(5, int), records, "title")
     assert {*written} == {"reconstructions.png", "codebook.png", "training.png"}
     originals, reconstructed, title, label = given
     assert (title, label) == ("title", shown)

@@ -26,10 +26,11 @@ KINDS = {
 
 
 def prepare(root, train=90):
-    """Prepares the data in a folder; returns it."""
-    archives = write_small_set(root / "archives", train=train)
-    load_dataset("tiny", archives=str(archives), data_dir=str(root / "data"))
-    return root / "data"
+    """Prepares the data in a folder, where their archives stay; returns it."""
+    data_dir = root / "data"
+    write_small_set(data_dir / "downloads" / "manual" / "tiny", train=train)
+    load_dataset("tiny", data_dir=str(data_dir))
+    return data_dir
 
 
 def command(kind, workdir, data_dir, **changed):

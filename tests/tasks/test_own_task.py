@@ -8,13 +8,14 @@ import pytest
 from flax import nnx
 
 from tests.end_to_end.programs import assert_same_run, metrics
+from vqvae_jax.data import ArraySource
 from vqvae_jax.tasks import Evaluation, Task
 from vqvae_jax.training.checkpoint import latest_checkpoint
 from vqvae_jax.training.interruption import Interrupted
 from vqvae_jax.training.loop import Run
 from vqvae_jax.training.settings import TrainingConfig
 
-EXAMPLES = np.random.RandomState(0).normal(3.0, 0.5, (52, 1)).astype(np.float32)
+NUMBERS = np.random.RandomState(0).normal(3.0, 0.5, (52, 1)).astype(np.float32)
 
 
 class Critic(nnx.Module):
@@ -46,12 +47,13 @@ class Adversarial:
         return state | {"turn": jnp.zeros((), jnp.int32)}
 
     def train_step(self, state, batch, key, mesh):
-        noise = jax.random.normal(key, batch.shape)
+        numbers = batch["number"]
+        noise = jax.random.normal(key, numbers.shape)
 
         def critic_loss(generator, critic):
             judge = nnx.merge(self.graphs["critic"], critic)
             made = judge(nnx.merge(self.graphs["generator"], generator)(noise))
-            return jnp.mean(nnx.softplus(made)) + jnp.mean(nnx.softplus(-judge(batch)))
+            return jnp.mean(nnx.softplus(made)) + jnp.mean(nnx.softplus(-judge(numbers)))
 
         networks = state["generator"], state["critic"]
         loss, gradients = jax.value_and_grad(critic_loss, (0, 1))(*networks)
@@ -66,13 +68,14 @@ class Adversarial:
             moved = {name: optax.apply_updates(state[name], updates), f"{name}_optimizer": moments}
             stayed = {part: state[part] for part in moved}
             after |= jax.tree.map(lambda new, old, d=due: jnp.where(d, new, old), moved, stayed)
-        return after, {"count": jnp.asarray(float(len(batch))), "critic_loss": loss * len(batch)}
+        count = len(numbers)
+        return after, {"count": jnp.asarray(float(count)), "critic_loss": loss * count}
 
     def eval_step(self, state, batch, mesh):
         center = nnx.merge(self.graphs["generator"], state["generator"])(jnp.zeros((1, 1)))[0, 0]
         return {
-            "count": jnp.asarray(float(len(batch))),
-            "distance": jnp.sum(jnp.abs(batch - center)),
+            "count": jnp.asarray(float(len(batch["number"]))),
+            "distance": jnp.sum(jnp.abs(batch["number"] - center)),
         }
 
     def metrics(self, sums):
@@ -93,8 +96,8 @@ def run_in(workdir):
     )
     return Run(
         Adversarial(),
-        EXAMPLES[:44],
-        EXAMPLES[44:],
+        ArraySource({"number": NUMBERS[:44]}),
+        ArraySource({"number": NUMBERS[44:]}),
         settings,
         jax.devices()[:2],
         workdir,

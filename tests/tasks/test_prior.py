@@ -10,6 +10,7 @@ import pytest
 from flax import nnx
 
 from vqvae_jax import VQVAE, GatedPixelCNN, TransformerPrior, drop_labels, nll
+from vqvae_jax.data import ArraySource
 from vqvae_jax.evaluation import Evaluator
 from vqvae_jax.parallel import mesh_for, replicated, split
 from vqvae_jax.tasks import PriorTask
@@ -35,11 +36,11 @@ def task_of(kind, *, num_codebooks=None, num_classes=3, label_dropout=0.4):
 
 def examples_of(task, count):
     codes = RANDOM.randint(0, 5, (count, *task.code_shape)).astype(np.int32)
-    return codes, np.arange(count, dtype=np.int32) % 3
+    return ArraySource({"codes": codes, "label": np.arange(count, dtype=np.int32) % 3})
 
 
 def sums_over(task, examples, batch_size):
-    state = task.init(jax.random.key(0), examples)
+    state = task.init(jax.random.key(0), jax.tree.map(jnp.asarray, examples.arrays))
     return Evaluator(task.eval_step, jax.devices())(state, examples, batch_size)
 
 
@@ -58,13 +59,13 @@ def test_gradients_are_those_of_the_whole_batch(
 ):
     monkeypatch.setattr(module, "_CPU_POSITIONS", 2 * 3 * 2)  # two maps at a time
     task = task_of(kind, num_codebooks=num_codebooks, num_classes=num_classes)
-    batch = examples_of(task, 12)
+    batch = examples_of(task, 12).arrays
     mesh = mesh_for(jax.devices()[:devices], 12)
     gradients, totals, _ = jax.jit(lambda w, b: task.gradients(mesh, w, b, KEY))(
         jax.device_put(task.weights, replicated(mesh)), jax.device_put(batch, split(mesh))
     )
 
-    codes, labels = map(jnp.asarray, batch)
+    codes, labels = map(jnp.asarray, batch.values())
     labels = drop_labels(labels, 0.4, jax.random.fold_in(KEY, 0)) if num_classes else None
     keys = jax.random.split(jax.random.fold_in(KEY, 1), 12)
 
@@ -84,7 +85,7 @@ def test_metrics_are_those_of_the_whole_split(batch_size):
     task = task_of("transformer", num_codebooks=2)
     examples = examples_of(task, 6)
     metrics = task.metrics(sums_over(task, examples, batch_size))
-    codes, labels = map(jnp.asarray, examples)
+    codes, labels = map(jnp.asarray, examples.arrays.values())
     expected = float(jax.jit(lambda weights: nll(task.merge(weights), codes, labels))(task.weights))
     assert metrics["images"] == 6
     np.testing.assert_allclose([metrics["nll"], metrics["loss"]], expected, rtol=1e-5)
@@ -96,6 +97,7 @@ def test_metrics_are_those_of_the_whole_split(batch_size):
 def test_labels_matter_only_where_there_are_classes():
     for num_classes in (3, None):
         task = task_of("pixelcnn", num_classes=num_classes)
-        codes, labels = examples_of(task, 6)
-        losses = [sums_over(task, (codes, some), 6)["loss"] for some in (labels, 0 * labels)]
+        examples = examples_of(task, 6)
+        others = ArraySource(examples.arrays | {"label": 0 * examples.arrays["label"]})
+        losses = [sums_over(task, some, 6)["loss"] for some in (examples, others)]
         assert (losses[0] == losses[1]) == (num_classes is None)

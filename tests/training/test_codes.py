@@ -9,6 +9,7 @@ from flax import nnx
 
 from tests.conftest import small_dataset
 from vqvae_jax import VQVAE
+from vqvae_jax.data import ArraySource
 from vqvae_jax.errors import DataError
 from vqvae_jax.pixels import to_floats
 from vqvae_jax.training import codes as module
@@ -36,10 +37,10 @@ def encodings(monkeypatch):
 
 def assert_codes(codes, model, data):
     expected = {
-        "train_codes": model.encode(to_floats(jnp.asarray(data.train_images))),
-        "train_labels": data.train_labels,
-        "test_codes": model.encode(to_floats(jnp.asarray(data.test_images))),
-        "test_labels": data.test_labels,
+        "train_codes": model.encode(to_floats(jnp.asarray(data.train.arrays["image"]))),
+        "train_labels": data.train.arrays["label"],
+        "test_codes": model.encode(to_floats(jnp.asarray(data.test.arrays["image"]))),
+        "test_labels": data.test.arrays["label"],
     }
     for name, values in expected.items():
         np.testing.assert_array_equal(getattr(codes, name), values)
@@ -58,7 +59,8 @@ def test_other_weights_or_other_data_make_them_stale(tmp_path, model, encodings)
     embeddings = model.quantizer.embeddings
     embeddings[...] = embeddings[...][::-1]
     assert_codes(load_codes(model, dataset(), tmp_path / "codes.safetensors"), model, dataset())
-    other = dataclasses.replace(dataset(digest="b"), train_images=dataset().train_images[::-1])
+    turned = ArraySource({name: array[::-1] for name, array in dataset().train.arrays.items()})
+    other = dataclasses.replace(dataset(digest="b"), train=turned)
     assert_codes(load_codes(model, other, tmp_path / "codes.safetensors"), model, other)
     assert len(encodings) == 3
 

@@ -126,11 +126,12 @@ def test_weight_decay_is_refused_where_it_has_no_effect():
 
 def steps(task, count=3):
     mesh = mesh_for(jax.devices()[:2], len(IMAGES))
-    state = task.init(jax.random.key(0), IMAGES)
+    batch = {"image": jnp.asarray(IMAGES)}
+    state = task.init(jax.random.key(0), batch)
     step = jax.jit(functools.partial(task.train_step, mesh=mesh))
     states = [state]
     for index in range(count):
-        states.append(step(states[-1], IMAGES, jax.random.key(index))[0])
+        states.append(step(states[-1], batch, jax.random.key(index))[0])
     return states
 
 

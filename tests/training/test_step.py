@@ -18,6 +18,7 @@ from vqvae_jax import (
     ResidualVQ,
     VectorQuantizer,
 )
+from vqvae_jax.data import ArraySource
 from vqvae_jax.evaluation import Totals
 from vqvae_jax.parallel import mesh_for, replicated, split
 from vqvae_jax.pixels import to_floats
@@ -28,6 +29,12 @@ from vqvae_jax.training.feed import Feed
 from vqvae_jax.training.step import Progress, no_sums, step_on, train_steps
 
 IMAGES = np.random.RandomState(0).randint(0, 256, (60, 8, 8, 1)).astype(np.uint8)
+
+
+def batch_of(indices):
+    return {"image": jnp.asarray(IMAGES[indices])}
+
+
 OPTIMIZER = optax.adam(1e-2, eps=1e-4)  # so that no rounding decides a sign
 SEED = 5
 ALIVE = {"revival_threshold": 0.98, "kmeans_init": True}
@@ -111,12 +118,12 @@ def test_devices_and_dispatches_change_nothing(name, devices, steps_a_dispatch):
     step = step_on(task, mesh)
     steps = jax.jit(functools.partial(train_steps, step, SEED))
     task.has_initialization = False
-    state = task.init(jax.random.key(SEED), IMAGES[:12])
-    sums = no_sums(step, state, IMAGES[:12])
+    state = task.init(jax.random.key(SEED), batch_of(slice(12)))
+    sums = no_sums(step, state, batch_of(slice(12)))
     progress = Progress(jnp.asarray(0), state, sums, jnp.asarray(0))
     progress, terms = jax.device_put(progress, replicated(mesh)), []
     for some in np.split(IMAGES[:36].reshape(3, 12, 8, 8, 1), 3 // steps_a_dispatch):
-        progress, more = steps(progress, jax.device_put(some, split(mesh, axis=1)))
+        progress, more = steps(progress, {"image": jax.device_put(some, split(mesh, axis=1))})
         terms += list(more)
     after, expected_losses = expected(name)
     *_, losses, params, variables, moments = np.array(terms).T
@@ -132,9 +139,9 @@ def test_devices_and_dispatches_change_nothing(name, devices, steps_a_dispatch):
 
 def test_initial_codes_come_from_the_first_batch():
     model, task = model_with("averaged"), task_with("averaged")
-    once = task.init(jax.random.key(SEED), jnp.asarray(IMAGES[:12]))
+    once = task.init(jax.random.key(SEED), batch_of(slice(12)))
     task.weights = (once["params"], once["variables"])
-    again = task.init(jax.random.key(SEED), jnp.asarray(IMAGES[12:24]))
+    again = task.init(jax.random.key(SEED), batch_of(slice(12, 24)))
     latents = np.asarray(model.encoder(to_floats(jnp.asarray(IMAGES[:12])))).reshape(-1, 4)
     codes = np.asarray(once["variables"]["quantizer"]["embeddings"][...])
     assert np.all(codes >= latents.min(0) - 1e-6)
@@ -147,12 +154,12 @@ def test_initial_codes_come_from_the_first_batch():
 @pytest.mark.parametrize("on_devices", [False, True])
 def test_a_feed_gives_the_images_at_the_indices(monkeypatch, on_devices):
     monkeypatch.setattr(feed_module, "are_accelerators", lambda devices: on_devices)
-    feed = Feed(IMAGES, jax.devices())
+    feed = Feed(ArraySource({"image": IMAGES}), jax.devices())
     random = np.random.RandomState(0)
     for steps, batch, devices in ((1, 8, 4), (3, 8, 4), (1, 6, 3), (1, 5, 1)):
         indices = random.randint(0, 60, (steps, batch))
         mesh = mesh_for(jax.devices(), batch)
         assert mesh.size == devices
-        images = feed.take(indices, mesh)
+        images = feed.take(indices, mesh)["image"]
         np.testing.assert_array_equal(images, IMAGES[indices])
         assert images.sharding == split(mesh, axis=1)

@@ -3,6 +3,7 @@
 import signal
 import sys
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ from flax import nnx
 
 from tests.end_to_end.programs import metrics, saved_state
 from vqvae_jax import FSQ, SquaredError, Tokenizer
-from vqvae_jax.errors import CheckpointError, ConfigError
+from vqvae_jax.errors import CheckpointError, ConfigError, DataError
 from vqvae_jax.training.checkpoint import latest_checkpoint
 from vqvae_jax.training.loop import Run
 from vqvae_jax.training.model import load_model
@@ -96,6 +97,31 @@ def test_a_run_resumes_where_it_was(tmp_path):
         train(sound(width=5), *data, workdir=whole, training=SETTINGS)
 
 
+class Files:
+    """Examples that are read one at a time."""
+
+    def __init__(self, waves):
+        self.spec = {"wave": jax.ShapeDtypeStruct((32, 1), np.float32)}
+        self.waves, self.fingerprint = waves, f"{len(waves)} waves"
+
+    def __len__(self):
+        return len(self.waves)
+
+    def __getitem__(self, index):
+        return {"wave": self.waves[index]}
+
+
+@pytest.mark.slow
+def test_a_source_of_ones_own_is_trained_on_like_arrays(tmp_path):
+    train(sound(), WAVES[:40], WAVES[40:], workdir=tmp_path / "a", training=SETTINGS)
+    data, settings = (Files(WAVES[:40]), Files(WAVES[40:])), SETTINGS | {"max_steps": 7}
+    for training in (settings, SETTINGS):
+        train(sound(), *data, workdir=tmp_path / "b", training=training)
+    assert metrics(tmp_path / "b")[-1] == metrics(tmp_path / "a")[-1]
+    with pytest.raises(ConfigError, match="its examples were different"):
+        train(sound(), Files(WAVES[:39]), data[1], workdir=tmp_path / "b", training=SETTINGS)
+
+
 @pytest.mark.slow
 def test_a_resumed_run_takes_another_optimizer_when_told_to(tmp_path):
     run, data, changes = tmp_path / "run", (WAVES[:40], WAVES[40:]), {}
@@ -129,13 +155,22 @@ def test_wrong_settings_are_named(tmp_path):
         (WAVES.astype(int), WAVES, {}, "source has type int64; it must be uint8, for pixels"),
         (WAVES, WAVES[..., 0], {}, r"held_out has shape \(48, 32\); .* and 1 channels last"),
         (WAVES, WAVES.astype(np.uint8), {}, "held_out has type uint8; it must be float32, like"),
-        ((WAVES, WAVES), WAVES, {}, "source is a tuple; a tokenizer takes one array"),
+        ((WAVES, WAVES), WAVES, {}, "source is a tuple; it must be an array, a mapping"),
         (WAVES, WAVES, {"precision": "bfloat16"}, "the tokenizer's dtype is None; .* make it"),
+        (
+            {"image": WAVES, "n": WAVES[:3]},
+            WAVES,
+            {},
+            "the lengths {'image': 48, 'n': 3}; it needs",
+        ),
+        ({"image": WAVES, "n": 3}, WAVES, {}, "'n' is a int; it must be an array"),
+        ({"image": WAVES, "n": WAVES}, WAVES, {}, "held_out has data; a tokenizer needs image"),
     ],
 )
+@pytest.mark.usefixtures("unchecked")
 def test_data_that_do_not_fit_are_named(tmp_path, source, held_out, changes, message):
     settings = {"batch_size": 8} | changes
-    with pytest.raises(ConfigError, match=message):
+    with pytest.raises((ConfigError, DataError), match=message):
         train(sound(), source, held_out, workdir=tmp_path / "run", training=settings)
     assert not (tmp_path / "run").exists()
 

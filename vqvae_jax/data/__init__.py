@@ -1,8 +1,19 @@
-"""Data sets: archives, TFDS, the cache, the order of the batches."""
+"""Data sources and data sets: arrays, archives, TFDS, the cache, the order of the batches."""
 
 from vqvae_jax.data.batches import epoch_order
-from vqvae_jax.data.dataset import load_dataset
-from vqvae_jax.data.prepared import Dataset
+from vqvae_jax.data.dataset import Dataset
+from vqvae_jax.data.loading import load_dataset
 from vqvae_jax.data.recall import recall_dataset
+from vqvae_jax.data.source import ArraySource, DataSource, Examples, as_source, take
 
-__all__ = ["Dataset", "epoch_order", "load_dataset", "recall_dataset"]
+__all__ = [
+    "ArraySource",
+    "DataSource",
+    "Dataset",
+    "Examples",
+    "as_source",
+    "epoch_order",
+    "load_dataset",
+    "recall_dataset",
+    "take",
+]

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from vqvae_jax.data.idx import Split, Splits
+from vqvae_jax.data.source import Examples, Splits
 
 _FORMAT = 1
 _DESCRIPTION = "description.json"
@@ -35,7 +35,7 @@ def folder_of(name: str, root: Path, digest: str | None = None) -> Path:
 def describe(splits: Splits, provenance: dict[str, Any]) -> tuple[Splits, dict[str, Any]]:
     """Puts splits in canonical order, and adds their digest and variance to their provenance."""
     splits = {name: _canonical(split) for name, split in splits.items()}
-    variance = _variance(splits["train"].images)
+    variance = _variance(splits["train"]["image"])
     return splits, {"digest": _digest(splits), "variance": variance, **provenance}
 
 
@@ -55,8 +55,8 @@ def write(folder: Path, splits: Splits, description: dict[str, Any]) -> None:
     draft = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
     try:
         for name, split in splits.items():
-            np.save(draft / f"{name}_images.npy", split.images)
-            np.save(draft / f"{name}_labels.npy", split.labels)
+            np.save(draft / f"{name}_images.npy", split["image"])
+            np.save(draft / f"{name}_labels.npy", split["label"])
         (draft / _DESCRIPTION).write_text(json.dumps(stored, indent=2) + "\n")
         shutil.rmtree(folder, ignore_errors=True)
         with contextlib.suppress(OSError):  # another process was first; its copy will do
@@ -70,40 +70,48 @@ def read(folder: Path) -> tuple[Splits, dict[str, Any]] | None:
 
     The pixels are memory-mapped and verified against their digest.
     """
+    description = read_description(folder)
+    if description is None:
+        return None
     try:
-        stored = json.loads((folder / _DESCRIPTION).read_text())
-        description = stored["description"]
         splits = {
-            name: Split(
-                np.load(folder / f"{name}_images.npy", mmap_mode="r"),
-                np.load(folder / f"{name}_labels.npy"),
-            )
+            name: {
+                "image": np.load(folder / f"{name}_images.npy", mmap_mode="r"),
+                "label": np.load(folder / f"{name}_labels.npy"),
+            }
             for name in ("train", "test")
         }
-        whole = (stored["format"], stored["checksum"], description["digest"]) == (
-            _FORMAT,
-            _checksum(description),
-            _digest(splits),
-        )
+        whole = description["digest"] == _digest(splits)
     except (OSError, ValueError, KeyError, TypeError, AttributeError, EOFError, OverflowError):
         return None
     return (splits, description) if whole else None
 
 
-def _canonical(split: Split) -> Split:
+def read_description(folder: Path) -> dict[str, Any] | None:
+    """Returns the description that `write` stored; None if it is missing or damaged."""
+    try:
+        stored = json.loads((folder / _DESCRIPTION).read_text())
+        description: dict[str, Any] = stored["description"]
+        known = (stored["format"], stored["checksum"]) == (_FORMAT, _checksum(description))
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        return None
+    return description if known else None
+
+
+def _canonical(split: Examples) -> Examples:
     keys = [
         hashlib.blake2b(image.tobytes() + label.tobytes(), digest_size=16).digest()
-        for image, label in zip(split.images, split.labels, strict=True)
+        for image, label in zip(split["image"], split["label"], strict=True)
     ]
     order = sorted(range(len(keys)), key=keys.__getitem__)
-    return Split(np.ascontiguousarray(split.images[order]), split.labels[order])
+    return {"image": np.ascontiguousarray(split["image"][order]), "label": split["label"][order]}
 
 
 def _digest(splits: Splits) -> str:
     """Returns the SHA-256 of the shapes, pixels and labels of both splits."""
     digest = hashlib.sha256()
     for name in ("train", "test"):
-        for array in (splits[name].images, splits[name].labels):
+        for array in (splits[name]["image"], splits[name]["label"]):
             digest.update(repr((name, array.dtype.str, array.shape)).encode())
             digest.update(np.ascontiguousarray(array).data)
     return digest.hexdigest()

@@ -5,7 +5,6 @@ big-endian integers, and the elements. A data set is four of them, each gzipped 
 content decides which, whatever the file's name.
 """
 
-import dataclasses
 import gzip
 import hashlib
 import math
@@ -15,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
+from vqvae_jax.data.source import Splits
 from vqvae_jax.errors import DataError
 from vqvae_jax.files import write_atomically
 
@@ -26,22 +26,6 @@ ARCHIVE_NAMES = [name for names in ARCHIVES.values() for name in names]
 _GZIP = b"\x1f\x8b"
 _MAX_BYTES = 2**30
 _PIECE_BYTES = 2**20
-
-
-@dataclasses.dataclass(frozen=True)
-class Split:
-    """Images and their labels.
-
-    Attributes:
-        images: uint8 [N, H, W, C].
-        labels: uint8 [N], or int32 [N] if some are negative or above 255.
-    """
-
-    images: np.ndarray
-    labels: np.ndarray
-
-
-Splits = dict[str, Split]
 
 
 def read_idx(path: Path, axes: int) -> np.ndarray:
@@ -154,7 +138,7 @@ def read_archives(paths: dict[str, Path], num_classes: int | None) -> Splits:
         num_classes: labels must be below it; None: the number in the training labels.
 
     Returns:
-        {"train": Split, "test": Split}.
+        Of "train" and "test", the images uint8 [N, H, W, 1] and labels uint8 [N].
 
     Raises:
         DataError: a file is broken, or the four do not belong together.
@@ -169,16 +153,16 @@ def read_archives(paths: dict[str, Path], num_classes: int | None) -> Splits:
                 f"{paths[label_name]} holds {len(labels)} labels, but {image_name} "
                 f"holds {len(images)} images"
             )
-        splits[split] = Split(images[..., None], labels)
-    classes = num_classes or int(splits["train"].labels.max()) + 1
+        splits[split] = {"image": images[..., None], "label": labels}
+    classes = num_classes or int(splits["train"]["label"].max()) + 1
     for split, (image_name, label_name) in ARCHIVES.items():
-        largest = int(splits[split].labels.max())
+        largest = int(splits[split]["label"].max())
         if largest >= classes:
             raise DataError(
                 f"{paths[label_name]} holds the label {largest}; labels are from 0 to {classes - 1}"
             )
-        size = splits[split].images.shape[1:3]
-        if size != splits["train"].images.shape[1:3]:
+        size = splits[split]["image"].shape[1:3]
+        if size != splits["train"]["image"].shape[1:3]:
             raise DataError(
                 f"{paths[image_name]} holds images of {size}, unlike the training images"
             )
@@ -189,7 +173,7 @@ def content_digests(splits: Splits) -> dict[str, str]:
     """Returns the SHA-256 of the four unpacked files, by the archives' names."""
     digests = {}
     for split, archives in ARCHIVES.items():
-        arrays = (splits[split].images[..., 0], splits[split].labels)
+        arrays = (splits[split]["image"][..., 0], splits[split]["label"])
         for archive, array in zip(archives, arrays, strict=True):
             digest = hashlib.sha256(_header(array))
             digest.update(np.ascontiguousarray(array).data)

@@ -1,74 +1,17 @@
 """Data sets that exist already: prepared by TFDS, and in the cache."""
 
 import contextlib
-import dataclasses
 import logging
 import os
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from vqvae_jax.data import cache, layout
-from vqvae_jax.data.idx import Splits
+from vqvae_jax.data.dataset import Dataset, dataset_of
+from vqvae_jax.data.source import Splits
 from vqvae_jax.errors import DamagedError
 
 _log = logging.getLogger(__name__)
-
-
-@dataclasses.dataclass(frozen=True)
-class Dataset:
-    """A data set in its canonical order.
-
-    Attributes:
-        name: mnist, or mnist_sample if the sample stands in for it.
-        source: where it came from, in words.
-        archives: SHA-256 of the archives it was prepared from, by name; empty if unknown.
-        train_images: uint8 [N, H, W, C].
-        train_labels: uint8 [N], or int32 [N] if some are negative or above 255.
-        test_images: uint8 [M, H, W, C].
-        test_labels: likewise [M].
-        variance: population variance of the training pixels of x / 255.
-        digest: SHA-256 of the pixels and labels.
-        folder: the user's folder with the archives; None if there was none.
-        data_dir: TFDS's data folder in which it was searched; None if it was not.
-    """
-
-    name: str
-    source: str
-    archives: dict[str, str]
-    train_images: np.ndarray
-    train_labels: np.ndarray
-    test_images: np.ndarray
-    test_labels: np.ndarray
-    variance: float
-    digest: str
-    folder: str | None = None
-    data_dir: str | None = None
-
-
-def dataset_of(name: str, root: Path, splits: Splits, description: dict[str, Any]) -> Dataset:
-    """Makes a data set from the result of `cache.describe`.
-
-    Args:
-        name: its name.
-        root: the data folder.
-        splits: in canonical order.
-        description: the splits' description.
-    """
-    return Dataset(
-        name=name,
-        source=description["source"],
-        archives=description["archives"],
-        train_images=splits["train"].images,
-        train_labels=splits["train"].labels,
-        test_images=splits["test"].images,
-        test_labels=splits["test"].labels,
-        variance=description["variance"],
-        digest=description["digest"],
-        folder=description.get("folder"),
-        data_dir=str(root),
-    )
 
 
 def data_folder(data_dir: str | None) -> Path:
@@ -78,9 +21,7 @@ def data_folder(data_dir: str | None) -> Path:
 
 
 def open_prepared(name: str, root: Path) -> Dataset | None:
-    """Returns the set prepared under a data folder, from the cache if that is up to date.
-
-    It is decoded again if it has changed since.
+    """Returns the set in the cache, or the one that TFDS prepared if that is missing or newer.
 
     Raises:
         DamagedError: it is damaged, and not in the cache.
@@ -105,11 +46,17 @@ def open_prepared(name: str, root: Path) -> Dataset | None:
             raise
         _log.warning("WARNING: %s; it is read from %s", error, folder)
         return dataset_of(name, root, *cached)
-    decoded = splits, description | {"prepared": origin}
+    if cached is not None and cached[1]["digest"] != description["digest"]:
+        with contextlib.suppress(OSError):  # a copy exists already
+            folder.rename(cache.folder_of(name, root, cached[1]["digest"]))
+    return keep(name, root, splits, description | {"prepared": origin})
+
+
+def keep(name: str, root: Path, splits: Splits, description: dict[str, Any]) -> Dataset:
+    """Writes the result of `cache.describe` to the cache, if that is possible, and returns it."""
+    folder = cache.folder_of(name, root)
+    decoded = splits, description
     try:
-        if cached is not None and cached[1]["digest"] != description["digest"]:
-            with contextlib.suppress(OSError):  # a copy exists already
-                folder.rename(cache.folder_of(name, root, cached[1]["digest"]))
         cache.write(folder, *decoded)
     except OSError as error:
         _log.warning("%s is not cached: %s", name, error)

@@ -8,9 +8,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from vqvae_jax.data import cache, layout, sources
-from vqvae_jax.data.dataset import archives_in, load_dataset
-from vqvae_jax.data.prepared import Dataset, data_folder, dataset_of, open_prepared
+from vqvae_jax.data import archives as archives_of
+from vqvae_jax.data import cache, layout
+from vqvae_jax.data.dataset import Dataset, dataset_of
+from vqvae_jax.data.loading import load_dataset
+from vqvae_jax.data.prepared import data_folder, open_prepared
 from vqvae_jax.errors import DamagedError, DataError
 
 _log = logging.getLogger(__name__)
@@ -118,7 +120,7 @@ def _any_version(name: str, root: Path, digest: str) -> Dataset | None:
 def _from_archives(name: str, archives: str, root: Path, digest: str) -> Dataset:
     """Reads the set in a folder; prepares it, if it has the digest and its name is free."""
     folder = Path(archives).expanduser()
-    found = sources.from_archives(name, archives_in(archives, name), folder)
+    found = archives_of.read(name, archives_of.in_folder(archives, name), folder)
     dataset = dataset_of(name, root, *cache.describe(*found))
     if dataset.digest == digest:
         with contextlib.suppress(DataError, OSError):

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from vqvae_jax.data import cache, layout
-from vqvae_jax.data.idx import Split, Splits
+from vqvae_jax.data.source import Examples, Splits
 from vqvae_jax.errors import DamagedError, DataError, UnsupportedError
 from vqvae_jax.extras import extra
 
@@ -29,7 +29,6 @@ STOCK_BUILDERS = {
     "fashion_mnist": stock.FashionMNIST,
     "kmnist": stock.KMNIST,
 }
-_OWN_VERSION = "1.0.0"
 _CHANNELS = {"L": 1, "RGB": 3, "RGBA": 4}  # by PIL's mode
 _LABELS = 2**31  # labels are int32 at most
 _SUPPORTED = (
@@ -74,7 +73,7 @@ def write(name: str, splits: Splits, description: dict[str, Any], data_dir: Path
     """Prepares a data set, whole or not at all.
 
     Args:
-        name: the data set's name.
+        name: one of `STOCK_BUILDERS`.
         splits: its images and labels.
         description: from `cache.describe`, stored with it.
         data_dir: TFDS's data folder.
@@ -100,8 +99,7 @@ def write(name: str, splits: Splits, description: dict[str, Any], data_dir: Path
 
 def own_folders(name: str, data_dir: Path) -> list[Path]:
     """Returns where `write` may put a set."""
-    version = str(STOCK_BUILDERS[name].VERSION) if name in STOCK_BUILDERS else _OWN_VERSION
-    return layout.own_folders(name, version, data_dir)
+    return layout.own_folders(name, str(STOCK_BUILDERS[name].VERSION), data_dir)
 
 
 def set_damaged_aside(name: str, data_dir: Path) -> None:
@@ -159,7 +157,7 @@ def _features(info: tfds.core.DatasetInfo) -> tfds.features.FeaturesDict:
     return tfds.features.FeaturesDict({"image": image, "label": label})
 
 
-def _split(builder: Any, split: str, features: tfds.features.FeaturesDict) -> Split:
+def _split(builder: Any, split: str, features: tfds.features.FeaturesDict) -> Examples:
     source = builder.as_data_source(
         split=split, deserialize_method=tfds.decode.DeserializeMethod.RAW_BYTES
     )
@@ -176,11 +174,12 @@ def _split(builder: Any, split: str, features: tfds.features.FeaturesDict) -> Sp
     if not -_LABELS <= labels.min() <= labels.max() < _LABELS:
         raise _Unsupported(f"labels from {labels.min()} to {labels.max()}")
     is_small = labels.min() >= 0 and labels.max() <= 255
-    return Split(np.stack(images), labels.astype(np.uint8 if is_small else np.int32))
+    dtype = np.uint8 if is_small else np.int32
+    return {"image": np.stack(images), "label": labels.astype(dtype)}
 
 
-def _size(split: Split) -> tuple[int, ...]:
-    return split.images.shape[1:]
+def _size(split: Examples) -> tuple[int, ...]:
+    return split["image"].shape[1:]
 
 
 def _decode(encoded: bytes) -> np.ndarray:
@@ -196,20 +195,20 @@ class _Builder(tfds.core.GeneratorBasedBuilder, skip_registration=True):  # type
 
     def __init__(self, name: str, splits: Splits, description: dict[str, Any], data_dir: Path):
         self.name = name
-        self.VERSION = getattr(STOCK_BUILDERS.get(name), "VERSION", tfds.core.Version(_OWN_VERSION))
+        self.VERSION = STOCK_BUILDERS[name].VERSION
         self._splits, self._described = splits, description
         super().__init__(data_dir=data_dir, file_format="array_record")
 
     def _info(self) -> tfds.core.DatasetInfo:
-        train = self._splits["train"]
+        images, labels = self._splits["train"]["image"], self._splits["train"]["label"]
         metadata = tfds.core.MetadataDict(self._described)
         return tfds.core.DatasetInfo(
             builder=self,
             description=f"{self.name}: images with labels, in the form of MNIST.",
             features=tfds.features.FeaturesDict(
                 {
-                    "image": tfds.features.Image(shape=train.images.shape[1:]),
-                    "label": tfds.features.ClassLabel(num_classes=int(train.labels.max()) + 1),
+                    "image": tfds.features.Image(shape=images.shape[1:]),
+                    "label": tfds.features.ClassLabel(num_classes=int(labels.max()) + 1),
                 }
             ),
             supervised_keys=("image", "label"),
@@ -220,7 +219,7 @@ class _Builder(tfds.core.GeneratorBasedBuilder, skip_registration=True):  # type
         del dl_manager  # nothing to download
         return {split: self._generate_examples(arrays) for split, arrays in self._splits.items()}
 
-    def _generate_examples(self, split: Split) -> Iterator[tuple[int, dict[str, Any]]]:
-        for index, (image, label) in enumerate(zip(split.images, split.labels, strict=True)):
-            pixels = image[..., 0] if image.shape[-1] == 1 else image
-            yield index, {"image": Image.fromarray(pixels), "label": int(label)}
+    def _generate_examples(self, split: Examples) -> Iterator[tuple[int, dict[str, Any]]]:
+        examples = zip(split["image"], split["label"], strict=True)
+        for index, (image, label) in enumerate(examples):
+            yield index, {"image": Image.fromarray(image[..., 0]), "label": int(label)}

@@ -11,6 +11,7 @@ from flax import nnx
 from jax.sharding import Mesh
 from jaxtyping import Array
 
+from vqvae_jax.data import ArraySource
 from vqvae_jax.evaluation.evaluate import Evaluator
 from vqvae_jax.likelihoods import PixelHead
 from vqvae_jax.models import Tokenizer
@@ -80,10 +81,10 @@ def bits_per_dim(
             "codes": nll(prior, codes) * codes.size,
         }, None
 
-    def nats_of(state: nnx.State, images: Array, mesh: Mesh) -> dict[str, Array]:
+    def nats_of(state: nnx.State, batch: dict[str, Array], mesh: Mesh) -> dict[str, Array]:
         at_a_time = examples_at_a_time(images.shape[1:-1])
-        return sum_over_examples(of_part, mesh, state, images, at_a_time=at_a_time)[0]
+        return sum_over_examples(of_part, mesh, state, batch["image"], at_a_time=at_a_time)[0]
 
-    nats = Evaluator(nats_of, devices)(state, images, batch_size)
+    nats = Evaluator(nats_of, devices)(state, ArraySource({"image": images}), batch_size)
     unit = math.log(2) * images.size
     return BitsPerDim(float(nats["pixels"]) / unit, float(nats["codes"]) / unit, len(images))

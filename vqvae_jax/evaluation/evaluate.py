@@ -1,4 +1,4 @@
-"""Held-out metrics: one pass over a whole split."""
+"""Held-out metrics: one pass over all examples of a source."""
 
 import collections
 import functools
@@ -7,13 +7,15 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
+import numpy as np
 from jax.sharding import Mesh
 
+from vqvae_jax.data import DataSource, take
 from vqvae_jax.parallel import MAX_IN_FLIGHT, mesh_for, place, replicated, split
 
 
 class Evaluator:
-    """Computes sums over a split, on several devices.
+    """Computes sums over a source, on several devices.
 
     Args:
         sums_of: maps a state, a batch of examples and a mesh to the batch's sums, a pytree of
@@ -30,15 +32,15 @@ class Evaluator:
     def __call__(
         self,
         state: Any,
-        examples: Any,
+        source: DataSource,
         batch_size: int,
         after_each: Callable[[], object] = lambda: None,
     ) -> Any:
-        """Computes the sums over a split.
+        """Computes the sums over a source.
 
         Args:
             state: as `sums_of` takes it.
-            examples: a pytree of NumPy arrays [N, ...], N at least 1.
+            source: the examples, at least 1.
             batch_size: examples at a time; changes the result only by rounding, unless a loss is
                 not a mean over examples, such as the entropy over a batch.
             after_each: called after every batch; may raise.
@@ -48,11 +50,10 @@ class Evaluator:
         """
         total: Any = None
         pending: collections.deque[Any] = collections.deque()
-        count = len(jax.tree.leaves(examples)[0])
-        for start in range(0, count, batch_size):
-            size = min(batch_size, count - start)
-            batch = jax.tree.map(lambda leaf, a=start, n=size: leaf[a : a + n], examples)
-            mesh = mesh_for(self._devices, size)
+        for start in range(0, len(source), batch_size):
+            indices = np.arange(start, min(start + batch_size, len(source)))
+            batch = take(source, indices)
+            mesh = mesh_for(self._devices, len(indices))
             state = place(state, replicated(mesh))
             pending.append(self._sums_on(mesh)(state, place(batch, split(mesh))))
             if len(pending) > MAX_IN_FLIGHT:

@@ -8,6 +8,7 @@ import numpy as np
 from flax import nnx
 from jaxtyping import Array
 
+from vqvae_jax.data import DataSource, take
 from vqvae_jax.evaluation import figures
 from vqvae_jax.models import Tokenizer
 from vqvae_jax.pixels import to_values
@@ -26,7 +27,8 @@ def _reconstructed(model: Tokenizer, images: Array) -> tuple[Array, Array]:
 
 def tokenizer_figures(
     model: Tokenizer,
-    images: np.ndarray,
+    held_out: DataSource,
+    entry: str,
     code_counts: np.ndarray,
     records: list[dict[str, Any]],
     title: str,
@@ -35,17 +37,18 @@ def tokenizer_figures(
 
     Args:
         model: the current model.
-        images: the held-out split [N, *spatial, C], as the model's task takes it; the first images
-            are shown.
+        held_out: the held-out examples, as the model's task takes them; the first ones are shown.
+        entry: their name in the source.
         code_counts: int [K] or [num_codebooks, K], uses of each code over the split.
         records: the run's log.
         title: one line that names the run and the time.
     """
     curves = ["loss", model.likelihood.monitor]
     training = figures.training(records, curves, model.quantizer.num_codes)
-    if model.spatial_rank != 2 or images.shape[-1] not in (1, 3):
+    if model.spatial_rank != 2 or held_out.spec[entry].shape[-1] not in (1, 3):
         return {"training.png": training}
-    shown = to_values(jnp.asarray(images[:_IMAGES]))
+    first = take(held_out, np.arange(min(_IMAGES, len(held_out))))
+    shown = to_values(jnp.asarray(first[entry]))
     codes, reconstructed = jax.device_get(_reconstructed(model, shown))
     originals = np.asarray(shown)
     codes = codes[:_CODE_MAPS]

@@ -5,13 +5,16 @@ from typing import Any, Protocol, runtime_checkable
 
 import jax
 from jax.sharding import Mesh
+from jaxtyping import Array
+
+from vqvae_jax.data import DataSource
 
 # Pytrees of arrays by name: parameters, variables, optimizer states. The loop saves them, checks
 # that they are finite, and passes them on; the names appear in its messages and files.
 State = dict[str, Any]
 
-# A pytree of arrays with the examples on the first axis of each.
-Examples = Any
+# Arrays by name, as in the spec of the data source, with the examples on the first axis of each.
+Batch = dict[str, Array]
 
 # A pytree of arrays that add up over examples, whatever the batches.
 Sums = Any
@@ -22,14 +25,14 @@ class Evaluation:
     """An evaluation on the held-out examples, for drawing figures.
 
     Attributes:
-        examples: all of them, as NumPy arrays.
-        sums: over all of them, likewise.
+        held_out: the source of all of them.
+        sums: over all of them, as NumPy arrays.
         metrics: their averages, from `Task.metrics`.
         records: the run's log so far, as in metrics.jsonl.
         when: the step and the epoch, in words.
     """
 
-    examples: Examples
+    held_out: DataSource
     sums: Sums
     metrics: dict[str, Any]
     records: list[dict[str, Any]]
@@ -52,7 +55,7 @@ class Task(Protocol):
     monitor: str
     progress: str
 
-    def init(self, key: jax.Array, batch: Examples) -> State:
+    def init(self, key: jax.Array, batch: Batch) -> State:
         """Returns the state before the first step.
 
         Args:
@@ -61,7 +64,7 @@ class Task(Protocol):
         """
 
     def train_step(
-        self, state: State, batch: Examples, key: jax.Array, mesh: Mesh
+        self, state: State, batch: Batch, key: jax.Array, mesh: Mesh
     ) -> tuple[State, Sums]:
         """Returns the state after a step, and the sums over its examples.
 
@@ -72,7 +75,7 @@ class Task(Protocol):
             mesh: the devices, for `parallel.sum_over_examples`.
         """
 
-    def eval_step(self, state: State, batch: Examples, mesh: Mesh) -> Sums:
+    def eval_step(self, state: State, batch: Batch, mesh: Mesh) -> Sums:
         """Returns the sums over held-out examples; arguments as for `train_step`."""
 
     def metrics(self, sums: Sums) -> dict[str, Any]:

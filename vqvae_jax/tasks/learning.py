@@ -12,7 +12,7 @@ from jax.sharding import Mesh
 from vqvae_jax.checks import check_integer, check_share
 from vqvae_jax.moments import reset_moments
 from vqvae_jax.parallel import replicated
-from vqvae_jax.tasks.base import Examples, State, Sums, Task
+from vqvae_jax.tasks.base import Batch, State, Sums, Task
 
 # The parameters, and the other variables.
 Weights = tuple[nnx.State, nnx.State]
@@ -63,12 +63,12 @@ class ModelTask(Task, abc.ABC):
         params = state["average"]["params"] if "average" in state else state["params"]
         return params, state["variables"]
 
-    def init(self, key: jax.Array, batch: Examples) -> State:
+    def init(self, key: jax.Array, batch: Batch) -> State:
         """See `Task.init`."""
         return jax.jit(self._initial)(self.weights, key, batch)  # one program
 
     def train_step(
-        self, state: State, batch: Examples, key: jax.Array, mesh: Mesh
+        self, state: State, batch: Batch, key: jax.Array, mesh: Mesh
     ) -> tuple[State, Sums]:
         """See `Task.train_step`.
 
@@ -95,7 +95,7 @@ class ModelTask(Task, abc.ABC):
 
     @abc.abstractmethod
     def gradients(
-        self, mesh: Mesh, weights: Weights, batch: Examples, key: jax.Array
+        self, mesh: Mesh, weights: Weights, batch: Batch, key: jax.Array
     ) -> tuple[nnx.State, Sums, Any]:
         """Returns the gradient of a batch's loss, its sums, and the input of `update`.
 
@@ -106,7 +106,7 @@ class ModelTask(Task, abc.ABC):
             key: draws what is random in training.
         """
 
-    def initialize(self, model: Any, batch: Examples, key: jax.Array) -> None:
+    def initialize(self, model: Any, batch: Batch, key: jax.Array) -> None:
         """Initializes a model from the first batch, if it `has_initialization`."""
         raise NotImplementedError
 
@@ -124,7 +124,7 @@ class ModelTask(Task, abc.ABC):
         )
         return {"params": moved, "steps": average["steps"] + 1}
 
-    def _initial(self, weights: Weights, key: jax.Array, batch: Examples) -> State:
+    def _initial(self, weights: Weights, key: jax.Array, batch: Batch) -> State:
         if self.has_initialization:
             model = self.merge(weights)
             self.initialize(model, batch, key)

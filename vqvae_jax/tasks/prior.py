@@ -18,7 +18,7 @@ from vqvae_jax.parallel import examples_at_a_time, sum_over_examples
 from vqvae_jax.precision import converted
 from vqvae_jax.priors import Prior, drop_labels, nll
 from vqvae_jax.quantizers import Leaf
-from vqvae_jax.tasks.base import Evaluation, State
+from vqvae_jax.tasks.base import Batch, Evaluation, State
 from vqvae_jax.tasks.learning import ModelTask, Weights
 
 _SAMPLES = 64
@@ -26,15 +26,12 @@ _SAMPLES = 64
 # Positions that a CPU core computes at a time: 16 maps of 7 x 7, a quarter faster than 64 maps.
 _CPU_POSITIONS = 16 * 7 * 7
 
-# Codes [B, h, w] or [B, h, w, n], and labels [B].
-CodesAndLabels = tuple[Array, Array]
-
 # "images", the number of maps, and "loss", nats per token times that number.
 PriorSums = dict[str, Leaf]
 
 
 class PriorTask(ModelTask):
-    """Trains a prior on code maps and, if it is conditional, their labels.
+    """Trains a prior on "codes", [h, w] or [h, w, n], and, if it has classes, on "label".
 
     Args:
         prior: with its initial values.
@@ -63,36 +60,38 @@ class PriorTask(ModelTask):
         self.num_classes = prior.num_classes
 
     def gradients(
-        self, mesh: Mesh, weights: Weights, batch: CodesAndLabels, key: jax.Array
+        self, mesh: Mesh, weights: Weights, batch: Batch, key: jax.Array
     ) -> tuple[nnx.State, PriorSums, tuple[()]]:
         """See `ModelTask.gradients`."""
-        codes, labels = batch
-        labels = drop_labels(labels, self.label_dropout, jax.random.fold_in(key, 0))
-        keys = jax.random.split(jax.random.fold_in(key, 1), len(codes))
+        codes = batch["codes"]
+        drawn = {"codes": codes, "key": jax.random.split(jax.random.fold_in(key, 1), len(codes))}
+        if self.num_classes is not None:
+            chosen = jax.random.fold_in(key, 0)
+            drawn["label"] = drop_labels(batch["label"], self.label_dropout, chosen)
 
-        def loss_of(params: nnx.State, variables: nnx.State, part: Any) -> Array:
-            return self._loss((params, variables), part[:2], part[2])
+        def loss_of(params: nnx.State, variables: nnx.State, part: Batch) -> Array:
+            return self._loss((params, variables), part)
 
-        def sums_of(weights: Weights, part: Any) -> tuple[tuple[nnx.State, PriorSums], tuple[()]]:
+        def sums_of(weights: Weights, part: Batch) -> tuple[tuple[nnx.State, PriorSums], tuple[()]]:
             loss, gradients = jax.value_and_grad(loss_of)(*weights, part)
-            count = len(part[0])
+            count = len(part["codes"])
             return (jax.tree.map(lambda leaf: leaf * count, gradients), _sums(loss, count)), ()
 
         (gradients, sums), _ = sum_over_examples(
             sums_of,
             mesh,
             weights,
-            (codes, labels, keys),
+            drawn,
             at_a_time=self._at_a_time(),
             accumulate=self.accumulate,
         )
         return jax.tree.map(lambda leaf: leaf / len(codes), gradients), sums, ()
 
-    def eval_step(self, state: State, batch: CodesAndLabels, mesh: Mesh) -> PriorSums:
+    def eval_step(self, state: State, batch: Batch, mesh: Mesh) -> PriorSums:
         """See `Task.eval_step`."""
 
-        def sums_of(weights: Weights, part: CodesAndLabels) -> tuple[PriorSums, None]:
-            return _sums(self._loss(weights, part, None), len(part[0])), None
+        def sums_of(weights: Weights, part: Batch) -> tuple[PriorSums, None]:
+            return _sums(self._loss(weights, part), len(part["codes"])), None
 
         return sum_over_examples(
             sums_of, mesh, self.evaluated(state), batch, at_a_time=self._at_a_time()
@@ -129,10 +128,10 @@ class PriorTask(ModelTask):
             "training.png": figures.training(evaluation.records, ["nll", "bits_per_image"]),
         }
 
-    def _loss(self, weights: Weights, batch: CodesAndLabels, keys: Array | None) -> Array:
+    def _loss(self, weights: Weights, part: Batch) -> Array:
         prior: Prior = self.merge(converted(weights, self.dtype) if self.dtype else weights)
-        codes, labels = batch
-        return nll(prior, codes, None if self.num_classes is None else labels, keys=keys)
+        labels = None if self.num_classes is None else part["label"]
+        return nll(prior, part["codes"], labels, keys=part.get("key"))
 
     def _at_a_time(self) -> int:
         return examples_at_a_time(self.code_shape[:2], _CPU_POSITIONS)

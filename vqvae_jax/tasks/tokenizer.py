@@ -14,17 +14,18 @@ from vqvae_jax.evaluation.report import tokenizer_figures
 from vqvae_jax.models import Tokenizer
 from vqvae_jax.parallel import examples_at_a_time, sum_over_examples
 from vqvae_jax.pixels import to_values
-from vqvae_jax.tasks.base import Evaluation, State
+from vqvae_jax.tasks.base import Batch, Evaluation, State
 from vqvae_jax.tasks.gradients import Seen, batch_gradients
 from vqvae_jax.tasks.learning import ModelTask, Weights
 
 
 class TokenizerTask(ModelTask):
-    """Trains a tokenizer on data [N, *spatial, C]: pixels uint8, or floats on the model's scale.
+    """Trains a tokenizer on examples [*spatial, C]: pixels uint8, or floats on the model's scale.
 
     Args:
         model: with its initial values.
         optimizer: an optax transformation.
+        entry: the name of the examples in the data source.
         title: the title of the figures.
         options: accumulate and average_decay, as for `ModelTask`.
     """
@@ -34,30 +35,33 @@ class TokenizerTask(ModelTask):
         model: Tokenizer,
         optimizer: optax.GradientTransformation,
         *,
+        entry: str = "image",
         title: str = "held-out data",
         **options: Any,
     ):
         super().__init__(model, optimizer, model.likelihood.monitor, **options)
-        self.quantizer, self.likelihood, self.title = model.quantizer, model.likelihood, title
+        self.quantizer, self.likelihood = model.quantizer, model.likelihood
+        self.entry, self.title = entry, title
         self.has_initialization = model.quantizer.has_initialization
         self.has_updates = model.quantizer.has_updates
 
     def gradients(
-        self, mesh: Mesh, weights: Weights, batch: Array, key: jax.Array
+        self, mesh: Mesh, weights: Weights, batch: Batch, key: jax.Array
     ) -> tuple[nnx.State, Totals, Seen]:
         """See `ModelTask.gradients`."""
-        return batch_gradients(self.graphdef, mesh, weights, batch, key, self.accumulate)
+        data = batch[self.entry]
+        return batch_gradients(self.graphdef, mesh, weights, data, key, self.accumulate)
 
-    def eval_step(self, state: State, batch: Array, mesh: Mesh) -> Totals:
+    def eval_step(self, state: State, batch: Batch, mesh: Mesh) -> Totals:
         """See `Task.eval_step`."""
 
         def totals_of(weights: Weights, part: Array) -> tuple[Totals, None]:
             return Totals.of(self.merge(weights)(to_values(part)), self.quantizer), None
 
-        at_a_time = examples_at_a_time(batch.shape[1:-1]) if self.quantizer.per_token else None
-        return sum_over_examples(
-            totals_of, mesh, self.evaluated(state), batch, at_a_time=at_a_time
-        )[0]
+        data = batch[self.entry]
+        at_a_time = examples_at_a_time(data.shape[1:-1]) if self.quantizer.per_token else None
+        weights = self.evaluated(state)
+        return sum_over_examples(totals_of, mesh, weights, data, at_a_time=at_a_time)[0]
 
     def metrics(self, sums: Totals) -> dict[str, Any]:
         """See `Task.metrics`: those of `Totals.averages`, and those of the likelihood."""
@@ -78,15 +82,17 @@ class TokenizerTask(ModelTask):
         reached = f"{self.monitor} {evaluation.metrics[self.monitor]:.4f}"
         return tokenizer_figures(
             self.merge(self.evaluated(state)),
-            evaluation.examples,
+            evaluation.held_out,
+            self.entry,
             np.asarray(evaluation.sums.code_counts),
             evaluation.records,
             f"{self.title}, {evaluation.when}: {reached}",
         )
 
-    def initialize(self, model: Tokenizer, batch: Array, key: jax.Array) -> None:
+    def initialize(self, model: Tokenizer, batch: Batch, key: jax.Array) -> None:
         """See `ModelTask.initialize`."""
-        model.quantizer.initialize(model.latents(to_values(batch)), key=key)
+        latents = model.latents(to_values(batch[self.entry]))
+        model.quantizer.initialize(latents, key=key)
 
     def update(self, model: Tokenizer, seen: Seen, key: jax.Array) -> None:
         """See `ModelTask.update`."""

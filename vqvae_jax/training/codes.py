@@ -11,7 +11,7 @@ import numpy as np
 from flax import nnx
 
 from vqvae_jax.arrays import read_arrays, write_arrays
-from vqvae_jax.data import Dataset
+from vqvae_jax.data import ArraySource, Dataset
 from vqvae_jax.errors import DamagedError, DataError
 from vqvae_jax.models import Tokenizer
 from vqvae_jax.pixels import to_floats
@@ -64,14 +64,16 @@ class Codes:
     digest: str
 
     @property
-    def train_examples(self) -> tuple[np.ndarray, np.ndarray]:
-        """Codes and int32 labels to train on, as a `PriorTask` takes them."""
-        return self.train_codes, self.train_labels.astype(np.int32)
+    def train(self) -> ArraySource:
+        """Examples to train on, "codes" and "label", as a `PriorTask` takes them."""
+        labels = self.train_labels.astype(np.int32)
+        return ArraySource({"codes": self.train_codes, "label": labels}, f"{self.digest} train")
 
     @property
-    def test_examples(self) -> tuple[np.ndarray, np.ndarray]:
-        """Codes and int32 labels that are held out."""
-        return self.test_codes, self.test_labels.astype(np.int32)
+    def test(self) -> ArraySource:
+        """Held-out examples, likewise."""
+        labels = self.test_labels.astype(np.int32)
+        return ArraySource({"codes": self.test_codes, "label": labels}, f"{self.digest} test")
 
 
 _ARRAYS = ("train_codes", "train_labels", "test_codes", "test_labels")
@@ -121,7 +123,8 @@ def _encoded(model: Tokenizer, data: Dataset, digest: str) -> Codes:
         return np.concatenate(jax.device_get(parts))
 
     try:
-        train, test = encoded(data.train_images), encoded(data.test_images)
+        codes = [encoded(source.arrays["image"]) for source in (data.train, data.test)]
     except ValueError as error:
         raise DataError(f"the images of {data.name} do not fit the model: {error}") from error
-    return Codes(train, data.train_labels, test, data.test_labels, digest)
+    labels = [source.arrays["label"] for source in (data.train, data.test)]
+    return Codes(codes[0], labels[0], codes[1], labels[1], digest)

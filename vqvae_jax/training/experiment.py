@@ -7,13 +7,12 @@ from typing import Any
 import jax
 import numpy as np
 
-from vqvae_jax.data import Dataset, load_dataset, recall_dataset
+from vqvae_jax.data import Dataset, DataSource, load_dataset, recall_dataset
 from vqvae_jax.errors import ConfigError, DataError, TrainingError
 from vqvae_jax.files import check_folder
 from vqvae_jax.likelihoods import Likelihood
 from vqvae_jax.parallel import check_same, first_process_first, wait_for_all
 from vqvae_jax.tasks import PriorTask, Task, TokenizerTask
-from vqvae_jax.tasks.base import Examples
 from vqvae_jax.training.checkpoint import Checkpoint, described_run, latest_checkpoint
 from vqvae_jax.training.codes import CodeMaps, load_codes
 from vqvae_jax.training.components import kind_of
@@ -92,13 +91,13 @@ def _with_data(config: Config, workdir: Path) -> tuple[Config, Dataset]:
 
 
 def _train(config: Config, data: Dataset, workdir: Path) -> None:
-    devices = devices_for(config.training, data.train_images, data.test_images)
+    devices = devices_for(config.training, data.train, data.test)
     learned = _tokenizer(config, data) if config.prior is None else _prior(config, data, workdir)
     check_same(_decisive(learned.description), "its settings or data")
-    images = counted(len(data.train_images), "image")
+    images = counted(len(data.train), "image")
     run_task(
         learned.task,
-        learned.examples,
+        learned.source,
         learned.held_out,
         config.training,
         devices,
@@ -112,11 +111,11 @@ def _train(config: Config, data: Dataset, workdir: Path) -> None:
 
 @dataclasses.dataclass(frozen=True)
 class _Learned:
-    """A task, its examples, and the description of both in the run's files."""
+    """A task, its data, and the description of both in the run's files."""
 
     task: Task
-    examples: Examples
-    held_out: Examples
+    source: DataSource
+    held_out: DataSource
     description: dict[str, Any]
 
 
@@ -124,9 +123,9 @@ def _tokenizer(config: Config, data: Dataset) -> _Learned:
     task = TokenizerTask(
         tokenizer_for(config, data),
         title=f"{data.name} test split",
-        **optimization(config.training, len(data.train_images)),
+        **optimization(config.training, len(data.train)),
     )
-    return _Learned(task, data.train_images, data.test_images, describe(config, data))
+    return _Learned(task, data.train, data.test, describe(config, data))
 
 
 def _decisive(description: dict[str, Any]) -> list[Any]:
@@ -179,9 +178,9 @@ def _prior(config: Config, data: Dataset, workdir: Path) -> _Learned:
         code_shape=codes.train_codes.shape[1:],
         label_dropout=config.prior.label_dropout,
         dtype=config.training.dtype,
-        **optimization(config.training, len(data.train_images)),
+        **optimization(config.training, len(data.train)),
     )
-    return _Learned(task, codes.train_examples, codes.test_examples, description)
+    return _Learned(task, codes.train, codes.test, description)
 
 
 def _vqvae_of(config: Config) -> Config:
@@ -216,7 +215,7 @@ def _may_begin_in(folder: Path) -> bool:
 def _is_finished(folder: Path, found: Checkpoint, data: Dataset) -> bool:
     """Returns whether a VQ-VAE's own command would take no more steps."""
     config = config_of(folder, found.run)
-    schedule = Schedule(config.training, len(data.train_images))
+    schedule = Schedule(config.training, len(data.train))
     records = read_records(folder, found.step)
     likelihood = kind_of(config.model["likelihood"], "model.likelihood", Likelihood)
     return schedule.why_over(found.step, found.is_logged, records, likelihood.monitor) is not None
@@ -224,19 +223,19 @@ def _is_finished(folder: Path, found: Checkpoint, data: Dataset) -> bool:
 
 def _maps_of(config: Config, data: Dataset) -> CodeMaps:
     """Returns the geometry of the code maps to come."""
-    num_classes = int(data.train_labels.max()) + 1
-    lowest = min(data.train_labels.min(), data.test_labels.min())
+    labels, held_out = data.train.arrays["label"], data.test.arrays["label"]
+    num_classes, lowest = int(labels.max()) + 1, min(labels.min(), held_out.min())
     if config.prior is not None and config.prior.conditional and lowest < 0:
         raise DataError(
             f"{data.name} has the label {lowest}; prior.conditional needs labels of at least 0"
         )
-    if np.any(data.test_labels >= num_classes):
+    if np.any(held_out >= num_classes):
         raise DataError(
-            f"the test split has the label {data.test_labels.max()}; "
+            f"the test split has the label {held_out.max()}; "
             f"it must be below {num_classes}, like the training split's"
         )
     vqvae = tokenizer_for(_vqvae_of(config), data)
-    images = jax.ShapeDtypeStruct((1, *data.train_images.shape[1:]), np.float32)
+    images = jax.ShapeDtypeStruct((1, *data.image_shape), np.float32)
     height, width = jax.eval_shape(vqvae.encode, images).shape[1:3]
     quantizer = vqvae.quantizer
     return CodeMaps((height, width), quantizer.num_embeddings, quantizer.num_codebooks, num_classes)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import jax
 import jax.numpy as jnp
 
+from vqvae_jax.data import DataSource, take
 from vqvae_jax.errors import TrainingError
 from vqvae_jax.evaluation import Evaluator
 from vqvae_jax.extras import extra
@@ -23,7 +24,7 @@ from vqvae_jax.parallel import (
     place,
     replicated,
 )
-from vqvae_jax.tasks.base import Evaluation, Examples, State, Sums, Task
+from vqvae_jax.tasks.base import Evaluation, State, Sums, Task
 from vqvae_jax.training.checkpoint import FORMAT, Checkpoint, save_checkpoint
 from vqvae_jax.training.feed import Feed
 from vqvae_jax.training.interruption import Interrupted, deferred, leave_if_asked
@@ -47,8 +48,8 @@ class Run:
 
     Args:
         task: the task to train.
-        examples: a pytree of NumPy arrays with an example at each index of the first axis.
-        held_out: the held-out examples, likewise.
+        source: the training examples.
+        held_out: the held-out examples.
         settings: the protocol.
         devices: devices that batches are split over.
         workdir: the run's folder, which must exist.
@@ -62,8 +63,8 @@ class Run:
     def __init__(
         self,
         task: Task,
-        examples: Examples,
-        held_out: Examples,
+        source: DataSource,
+        held_out: DataSource,
         settings: TrainingConfig,
         devices: list[jax.Device],
         workdir: Path,
@@ -76,8 +77,8 @@ class Run:
         self.task, self.held_out, self.settings = task, held_out, settings
         self.devices, self.workdir = devices, workdir
         self.description, self.about, self.changes = description, about, changes or {}
-        self.schedule = Schedule(settings, len(jax.tree.leaves(examples)[0]))
-        self.examples, self.checkpoint = examples, checkpoint
+        self.schedule = Schedule(settings, len(source))
+        self.source, self.checkpoint = source, checkpoint
         # The second: whether all that follows the step is done, too.
         self.step, self.is_logged = 0, True
         if checkpoint is not None:
@@ -132,7 +133,7 @@ class Run:
         """Makes what steps and evaluations need, and the state that they begin with."""
         task, devices, size = self.task, self.devices, self.settings.batch_size
         self.steps_per_dispatch = _STEPS_ON_ACCELERATOR if are_accelerators(devices) else 1
-        self.feed = Feed(self.examples, devices)
+        self.feed = Feed(self.source, devices)
         step_of = functools.cache(functools.partial(step_on, task))
         self.train_steps_on = functools.cache(
             lambda mesh: jax.jit(
@@ -143,7 +144,7 @@ class Run:
         self.evaluator = Evaluator(task.eval_step, devices)
 
         first = self.schedule.batches_after(0, most=1)[0]
-        batch = jax.tree.map(lambda leaf: leaf[first], self.examples)
+        batch = jax.tree.map(jnp.asarray, take(self.source, first))
         key = jax.random.key(self.settings.seed)
         is_new = self.checkpoint is None
         state = task.init(key, batch) if is_new else jax.eval_shape(task.init, key, batch)
@@ -249,7 +250,7 @@ class Run:
     def _evaluate(self, log: Records, bar: "tqdm[Any]") -> float:
         """Evaluates the held-out split, redraws the figures, and returns the monitor's value."""
         start = time.perf_counter()
-        state, count = self.progress.state, len(jax.tree.leaves(self.held_out)[0])
+        state, count = self.progress.state, len(self.held_out)
         sums = self.evaluator(state, self.held_out, self.settings.batch_size, leave_if_asked)
         speed = count / (time.perf_counter() - start)
         record = self._record("test", sums, count, speed)

@@ -89,8 +89,8 @@ def tokenizer_for(config: Config, data: Dataset) -> Tokenizer:
     Raises:
         ConfigError: it does not.
     """
-    images = jax.ShapeDtypeStruct((1, *data.train_images.shape[1:]), np.float32)
-    model = build_tokenizer(config, data.train_images.shape[3], data.variance)
+    images = jax.ShapeDtypeStruct((1, *data.image_shape), np.float32)
+    model = build_tokenizer(config, data.image_shape[2], data.variance)
     try:
         jax.eval_shape(lambda images: model(images).loss, images)
     except ValueError as error:
@@ -111,9 +111,9 @@ def describe(config: Config, data: Dataset) -> dict[str, Any]:
             "archives": data.folder,
             "data_dir": data.data_dir,
             "variance": data.variance,
-            "train_images": len(data.train_images),
-            "test_images": len(data.test_images),
-            "image_shape": list(data.train_images.shape[1:]),
+            "train_images": len(data.train),
+            "test_images": len(data.test),
+            "image_shape": list(data.image_shape),
         },
     }
 

@@ -8,11 +8,11 @@ import jax.numpy as jnp
 from jax.sharding import Mesh
 from jaxtyping import Array, Float, Int
 
-from vqvae_jax.tasks.base import Examples, State, Sums, Task
+from vqvae_jax.tasks.base import Batch, State, Sums, Task
 from vqvae_jax.training.watch import watched
 
 # Maps a state, a batch and a key to the state after a step and the sums over its examples.
-Step = Callable[[State, Examples, jax.Array], tuple[State, Sums]]
+Step = Callable[[State, Batch, jax.Array], tuple[State, Sums]]
 
 
 @jax.tree_util.register_dataclass
@@ -34,7 +34,7 @@ class Progress:
 
 
 def train_steps(
-    step: Step, seed: int, progress: Progress, batches: Examples
+    step: Step, seed: int, progress: Progress, batches: Batch
 ) -> tuple[Progress, Float[Array, "steps terms"]]:
     """Takes one step of a task per batch; jit it with the first two arguments bound.
 
@@ -48,7 +48,7 @@ def train_steps(
         The progress after the steps, and the result of `watched` for each of them.
     """
 
-    def take(progress: Progress, batch: Examples) -> tuple[Progress, Array]:
+    def take(progress: Progress, batch: Batch) -> tuple[Progress, Array]:
         key = jax.random.fold_in(jax.random.key(seed), progress.step)
         state, sums = step(progress.state, batch, key)
         after = Progress(
@@ -67,7 +67,7 @@ def step_on(task: Task, mesh: Mesh) -> Step:
     return jax.jit(lambda state, batch, key: task.train_step(state, batch, key, mesh), inline=True)
 
 
-def no_sums(step: Step, state: State, batch: Examples) -> Sums:
+def no_sums(step: Step, state: State, batch: Batch) -> Sums:
     """Returns the sums before any example; each leaf has its own buffer, so all can be donated.
 
     Args:

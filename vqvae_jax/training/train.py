@@ -1,4 +1,4 @@
-"""Training from Python: a task, or a model with its default task, on arrays."""
+"""Training from Python: a task, or a model with its default task, on arrays or other sources."""
 
 import contextlib
 import dataclasses
@@ -9,12 +9,12 @@ from typing import Any
 import jax
 import numpy as np
 
-from vqvae_jax.errors import ConfigError
+from vqvae_jax.data import DataSource, as_source, take
+from vqvae_jax.errors import ConfigError, DataError
 from vqvae_jax.files import check_folder, remove_drafts
 from vqvae_jax.models import Tokenizer
 from vqvae_jax.parallel import all_devices, first_process_first, is_first_process, mesh_for
 from vqvae_jax.tasks import Task, TokenizerTask
-from vqvae_jax.tasks.base import Examples
 from vqvae_jax.training.checkpoint import (
     Checkpoint,
     best_checkpoint,
@@ -29,19 +29,18 @@ from vqvae_jax.training.model import load_model
 from vqvae_jax.training.optimizer import optimization
 from vqvae_jax.training.resuming import changed_in, is_from_python, optimizer_changes
 from vqvae_jax.training.settings import TrainingConfig
-from vqvae_jax.weights import tree_digest
 from vqvae_jax.words import counted
 
 
 def train(
     task_or_model: Task | Tokenizer,
-    source: Examples,
-    held_out: Examples,
+    source: DataSource | Mapping[str, np.ndarray] | np.ndarray,
+    held_out: DataSource | Mapping[str, np.ndarray] | np.ndarray,
     *,
     workdir: str | Path,
     training: Mapping[str, Any] | None = None,
 ) -> Any:
-    """Trains a task or a tokenizer on arrays, or resumes the run that `workdir` holds.
+    """Trains a task or a tokenizer, or resumes the run that `workdir` holds.
 
     Writes metrics.jsonl, tensorboard/, run.json, checkpoints/ and figures there, as `train.py`
     does. A run that was stopped and resumed ends with the same weights and metrics.
@@ -57,9 +56,10 @@ def train(
     Args:
         task_or_model: a `Tokenizer` with its initial values, which stays as it is, or a `Task`,
             which brings its own optimizers.
-        source: a pytree of NumPy arrays with the examples on the first axis of each. For a
-            tokenizer, data [N, *spatial, C]: pixels uint8, which it sees as x / 255 - 0.5, or
-            floats on its own scale.
+        source: the training examples: a NumPy array with the examples on the first axis, several
+            of them by name, or a `DataSource`. For a tokenizer, examples [*spatial, C], pixels
+            uint8, which it sees as x / 255 - 0.5, or floats on its own scale; of several arrays,
+            those called "image". A single array gets the name "data".
         held_out: the examples of evaluations, likewise.
         workdir: the run's folder; created if missing.
         training: settings of the section `training` of `train.py --help`, by name. Those of the
@@ -71,6 +71,7 @@ def train(
     Raises:
         ConfigError: a setting is unknown or out of its range; or the folder holds a run on other
             data or with other settings.
+        DataError: what is given is no source, or not one that the tokenizer takes.
         CheckpointError: the folder's content cannot be read, or belongs to another model.
         TrainingError: something became NaN or infinite.
         BusyError: another process trains there.
@@ -80,15 +81,14 @@ def train(
     folder = Path(workdir)
     check_folder("workdir", folder)
     settings = training_config(training or {})
-    count = len(jax.tree.leaves(source)[0])
+    examples, evaluated = as_source(source, "source"), as_source(held_out, "held_out")
     task = task_or_model
     if isinstance(task_or_model, Tokenizer):
-        _check_data(task_or_model, settings, source=source, held_out=held_out)
-        task = TokenizerTask(task_or_model, **optimization(settings, count))
+        task = _default_task(task_or_model, settings, examples, evaluated)
     assert isinstance(task, Task)
     description = {
         "config": {"training": dataclasses.asdict(settings)},
-        "data": {"digest": tree_digest(source), "examples": count},
+        "data": {"digest": examples.fingerprint, "examples": len(examples)},
     }
 
     def check(saved: dict[str, Any]) -> None:
@@ -97,28 +97,28 @@ def train(
     with caught():
         run_task(
             task,
-            source,
-            held_out,
+            examples,
+            evaluated,
             settings,
-            devices_for(settings, source, held_out),
+            devices_for(settings, examples, evaluated),
             folder,
             description=description,
-            about=counted(count, "example"),
+            about=counted(len(examples), "example"),
             check_resumes=check,
         )
     if isinstance(task_or_model, Tokenizer):
         return load_model(folder, like=task_or_model)
     best = best_checkpoint(folder)
     assert best is not None
-    batch = jax.tree.map(lambda leaf: leaf[: settings.batch_size], source)
+    batch = take(examples, np.arange(settings.batch_size))
     like = {"state": jax.eval_shape(task.init, jax.random.key(settings.seed), batch)}
     return best.restore(like=like)["state"]
 
 
 def run_task(
     task: Task,
-    examples: Examples,
-    held_out: Examples,
+    source: DataSource,
+    held_out: DataSource,
     settings: TrainingConfig,
     devices: list[jax.Device],
     workdir: Path,
@@ -131,7 +131,7 @@ def run_task(
 
     Args:
         task: as for `Run`, like the arguments that follow.
-        examples: the training examples.
+        source: the training examples.
         held_out: the examples of evaluations.
         settings: the protocol.
         devices: from `devices_for`.
@@ -153,7 +153,7 @@ def run_task(
             changes = optimizer_changes(before, dataclasses.asdict(settings))
         Run(
             task,
-            examples,
+            source,
             held_out,
             settings,
             devices,
@@ -166,7 +166,7 @@ def run_task(
 
 
 def devices_for(
-    settings: TrainingConfig, examples: Examples, held_out: Examples
+    settings: TrainingConfig, source: DataSource, held_out: DataSource
 ) -> list[jax.Device]:
     """Returns the devices of a run.
 
@@ -176,15 +176,14 @@ def devices_for(
     """
     devices = all_devices(settings.devices)
     size = settings.batch_size
-    counts = [len(jax.tree.leaves(some)[0]) for some in (examples, held_out)]
-    if counts[1] == 0:
+    if len(held_out) == 0:
         raise ConfigError("there are no held-out examples; there must be at least 1")
-    if size > counts[0]:
+    if size > len(source):
         raise ConfigError(
-            f"training.batch_size is {size}; it must be at most {counts[0]}, the number of "
+            f"training.batch_size is {size}; it must be at most {len(source)}, the number of "
             "training examples"
         )
-    for batch in (size, *(count % size for count in counts)):
+    for batch in (size, len(source) % size, len(held_out) % size):
         mesh_for(devices, batch or size)
     return devices
 
@@ -211,28 +210,40 @@ def _check_resumes(workdir: Path, saved: dict[str, Any], given: dict[str, Any]) 
         )
 
 
-def _check_data(model: Tokenizer, settings: TrainingConfig, **arrays: Any) -> None:
-    """Refuses arrays that the tokenizer cannot take, and a precision that is not its own."""
-    rank, channels = model.spatial_rank, model.likelihood.out_dim
-    types = []
-    for name, array in arrays.items():
-        if not hasattr(array, "dtype") or not hasattr(array, "shape"):
-            raise ConfigError(f"{name} is a {type(array).__name__}; a tokenizer takes one array")
-        types.append(np.dtype(array.dtype))
-        if types[-1] != np.uint8 and not np.issubdtype(types[-1], np.floating):
-            raise ConfigError(
-                f"{name} has type {types[-1]}; it must be uint8, for pixels that the model sees as "
-                "x / 255 - 0.5, or floating"
-            )
-        if array.ndim != rank + 2 or array.shape[-1] != channels:
-            raise ConfigError(
-                f"{name} has shape {array.shape}; it must have the examples, {rank} spatial axes, "
-                f"and {channels} channels last"
-            )
-    if types[0] != types[1]:
-        raise ConfigError(f"held_out has type {types[1]}; it must be {types[0]}, like source")
+def _default_task(
+    model: Tokenizer, settings: TrainingConfig, source: DataSource, held_out: DataSource
+) -> TokenizerTask:
+    """Returns the task of a tokenizer on sources that it can take.
+
+    Raises:
+        DataError: it cannot take them.
+        ConfigError: the precision in the settings is not its own.
+    """
     if settings.dtype is not None and settings.dtype != model.dtype:
         raise ConfigError(
             f"training.precision is {settings.precision}, but the tokenizer's dtype is "
             f"{model.dtype}; it computes in that, so make it with dtype={settings.precision!r}"
         )
+    names = list(source.spec)
+    entry = names[0] if len(names) == 1 else "image"
+    rank, channels = model.spatial_rank, model.likelihood.out_dim
+    types = []
+    for argument, given in (("source", source), ("held_out", held_out)):
+        if entry not in given.spec:
+            raise DataError(f"{argument} has {', '.join(given.spec)}; a tokenizer needs {entry}")
+        where = argument if len(given.spec) == 1 else f"{argument}'s {entry}"
+        of = given.spec[entry]
+        types.append(np.dtype(of.dtype))
+        if types[-1] != np.uint8 and not np.issubdtype(types[-1], np.floating):
+            raise DataError(
+                f"{where} has type {types[-1]}; it must be uint8, for pixels that the model sees "
+                "as x / 255 - 0.5, or floating"
+            )
+        if len(of.shape) != rank + 1 or of.shape[-1] != channels:
+            raise DataError(
+                f"{where} has shape {(len(given), *of.shape)}; it must have the examples, {rank} "
+                f"spatial axes, and {channels} channels last"
+            )
+    if types[0] != types[1]:
+        raise DataError(f"held_out has type {types[1]}; it must be {types[0]}, like source")
+    return TokenizerTask(model, entry=entry, **optimization(settings, len(source)))

@@ -1,0 +1,149 @@
+"""The contract of every data source, and the source of arrays in memory."""
+
+from collections.abc import Mapping
+from typing import Any, Protocol, runtime_checkable
+
+import jax
+import numpy as np
+
+from vqvae_jax.errors import DataError
+from vqvae_jax.weights import tree_digest
+
+# Arrays by name, with the examples on the first axis of each.
+Examples = dict[str, np.ndarray]
+
+# "train" and "test": of both "image", uint8 [N, H, W, C], and "label", uint8 [N], or int32 [N] if
+# some are negative or above 255.
+Splits = dict[str, Examples]
+
+
+@runtime_checkable
+class DataSource(Protocol):
+    """Random access to examples, each a mapping of arrays by name.
+
+    Any class with these members is a data source, such as one that reads files.
+
+    Attributes:
+        spec: the shape and type of each array of an example, by name.
+        fingerprint: a string that changes when any example does; a run resumes only on a source
+            with the fingerprint that it began with.
+    """
+
+    @property
+    def spec(self) -> Mapping[str, jax.ShapeDtypeStruct]: ...  # noqa: D102
+
+    @property
+    def fingerprint(self) -> str: ...  # noqa: D102
+
+    def __len__(self) -> int:
+        """Returns the number of examples."""
+
+    def __getitem__(self, index: int, /) -> Mapping[str, np.ndarray]:
+        """Returns the example at an index from 0 to the length minus 1, the same at every call."""
+
+
+class ArraySource:
+    """Examples in memory, or memory-mapped.
+
+        source = ArraySource({"image": images, "label": labels})
+
+    Args:
+        arrays: NumPy arrays by name, with the examples on the first axis of each.
+        fingerprint: see `DataSource`; None: the SHA-256 of the arrays.
+
+    Attributes:
+        arrays: the arrays.
+
+    Raises:
+        DataError: something else is given, or the arrays differ in length.
+    """
+
+    def __init__(self, arrays: Mapping[str, Any], fingerprint: str | None = None):
+        for name, array in arrays.items():
+            if not hasattr(array, "dtype") or not hasattr(array, "shape"):
+                raise DataError(f"{name!r} is a {type(array).__name__}; it must be an array")
+            if array.ndim == 0:
+                raise DataError(f"{name!r} is a scalar; the examples must be on its first axis")
+        lengths = {name: len(array) for name, array in arrays.items()}
+        if len({*lengths.values()}) != 1:
+            raise DataError(
+                f"the arrays of a source have the lengths {lengths}; it needs one or more, and "
+                "all of one length"
+            )
+        self.arrays = {name: np.asanyarray(array) for name, array in arrays.items()}
+        self._fingerprint = fingerprint
+
+    @property
+    def spec(self) -> dict[str, jax.ShapeDtypeStruct]:
+        """See `DataSource`."""
+        return {
+            name: jax.ShapeDtypeStruct(array.shape[1:], array.dtype)
+            for name, array in self.arrays.items()
+        }
+
+    @property
+    def fingerprint(self) -> str:
+        """See `DataSource`."""
+        if self._fingerprint is None:
+            self._fingerprint = tree_digest(self.arrays)
+        return self._fingerprint
+
+    def __len__(self) -> int:
+        return len(next(iter(self.arrays.values())))
+
+    def __getitem__(self, index: Any, /) -> Examples:
+        """Returns the example at an index; for an array of indices, or a slice, all of those."""
+        return {name: array[index] for name, array in self.arrays.items()}
+
+
+def as_source(given: Any, argument: str) -> DataSource:
+    """Returns a source as it is, or the one of an array or of several by name.
+
+    Args:
+        given: a `DataSource`, a mapping of arrays, or a single array, which gets the name "data".
+        argument: its name in messages.
+
+    Raises:
+        DataError: it is none of these.
+    """
+    if isinstance(given, Mapping):
+        return ArraySource(given)
+    if hasattr(given, "dtype") and hasattr(given, "shape"):
+        return ArraySource({"data": given})
+    if isinstance(given, DataSource):
+        return given
+    raise DataError(
+        f"{argument} is a {type(given).__name__}; it must be an array, a mapping of arrays by "
+        "name, or a DataSource"
+    )
+
+
+def take(source: DataSource, indices: np.ndarray) -> Examples:
+    """Returns the examples at some indices.
+
+    Args:
+        source: the source.
+        indices: integers [...].
+
+    Returns:
+        Arrays [..., *shape] by name, with the shapes and types of the source's spec.
+
+    Raises:
+        DataError: an example does not have them.
+    """
+    if isinstance(source, ArraySource):
+        return source[indices]
+    shape, spec = indices.shape, source.spec
+    taken = {name: np.empty((indices.size, *of.shape), of.dtype) for name, of in spec.items()}
+    for place, index in enumerate(indices.flat):
+        example = source[int(index)]
+        for name, of in spec.items():
+            value = np.asarray(example[name]) if name in example else None
+            if value is None or (value.shape, value.dtype) != (of.shape, of.dtype):
+                held = "is missing" if value is None else f"is {value.dtype} {value.shape}"
+                raise DataError(
+                    f"{name!r} of example {index} {held}; the spec of {type(source).__name__} "
+                    f"says {np.dtype(of.dtype)} {of.shape}"
+                )
+            taken[name][place] = value
+    return {name: array.reshape(*shape, *array.shape[1:]) for name, array in taken.items()}
