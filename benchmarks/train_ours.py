@@ -43,7 +43,7 @@ class Training:
         first = jax.tree.map(jnp.asarray, self._source[:batch])
         state = task.init(jax.random.key(0), first)
         step = step_on(task, self._mesh)
-        sums = no_sums(step, state, first)
+        sums = no_sums(step, self._mesh, state, first)
         zero = np.zeros((), np.int32)
         progress = Progress(zero, state, sums, zero)
         self._feed = Feed(self._source, devices)

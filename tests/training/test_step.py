@@ -119,7 +119,7 @@ def test_devices_and_dispatches_change_nothing(name, devices, steps_a_dispatch):
     steps = jax.jit(functools.partial(train_steps, step, SEED))
     task.has_initialization = False
     state = task.init(jax.random.key(SEED), batch_of(slice(12)))
-    sums = no_sums(step, state, batch_of(slice(12)))
+    sums = no_sums(step, mesh, state, batch_of(slice(12)))
     progress = Progress(jnp.asarray(0), state, sums, jnp.asarray(0))
     progress, terms = jax.device_put(progress, replicated(mesh)), []
     for some in np.split(IMAGES[:36].reshape(3, 12, 8, 8, 1), 3 // steps_a_dispatch):

@@ -148,7 +148,8 @@ class Run:
         key = jax.random.key(self.settings.seed)
         is_new = self.checkpoint is None
         state = task.init(key, batch) if is_new else jax.eval_shape(task.init, key, batch)
-        sums = no_sums(step_of(mesh_for(devices, size)), state, batch)
+        mesh = mesh_for(devices, size)
+        sums = no_sums(step_of(mesh), mesh, state, batch)
         self.watch = Watch(sums, state)
         self.progress = _at_step(0, state, sums)
         if self.checkpoint is not None:

@@ -2,12 +2,14 @@
 
 import dataclasses
 from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jax.sharding import Mesh
+from jax.sharding import Mesh, NamedSharding
 from jaxtyping import Array, Float, Int
 
+from vqvae_jax.parallel import replicated, split
 from vqvae_jax.tasks.base import Batch, State, Sums, Task
 from vqvae_jax.training.watch import watched
 
@@ -67,13 +69,22 @@ def step_on(task: Task, mesh: Mesh) -> Step:
     return jax.jit(lambda state, batch, key: task.train_step(state, batch, key, mesh), inline=True)
 
 
-def no_sums(step: Step, state: State, batch: Batch) -> Sums:
+def no_sums(step: Step, mesh: Mesh, state: State, batch: Batch) -> Sums:
     """Returns the sums before any example; each leaf has its own buffer, so all can be donated.
 
     Args:
         step: from `step_on`.
+        mesh: the step's devices.
         state: the task's, or its shapes.
         batch: the examples of a step, or their shapes.
     """
-    shapes = jax.eval_shape(step, state, batch, jax.random.key(0))[1]
+
+    def placed(tree: Any, sharding: NamedSharding) -> Any:
+        # As `train_steps` has them: so the step is traced once for both.
+        return jax.tree.map(
+            lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding), tree
+        )
+
+    given = placed((state, jax.random.key(0)), replicated(mesh))
+    shapes = jax.eval_shape(step, given[0], placed(batch, split(mesh)), given[1])[1]
     return jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes)
