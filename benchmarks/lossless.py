@@ -20,10 +20,10 @@ from PIL import Image
 from workers import table
 
 from vqvae_jax import coding
-from vqvae_jax.evaluation.bits import bits_per_dim
+from vqvae_jax.metrics.bits import bits_per_dim
 from vqvae_jax.parallel import all_devices
-from vqvae_jax.training.model import load_data, load_pair
 from vqvae_jax.training.process import keep_memory
+from vqvae_jax.training.saved import load_data, load_pair
 
 Files = list[bytes]
 

@@ -19,11 +19,11 @@ import optax
 from flax import nnx
 
 from vqvae_jax.data import Dataset
-from vqvae_jax.evaluation.samples import draw_images
 from vqvae_jax.layers import Conv
 from vqvae_jax.pixels import to_floats
-from vqvae_jax.training.model import load_data, load_pair
+from vqvae_jax.report.samples import draw_images
 from vqvae_jax.training.process import keep_memory
+from vqvae_jax.training.saved import load_data, load_pair
 
 BATCH_SIZE = 128
 

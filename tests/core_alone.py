@@ -12,7 +12,7 @@ from flax import nnx
 
 import vqvae_jax
 from vqvae_jax.errors import CheckpointError
-from vqvae_jax.training.model import load_model
+from vqvae_jax.training.saved import load_model
 
 
 class Autoencoder(nnx.Module):

@@ -12,7 +12,7 @@ from PIL import Image
 from tests.conftest import drawn
 from vqvae_jax import VQVAE, GatedPixelCNN, commands
 from vqvae_jax.__main__ import main
-from vqvae_jax.evaluation.samples import classes_in_turn, draw_images
+from vqvae_jax.report.samples import classes_in_turn, draw_images
 
 
 @pytest.fixture

@@ -21,9 +21,9 @@ from vqvae_jax import (
     nll,
     sample_codes,
 )
-from vqvae_jax.evaluation import Totals
-from vqvae_jax.evaluation.bits import bits_per_dim
 from vqvae_jax.layers import Conv, ConvTranspose
+from vqvae_jax.metrics import Totals
+from vqvae_jax.metrics.bits import bits_per_dim
 
 BATCH = 4
 random = np.random.RandomState(0)

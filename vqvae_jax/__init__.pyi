@@ -55,8 +55,8 @@ from vqvae_jax.tasks import PriorTask as PriorTask
 from vqvae_jax.tasks import Task as Task
 from vqvae_jax.tasks import TokenizerTask as TokenizerTask
 from vqvae_jax.training.codes import load_codes as load_codes
-from vqvae_jax.training.model import load_model as load_model
-from vqvae_jax.training.model import load_prior as load_prior
+from vqvae_jax.training.saved import load_model as load_model
+from vqvae_jax.training.saved import load_prior as load_prior
 from vqvae_jax.training.train import train as train
 
 __all__: list[str]

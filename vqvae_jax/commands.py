@@ -11,19 +11,20 @@ import optax
 
 from vqvae_jax.data.idx import read_idx, write_idx
 from vqvae_jax.errors import CheckpointError, DataError
-from vqvae_jax.evaluation import Evaluator, figures
-from vqvae_jax.evaluation.bits import bits_per_dim
-from vqvae_jax.evaluation.samples import classes_in_turn, draw_images
 from vqvae_jax.extras import extra
 from vqvae_jax.files import write_atomically
 from vqvae_jax.likelihoods import PixelHead
+from vqvae_jax.metrics import Evaluator
+from vqvae_jax.metrics.bits import bits_per_dim
 from vqvae_jax.models import Tokenizer
 from vqvae_jax.parallel import all_devices
 from vqvae_jax.pixels import to_integers
 from vqvae_jax.priors import Prior
+from vqvae_jax.report import figures
+from vqvae_jax.report.samples import classes_in_turn, draw_images
 from vqvae_jax.tasks import PriorTask
 from vqvae_jax.training.codes import load_codes
-from vqvae_jax.training.model import SavedRun, load_data, load_pair, load_run
+from vqvae_jax.training.saved import SavedRun, load_data, load_pair, load_run
 from vqvae_jax.words import counted
 
 with extra("train"):

@@ -28,7 +28,7 @@ from vqvae_jax.coding import codec, compress, decompress, streams
 from vqvae_jax.coding.container import pack, unpack
 from vqvae_jax.coding.streams import OutOfStepError, Reader, Writer
 from vqvae_jax.errors import DataError
-from vqvae_jax.evaluation.bits import bits_per_dim
+from vqvae_jax.metrics.bits import bits_per_dim
 
 SHAPE = (8, 8, 1)
 CODES = 5

@@ -11,8 +11,8 @@ from configs import mnist
 from tests.data import foreign
 from vqvae_jax.data import download, idx, load_dataset, recall_dataset, sample, tfds_store
 from vqvae_jax.errors import DataError, UnsupportedError
+from vqvae_jax.training.building import describe
 from vqvae_jax.training.config import Config
-from vqvae_jax.training.model import describe
 from vqvae_jax.training.settings import DataConfig
 
 

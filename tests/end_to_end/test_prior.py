@@ -21,7 +21,7 @@ from vqvae_jax.errors import ConfigError
 from vqvae_jax.training.config import Config
 from vqvae_jax.training.experiment import train_config
 from vqvae_jax.training.flags import parse
-from vqvae_jax.training.model import load_model, load_prior
+from vqvae_jax.training.saved import load_model, load_prior
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("unchecked")]
 

@@ -13,7 +13,7 @@ import vqvae_jax
 from tests.end_to_end.programs import KILL, ROOT, assert_same_run, metrics, run, saved_state
 from vqvae_jax.data import load_dataset
 from vqvae_jax.pixels import to_floats
-from vqvae_jax.training.model import load_model
+from vqvae_jax.training.saved import load_model
 
 
 @pytest.fixture(scope="module")

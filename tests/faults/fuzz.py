@@ -20,7 +20,7 @@ with atheris.instrument_imports(include=["vqvae_jax", "safetensors"]):
     from vqvae_jax.errors import CheckpointError, ConfigError, DataError
     from vqvae_jax.training.checkpoint import latest_checkpoint
     from vqvae_jax.training.config import Config
-    from vqvae_jax.training.metrics import read_records
+    from vqvae_jax.training.log import read_records
 
 folder = Path(tempfile.mkdtemp())
 (folder / "checkpoints").mkdir()

@@ -11,7 +11,7 @@ from flax import nnx
 
 from vqvae_jax import VQVAE, GatedPixelCNN, TransformerPrior, drop_labels, nll
 from vqvae_jax.data import ArraySource
-from vqvae_jax.evaluation import Evaluator
+from vqvae_jax.metrics import Evaluator
 from vqvae_jax.parallel import mesh_for, replicated, split
 from vqvae_jax.tasks import PriorTask
 from vqvae_jax.tasks import prior as module

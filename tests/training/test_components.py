@@ -22,10 +22,10 @@ from vqvae_jax.errors import ConfigError
 from vqvae_jax.likelihoods import Likelihood
 from vqvae_jax.priors import Prior
 from vqvae_jax.quantizers import Quantizer
+from vqvae_jax.training.building import build_tokenizer, prior_for
 from vqvae_jax.training.codes import CodeMaps
 from vqvae_jax.training.components import build_component, completed, known_kinds, settings_of
 from vqvae_jax.training.config import Config
-from vqvae_jax.training.model import build_tokenizer, prior_for
 
 pytestmark = pytest.mark.usefixtures("unchecked")  # settings are checked by their constructors
 

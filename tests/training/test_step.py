@@ -19,7 +19,7 @@ from vqvae_jax import (
     VectorQuantizer,
 )
 from vqvae_jax.data import ArraySource
-from vqvae_jax.evaluation import Totals
+from vqvae_jax.metrics import Totals
 from vqvae_jax.parallel import mesh_for, replicated, split
 from vqvae_jax.pixels import to_floats
 from vqvae_jax.tasks import TokenizerTask

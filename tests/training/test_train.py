@@ -14,7 +14,7 @@ from vqvae_jax import FSQ, SquaredError, Tokenizer
 from vqvae_jax.errors import CheckpointError, ConfigError, DataError
 from vqvae_jax.training.checkpoint import latest_checkpoint
 from vqvae_jax.training.loop import Run
-from vqvae_jax.training.model import load_model
+from vqvae_jax.training.saved import load_model
 from vqvae_jax.training.train import train
 
 WAVES = np.sin(np.arange(48 * 32).reshape(48, 32, 1) * 0.37).astype(np.float32)

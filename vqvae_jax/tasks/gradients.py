@@ -14,7 +14,7 @@ from flax import nnx
 from jax.sharding import Mesh
 from jaxtyping import Array, Float, Int
 
-from vqvae_jax.evaluation.totals import Totals
+from vqvae_jax.metrics.totals import Totals
 from vqvae_jax.models import Tokenizer, TokenizerOutput
 from vqvae_jax.parallel import examples_at_a_time, sum_over_examples
 from vqvae_jax.pixels import to_values

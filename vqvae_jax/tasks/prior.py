@@ -11,13 +11,13 @@ from flax import nnx
 from jax.sharding import Mesh
 from jaxtyping import Array, DTypeLike
 
-from vqvae_jax.evaluation import figures
-from vqvae_jax.evaluation.samples import classes_in_turn, draw_images
 from vqvae_jax.models import Tokenizer
 from vqvae_jax.parallel import examples_at_a_time, sum_over_examples
 from vqvae_jax.precision import converted
 from vqvae_jax.priors import Prior, drop_labels, nll
 from vqvae_jax.quantizers import Leaf
+from vqvae_jax.report import figures
+from vqvae_jax.report.samples import classes_in_turn, draw_images
 from vqvae_jax.tasks.base import Batch, Evaluation, State
 from vqvae_jax.tasks.learning import ModelTask, Weights
 

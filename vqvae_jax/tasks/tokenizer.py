@@ -9,11 +9,11 @@ from flax import nnx
 from jax.sharding import Mesh
 from jaxtyping import Array
 
-from vqvae_jax.evaluation import Totals
-from vqvae_jax.evaluation.report import tokenizer_figures
+from vqvae_jax.metrics import Totals
 from vqvae_jax.models import Tokenizer
 from vqvae_jax.parallel import examples_at_a_time, sum_over_examples
 from vqvae_jax.pixels import to_values
+from vqvae_jax.report.tokenizer import tokenizer_figures
 from vqvae_jax.tasks.base import Batch, Evaluation, State
 from vqvae_jax.tasks.gradients import Seen, batch_gradients
 from vqvae_jax.tasks.learning import ModelTask, Weights

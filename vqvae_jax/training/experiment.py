@@ -13,14 +13,15 @@ from vqvae_jax.files import check_folder
 from vqvae_jax.likelihoods import Likelihood
 from vqvae_jax.parallel import check_same, first_process_first, wait_for_all
 from vqvae_jax.tasks import PriorTask, Task, TokenizerTask
+from vqvae_jax.training.building import describe, prior_for, tokenizer_for
 from vqvae_jax.training.checkpoint import Checkpoint, described_run, latest_checkpoint
 from vqvae_jax.training.codes import CodeMaps, load_codes
 from vqvae_jax.training.components import kind_of
 from vqvae_jax.training.config import Config
-from vqvae_jax.training.metrics import read_records
-from vqvae_jax.training.model import describe, load_model, prior_for, tokenizer_for
+from vqvae_jax.training.log import read_records
 from vqvae_jax.training.optimizer import optimization
 from vqvae_jax.training.resuming import changed_setting, check_resumes, config_of
+from vqvae_jax.training.saved import load_model
 from vqvae_jax.training.schedule import Schedule
 from vqvae_jax.training.train import devices_for, run_task
 from vqvae_jax.weights import weights_digest

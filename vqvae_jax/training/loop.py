@@ -13,9 +13,9 @@ import jax.numpy as jnp
 
 from vqvae_jax.data import DataSource, take
 from vqvae_jax.errors import TrainingError
-from vqvae_jax.evaluation import Evaluator
 from vqvae_jax.extras import extra
 from vqvae_jax.files import write_atomically
+from vqvae_jax.metrics import Evaluator
 from vqvae_jax.parallel import (
     MAX_IN_FLIGHT,
     are_accelerators,
@@ -28,7 +28,7 @@ from vqvae_jax.tasks.base import Evaluation, State, Sums, Task
 from vqvae_jax.training.checkpoint import FORMAT, Checkpoint, save_checkpoint
 from vqvae_jax.training.feed import Feed
 from vqvae_jax.training.interruption import Interrupted, deferred, leave_if_asked
-from vqvae_jax.training.metrics import MetricsLog, Record, Records, epoch_mean, read_records
+from vqvae_jax.training.log import MetricsLog, Record, Records, epoch_mean, read_records
 from vqvae_jax.training.schedule import Schedule
 from vqvae_jax.training.settings import TrainingConfig
 from vqvae_jax.training.step import Progress, no_sums, step_on, train_steps

@@ -6,7 +6,7 @@ import math
 import numpy as np
 
 from vqvae_jax.data import epoch_order
-from vqvae_jax.training.metrics import Record, stops_early
+from vqvae_jax.training.log import Record, stops_early
 from vqvae_jax.training.settings import TrainingConfig
 from vqvae_jax.words import counted
 

@@ -25,9 +25,9 @@ from vqvae_jax.training.config import training_config
 from vqvae_jax.training.interruption import caught
 from vqvae_jax.training.lock import locked
 from vqvae_jax.training.loop import Run
-from vqvae_jax.training.model import load_model
 from vqvae_jax.training.optimizer import optimization
 from vqvae_jax.training.resuming import changed_in, is_from_python, optimizer_changes
+from vqvae_jax.training.saved import load_model
 from vqvae_jax.training.settings import TrainingConfig
 from vqvae_jax.words import counted
 

@@ -7,7 +7,7 @@ from flax import nnx
 
 from tests.conftest import drawn
 from vqvae_jax import VQVAE, GatedPixelCNN
-from vqvae_jax.evaluation.samples import classes_in_turn, draw_images
+from vqvae_jax.report.samples import classes_in_turn, draw_images
 
 pytestmark = pytest.mark.usefixtures("unchecked")
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from vqvae_jax.evaluation import figures
+from vqvae_jax.report import figures
 
 
 def pixels(png):

@@ -5,7 +5,7 @@ import pytest
 
 from vqvae_jax.errors import CheckpointError
 from vqvae_jax.training.checkpoint import save_checkpoint
-from vqvae_jax.training.model import load_model
+from vqvae_jax.training.saved import load_model
 
 
 @pytest.mark.parametrize("run", [{}, {"config": {}}, {"config": {"model": {"sead": 1}}}])

@@ -11,7 +11,7 @@ from flax import nnx
 from tests.conftest import drawn
 from tests.priors.conftest import KINDS
 from vqvae_jax import VQVAE, AutoregressiveHead, CategoricalHead, ResidualVQ, VectorQuantizer
-from vqvae_jax.evaluation.bits import BitsPerDim, bits_per_dim
+from vqvae_jax.metrics.bits import BitsPerDim, bits_per_dim
 from vqvae_jax.pixels import to_floats
 
 pytestmark = pytest.mark.usefixtures("optimized")

@@ -12,8 +12,8 @@ from PIL import Image
 from tests.conftest import drawn
 from vqvae_jax import VQVAE, AutoregressiveHead, CategoricalHead, SquaredError
 from vqvae_jax.data import ArraySource
-from vqvae_jax.evaluation import figures
-from vqvae_jax.evaluation.report import tokenizer_figures
+from vqvae_jax.report import figures
+from vqvae_jax.report.tokenizer import tokenizer_figures
 
 HEADS = {
     "reconstruction": None,

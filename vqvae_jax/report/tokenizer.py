@@ -9,9 +9,9 @@ from flax import nnx
 from jaxtyping import Array
 
 from vqvae_jax.data import DataSource, take
-from vqvae_jax.evaluation import figures
 from vqvae_jax.models import Tokenizer
 from vqvae_jax.pixels import to_values
+from vqvae_jax.report import figures
 
 _IMAGES = 64
 _CODE_MAPS = 8

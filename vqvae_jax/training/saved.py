@@ -1,12 +1,9 @@
-"""Builds models from a config or loads them from a run's folder."""
+"""Loads models from the folders of runs."""
 
 import dataclasses
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
-import jax
-import numpy as np
 from flax import nnx
 
 from vqvae_jax.data import Dataset, recall_dataset
@@ -14,108 +11,11 @@ from vqvae_jax.errors import CheckpointError, ConfigError, DataError
 from vqvae_jax.models import Tokenizer
 from vqvae_jax.priors import Prior
 from vqvae_jax.tasks.learning import split_model
+from vqvae_jax.training.building import Model, build_described
 from vqvae_jax.training.checkpoint import Checkpoint, best_checkpoint
-from vqvae_jax.training.codes import CodeMaps
-from vqvae_jax.training.components import build_component
 from vqvae_jax.training.config import Config
 from vqvae_jax.training.resuming import is_from_python, other_vqvae
 from vqvae_jax.weights import weights_digest
-
-Model = TypeVar("Model", bound=nnx.Module)
-
-
-def build_tokenizer(config: Config, channels: int, data_variance: float) -> Tokenizer:
-    """Builds the tokenizer that `config` describes, with initial values from its seed.
-
-    Args:
-        config: the run's settings.
-        channels: those of the images.
-        data_variance: variance of the training pixels.
-
-    Raises:
-        ConfigError: a part refuses its settings, or the parts do not fit each other.
-    """
-
-    def part(name: str, **filled: Any) -> Any:
-        return build_component(config.model[name], f"model.{name}", **filled)
-
-    def make(rngs: nnx.Rngs) -> Tokenizer:
-        quantizer = part("quantizer", rngs=rngs)
-        likelihood = part("likelihood", out_dim=channels, data_variance=data_variance, rngs=rngs)
-        latent_dim, features = quantizer.embedding_dim, likelihood.in_dim
-        encoder = part("encoder", in_dim=channels, latent_dim=latent_dim, rngs=rngs)
-        decoder = part("decoder", out_dim=features, latent_dim=latent_dim, rngs=rngs)
-        try:
-            dtype = config.training.dtype
-            return Tokenizer(encoder, quantizer, decoder, likelihood, dtype=dtype)
-        except ValueError as error:
-            raise ConfigError(f"model: {error}") from error
-
-    return _initial(make, config.training.seed)
-
-
-def prior_for(config: Config, maps: CodeMaps) -> Prior:
-    """Builds the prior that `config` describes, with initial values from its seed.
-
-    Raises:
-        ConfigError: it refuses its settings.
-    """
-    assert config.prior is not None
-    assert config.network is not None
-    network, conditional = config.network, config.prior.conditional
-
-    def make(rngs: nnx.Rngs) -> Prior:
-        return build_component(
-            network,
-            "prior",
-            num_embeddings=maps.num_embeddings,
-            max_shape=maps.shape,
-            num_codebooks=maps.num_codebooks,
-            num_classes=maps.num_classes if conditional else None,
-            rngs=rngs,
-        )
-
-    return _initial(make, config.training.seed)
-
-
-def _initial(make: Callable[[nnx.Rngs], Model], seed: int) -> Model:
-    """Returns a model with its initial values, made by one program instead of one per layer."""
-    return nnx.jit(lambda: make(nnx.Rngs(seed)))()
-
-
-def tokenizer_for(config: Config, data: Dataset) -> Tokenizer:
-    """Builds the tokenizer that `config` describes, and checks that it accepts the data's images.
-
-    Raises:
-        ConfigError: it does not.
-    """
-    images = jax.ShapeDtypeStruct((1, *data.image_shape), np.float32)
-    model = build_tokenizer(config, data.image_shape[2], data.variance)
-    try:
-        jax.eval_shape(lambda images: model(images).loss, images)
-    except ValueError as error:
-        raise ConfigError(
-            f"data.name is {data.name}, which the model does not accept: {error}"
-        ) from error
-    return model
-
-
-def describe(config: Config, data: Dataset) -> dict[str, Any]:
-    """Returns the description of a run for run.json and every checkpoint."""
-    return {
-        "config": config.to_dict(),
-        "data": {
-            "name": data.name,
-            "source": data.source,
-            "digest": data.digest,
-            "archives": data.folder,
-            "data_dir": data.data_dir,
-            "variance": data.variance,
-            "train_images": len(data.train),
-            "test_images": len(data.test),
-            "image_shape": list(data.image_shape),
-        },
-    }
 
 
 @dataclasses.dataclass(frozen=True)
@@ -204,7 +104,7 @@ def load_run(workdir: str | Path, kind: type[nnx.Module]) -> SavedRun:
                 "model; load_model takes one that is built alike as like"
             )
         config = Config.from_dict(checkpoint.run["config"])
-        model = _described(config, checkpoint.run)
+        model = build_described(config, checkpoint.run)
     except (ConfigError, KeyError, TypeError, IndexError, AttributeError) as error:
         raise CheckpointError(f"{checkpoint.path} does not describe a run: {error!r}") from error
     if not isinstance(model, kind):
@@ -254,11 +154,3 @@ def load_data(run: SavedRun, archives: str | None = None, data_dir: str | None =
             f"the data from {data.source} is different"
         )
     return data
-
-
-def _described(config: Config, description: dict[str, Any]) -> Tokenizer | Prior:
-    """Builds the model of a run from its description."""
-    if config.prior is not None:
-        return prior_for(config, CodeMaps.from_json(description["codes"]["maps"]))
-    data = description["data"]
-    return build_tokenizer(config, data["image_shape"][-1], data["variance"])

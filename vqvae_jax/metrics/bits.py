@@ -12,8 +12,8 @@ from jax.sharding import Mesh
 from jaxtyping import Array
 
 from vqvae_jax.data import ArraySource
-from vqvae_jax.evaluation.evaluate import Evaluator
 from vqvae_jax.likelihoods import PixelHead
+from vqvae_jax.metrics.evaluate import Evaluator
 from vqvae_jax.models import Tokenizer
 from vqvae_jax.pairs import check_pair
 from vqvae_jax.parallel import examples_at_a_time, sum_over_examples

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from vqvae_jax.errors import CheckpointError
-from vqvae_jax.training.metrics import MetricsLog, epoch_mean, stops_early
+from vqvae_jax.training.log import MetricsLog, epoch_mean, stops_early
 
 
 def record(step, split="train", **values):

@@ -10,7 +10,7 @@ from flax import nnx
 from tests.conftest import some_by_default
 from vqvae_jax import VQVAE
 from vqvae_jax.data import ArraySource
-from vqvae_jax.evaluation import Evaluator
+from vqvae_jax.metrics import Evaluator
 from vqvae_jax.pixels import to_floats
 from vqvae_jax.tasks import TokenizerTask
 

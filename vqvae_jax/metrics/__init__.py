@@ -1,0 +1,6 @@
+"""Metrics: sums over examples on the devices, and the numbers that they become."""
+
+from vqvae_jax.metrics.evaluate import Evaluator
+from vqvae_jax.metrics.totals import Totals
+
+__all__ = ["Evaluator", "Totals"]

@@ -1,0 +1,120 @@
+"""Builds models from a config, and describes what a run was built from."""
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import jax
+import numpy as np
+from flax import nnx
+
+from vqvae_jax.data import Dataset
+from vqvae_jax.errors import ConfigError
+from vqvae_jax.models import Tokenizer
+from vqvae_jax.priors import Prior
+from vqvae_jax.training.codes import CodeMaps
+from vqvae_jax.training.components import build_component
+from vqvae_jax.training.config import Config
+
+Model = TypeVar("Model", bound=nnx.Module)
+
+
+def build_tokenizer(config: Config, channels: int, data_variance: float) -> Tokenizer:
+    """Builds the tokenizer that `config` describes, with initial values from its seed.
+
+    Args:
+        config: the run's settings.
+        channels: those of the images.
+        data_variance: variance of the training pixels.
+
+    Raises:
+        ConfigError: a part refuses its settings, or the parts do not fit each other.
+    """
+
+    def part(name: str, **filled: Any) -> Any:
+        return build_component(config.model[name], f"model.{name}", **filled)
+
+    def make(rngs: nnx.Rngs) -> Tokenizer:
+        quantizer = part("quantizer", rngs=rngs)
+        likelihood = part("likelihood", out_dim=channels, data_variance=data_variance, rngs=rngs)
+        latent_dim, features = quantizer.embedding_dim, likelihood.in_dim
+        encoder = part("encoder", in_dim=channels, latent_dim=latent_dim, rngs=rngs)
+        decoder = part("decoder", out_dim=features, latent_dim=latent_dim, rngs=rngs)
+        try:
+            dtype = config.training.dtype
+            return Tokenizer(encoder, quantizer, decoder, likelihood, dtype=dtype)
+        except ValueError as error:
+            raise ConfigError(f"model: {error}") from error
+
+    return _initial(make, config.training.seed)
+
+
+def prior_for(config: Config, maps: CodeMaps) -> Prior:
+    """Builds the prior that `config` describes, with initial values from its seed.
+
+    Raises:
+        ConfigError: it refuses its settings.
+    """
+    assert config.prior is not None
+    assert config.network is not None
+    network, conditional = config.network, config.prior.conditional
+
+    def make(rngs: nnx.Rngs) -> Prior:
+        return build_component(
+            network,
+            "prior",
+            num_embeddings=maps.num_embeddings,
+            max_shape=maps.shape,
+            num_codebooks=maps.num_codebooks,
+            num_classes=maps.num_classes if conditional else None,
+            rngs=rngs,
+        )
+
+    return _initial(make, config.training.seed)
+
+
+def _initial(make: Callable[[nnx.Rngs], Model], seed: int) -> Model:
+    """Returns a model with its initial values, made by one program instead of one per layer."""
+    return nnx.jit(lambda: make(nnx.Rngs(seed)))()
+
+
+def tokenizer_for(config: Config, data: Dataset) -> Tokenizer:
+    """Builds the tokenizer that `config` describes, and checks that it accepts the data's images.
+
+    Raises:
+        ConfigError: it does not.
+    """
+    images = jax.ShapeDtypeStruct((1, *data.image_shape), np.float32)
+    model = build_tokenizer(config, data.image_shape[2], data.variance)
+    try:
+        jax.eval_shape(lambda images: model(images).loss, images)
+    except ValueError as error:
+        raise ConfigError(
+            f"data.name is {data.name}, which the model does not accept: {error}"
+        ) from error
+    return model
+
+
+def describe(config: Config, data: Dataset) -> dict[str, Any]:
+    """Returns the description of a run for run.json and every checkpoint."""
+    return {
+        "config": config.to_dict(),
+        "data": {
+            "name": data.name,
+            "source": data.source,
+            "digest": data.digest,
+            "archives": data.folder,
+            "data_dir": data.data_dir,
+            "variance": data.variance,
+            "train_images": len(data.train),
+            "test_images": len(data.test),
+            "image_shape": list(data.image_shape),
+        },
+    }
+
+
+def build_described(config: Config, description: dict[str, Any]) -> Tokenizer | Prior:
+    """Builds the model of a run with this config from its description, as `describe` gives it."""
+    if config.prior is not None:
+        return prior_for(config, CodeMaps.from_json(description["codes"]["maps"]))
+    data = description["data"]
+    return build_tokenizer(config, data["image_shape"][-1], data["variance"])
