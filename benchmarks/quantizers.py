@@ -2,10 +2,10 @@
 
     python benchmarks/quantizers.py --workdir runs/study [--config.data.archives=FOLDER]
 
-Every quantizer gets 10 epochs with the seed 0 and about 7 bits a token; then the best five, and the
-plain VectorQuantizer, the seeds 1 and 2. The runs are those of train.py, one after the other, each
+Every quantizer gets 10 epochs with the seed 0 and about 7 bits per token; then the best five, and
+the plain VectorQuantizer, the seeds 1 and 2. The runs are those of train.py, one after the other, each
 in a folder of its own under the workdir: stopped and started again, the study resumes.
-Prints a table and writes quantizers.png into the workdir. The ms a step are those of the fastest
+Prints a table and writes quantizers.png into the workdir. The ms per step are those of the fastest
 100 steps of the runs.
 """
 
@@ -147,7 +147,7 @@ def train(workdir: Path, name: str, seed: int, flags: list[str]) -> None:
 
 
 def result(workdir: Path, name: str, seed: int) -> dict[str, Any]:
-    """The held-out figures after the last epoch, and the ms a step; empty if not done."""
+    """The held-out figures after the last epoch, and the ms per step; empty if not done."""
     log = folder_of(workdir, name, seed) / "metrics.jsonl"
     lines = [json.loads(line) for line in log.read_text().splitlines()] if log.exists() else []
     last = [line for line in lines if line["split"] == "test" and line["epoch"] == EPOCHS]
@@ -175,7 +175,7 @@ def report(results: dict[str, list[dict[str, Any]]]) -> str:
                 f"{min(run['ms'] for run in runs):.0f}",
             ]
         )
-    header = ["quantizer", "test nmse", "x baseline", "perplexity", "codes used", "ms a step"]
+    header = ["quantizer", "test nmse", "x baseline", "perplexity", "codes used", "ms per step"]
     return table(header, rows)
 
 

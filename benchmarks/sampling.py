@@ -56,7 +56,7 @@ def main() -> None:
 
 
 def sample_by_full_forwards(prior: Prior, number: int, key: jax.Array) -> jax.Array:
-    """What `sample_codes` draws, with the logits of whole maps at every position."""
+    """Draws what `sample_codes` does, with the logits of whole maps at every position."""
     return _sample(*nnx.split(prior), number, key)
 
 

@@ -1,4 +1,4 @@
-"""Times the training step against its sizes: images a batch, codes, their dimension, pixels.
+"""Times the training step against its sizes: images per batch, codes, their dimension, pixels.
 
     python benchmarks/scaling.py --figure scaling.png
 
@@ -20,7 +20,7 @@ from workers import machine, table
 from vqvae_jax.training.process import keep_memory, use_all_cores
 
 CURVES: dict[str, tuple[str, list[int], dict[str, int]]] = {
-    "images a batch": ("batch", [16, 32, 64, 128, 256, 512, 1024], {}),
+    "images per batch": ("batch", [16, 32, 64, 128, 256, 512, 1024], {}),
     "codes K": ("codes", [128, 512, 2048, 8192, 32768, 65536], {}),
     "dimension D": ("dim", [8, 16, 32, 64, 128, 256], {}),
     "pixels an image": ("size", [28, 56, 112, 196, 256], {"batch": 32}),
@@ -28,7 +28,7 @@ CURVES: dict[str, tuple[str, list[int], dict[str, int]]] = {
 
 
 def measure(sizes: dict[str, int], rounds: int) -> float:
-    """Milliseconds a step: the median of rounds of half a second or two steps."""
+    """Milliseconds per step: the median of rounds of half a second or two steps."""
     training = Training(**sizes)
     training.seconds(2)
     steps = max(2, int(0.5 / (training.seconds(2) / 2)))
@@ -36,7 +36,7 @@ def measure(sizes: dict[str, int], rounds: int) -> float:
 
 
 def slopes(sizes: list[float], times: list[float]) -> tuple[float, float]:
-    """Of a line through all points, and between the last two, on logarithmic axes."""
+    """Returns the slope of a line through all points and between the last two, both logarithmic."""
     x, y = np.log(sizes), np.log(times)
     return float(np.polyfit(x, y, 1)[0]), float((y[-1] - y[-2]) / (x[-1] - x[-2]))
 
@@ -54,7 +54,7 @@ def draw(results: dict[str, Any], path: Path) -> None:
         axes.set_xlabel(name)
         axes.grid(alpha=0.3, which="both")
         axes.legend(fontsize=7, loc="upper left")
-    figure.axes[0].set_ylabel("ms a step")
+    figure.axes[0].set_ylabel("ms per step")
     figure.savefig(path)
 
 
@@ -86,7 +86,7 @@ def main() -> None:
         ]
         for name, curve in results.items()
     ]
-    print(table(["", "from, to", "ms a step", "slope", "slope at the end"], rows))
+    print(table(["", "from, to", "ms per step", "slope", "slope at the end"], rows))
     if options.json:
         options.json.write_text(json.dumps({"machine": machine(), **results}, indent=2) + "\n")
     if options.figure:

@@ -25,7 +25,7 @@ class Training:
     """The model of configs/mnist.py, or of other sizes, on random images.
 
     Args:
-        batch: images a step.
+        batch: images per step.
         size: height and width of the images.
         codes: K.
         dim: D.

@@ -60,7 +60,7 @@ def main() -> None:
         ]
         for name, times in ms.items()
     ]
-    print(table(["", "ms a step", "range", "images/s", "x ours", "peak MB"], rows))
+    print(table(["", "ms per step", "range", "images/s", "x ours", "peak MB"], rows))
     best = {
         kept: min(median(ms[name]) for name in ms if name != "ours" and ("kept" in name) == kept)
         for kept in (False, True)

@@ -1,4 +1,4 @@
-"""What the benchmarks say where there is nothing to report."""
+"""The messages of benchmarks that have nothing to report."""
 
 import runpy
 import sys

@@ -1,4 +1,4 @@
-"""What holds for every layer, model, head and prior under JAX's transformations."""
+"""Every layer, model, head and prior under JAX's transformations."""
 
 import functools
 

@@ -1,4 +1,4 @@
-"""Images to bytes and back: to the bit, at the rate of their bits, and never any others."""
+"""Images to bytes and back: bit-exact, at the rate of their bits, and never any others."""
 
 import dataclasses
 import functools
@@ -48,7 +48,7 @@ def product(rngs):
 
 @dataclasses.dataclass(frozen=True)
 class Case:
-    """What models are made of."""
+    """Returns the parts that models are made of."""
 
     head: Any
     quantizer: Any = one
@@ -158,7 +158,7 @@ def bits_of(calls: Sequence[tuple[np.ndarray, np.ndarray]], size: int) -> tuple[
 
 
 def test_size_is_that_of_the_bits(coded):
-    """Of the file, within 1 %; of each part's symbols and of the words, far closer."""
+    """The rate of the file, within 1 %; of each part's symbols and of the words, far closer."""
     bits = bits_per_dim(*coded.models, coded.images, jax.devices()[:1])
     codebooks = coded.models[1].num_codebooks or 1
     pixels, num_pixels = bits_of(coded.written, 256)
@@ -375,7 +375,7 @@ def test_other_probabilities_are_seen(models, content, monkeypatch, change, size
 
 @pytest.mark.parametrize("call", [0, 5, -1])
 def test_one_other_table_is_seen(models, content, monkeypatch, call):
-    """Of all that are read; the last one's symbols are followed by none."""
+    """All words are read; the last one's symbols are followed by none."""
 
     class Elsewhere(Reader):
         calls = 0

@@ -25,7 +25,7 @@ def unpacked(folder, target, rename=lambda name: name.removesuffix(".gz")):
 
 
 def packed_again(folder, target):
-    """The archives of a folder, compressed anew: other files of the same content."""
+    """The archives of a folder, compressed again: other files of the same content."""
     target.mkdir(parents=True)
     for name in ARCHIVE_NAMES:
         content = gzip.decompress((folder / name).read_bytes())

@@ -79,7 +79,7 @@ def saved_state(workdir, step):
 
 
 def assert_same_run(ours, expected, step):
-    """Whether two runs logged the same and ended at a step with the same arrays, to the bit."""
+    """Whether two runs logged the same and ended at a step with the same arrays, bit-exact."""
     assert metrics(ours) == metrics(expected)
     state, wanted = saved_state(ours, step), saved_state(expected, step)
     assert state.keys() == wanted.keys()

@@ -1,4 +1,4 @@
-"""Commands of a run after other data have come: they go on with the run's own."""
+"""Commands of a run after other data have come: they continue with the run's own."""
 
 import json
 import shutil
@@ -38,7 +38,7 @@ def small_world(monkeypatch):
 
 
 def train_with(file, workdir, **settings):
-    """What train.py does with a config file and settings, such as data__name."""
+    """Does what train.py does with a config file and settings, such as data__name."""
     config = file.get_config().to_dict()
     config["model"]["quantizer"]["num_embeddings"] = 8
     small = {"training__batch_size": 8, "training__max_steps": 2}

@@ -59,7 +59,7 @@ def command(root, workdir, *, vqvae, **settings):
 
 
 def train_here(root, workdir, *, vqvae, **settings):
-    """What train.py does with `command`, in this process."""
+    """Does what train.py does with `command`, in this process."""
     arguments = command(root, workdir, vqvae=vqvae, **settings)
     config, folder, _ = parse([*map(str, arguments)])
     train_config(config, folder)
@@ -146,7 +146,7 @@ def test_a_killed_run_ends_as_if_it_had_not_been(tmp_path, folders, whole_run, k
 
 
 def test_a_killed_vqvae_is_finished_first(tmp_path, folders):
-    """The prior's command killed while the VQ-VAE trains goes on with the VQ-VAE."""
+    """The prior's command killed while the VQ-VAE trains resumes with the VQ-VAE."""
     arguments = command(folders, tmp_path / "prior", vqvae=tmp_path / "vqvae")
     killed = run(arguments, script=KILL.format(root=str(ROOT), step=12, before=False))
     assert killed.returncode == -signal.SIGKILL

@@ -104,7 +104,7 @@ def test_a_killed_run_ends_as_if_it_had_not_been(tmp_path, data_dir, whole_run, 
 
 @pytest.mark.slow
 def test_a_killed_run_keeps_the_quantizers_state(tmp_path, data_dir):
-    """Averages, usage and the flag that the codes were taken from data; random draws go on."""
+    """Averages, usage and the flag that the codes were taken from data; random draws continue."""
     settings = {
         "model__quantizer__kind": "EMAVectorQuantizer",
         "model__quantizer__revival_threshold": 0.5,

@@ -4,7 +4,7 @@ from tests.conftest import write_small_set
 from tests.end_to_end.programs import ROOT
 from vqvae_jax.data import load_dataset
 
-# 90 images of 12 x 12: 12 steps of 8 an epoch, the last of them of 2 images.
+# 90 images of 12 x 12: 12 steps of 8 per epoch, the last of them of 2 images.
 _COMMON = {
     "data.name": "tiny",
     "training.batch_size": 8,
@@ -15,7 +15,7 @@ _COMMON = {
 
 KINDS = {
     "seed": ("mnist.py", {}),
-    # 72 vectors a batch: with more codes k-means would find the same one twice, and which of two
+    # 72 vectors per batch: with more codes k-means would find the same one twice, and which of two
     # equal codes is nearest depends on how sums are rounded.
     "ema": ("mnist_ema.py", {"model.quantizer.num_embeddings": 32}),
     "prior": (

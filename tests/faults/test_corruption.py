@@ -91,7 +91,7 @@ def test_the_next_best_is_loaded_loudly(tmp_path, whole, caplog):
 
 
 def test_a_run_survives_whatever_happens_to_its_other_files(tmp_path, whole):
-    """Compiled programs, decoded data, pictures, codes: made anew."""
+    """Compiled programs, decoded data, pictures, codes: all rebuilt."""
     data_dir, expected = tmp_path / "data", whole[1]
     prepare(tmp_path)
     compiled = tmp_path / "compiled"

@@ -23,7 +23,7 @@ class Case:
 
     @property
     def arguments(self) -> tuple[int, int, int, float, float]:
-        """What both constructors take, in their order."""
+        """Returns the arguments of both constructors, in their order."""
         return (
             self.shape[3],
             self.embedding_dim,

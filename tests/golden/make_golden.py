@@ -2,7 +2,7 @@
 
 For each case of cases.py: all values of one forward pass, all gradients of the loss, and the
 losses of 20 steps of Adam. When a value moves, something in the arithmetic has changed: do not
-make the file anew before you know what.
+make the file again before you know what.
 """
 
 from pathlib import Path

@@ -74,7 +74,7 @@ def test_sees_what_is_before_and_no_more(features, num_layers, size):
 
 
 def test_later_pixels_do_not_matter(features):
-    """The integers themselves: all later pixels changed at once, the table stays to the bit."""
+    """The integers themselves: all later pixels changed at once, the table stays bit-exact."""
     head = make()
     first, second = images(2, 1), images(2, 2)
     table = jax.jit(head.log_probs)
@@ -134,7 +134,7 @@ def test_steps_in_a_loop_are_steps(features):
 
 
 def test_samples_follow_the_distribution():
-    """Of 1x2 pixels, the first's and, given which half it is in, the second's, each half's count.
+    """For 1x2 pixels, the first's and, given which half it is in, the second's, each half's count.
 
     Within 5 standard deviations of the binomial, and the two pixels are seen to depend.
     """

@@ -1,4 +1,4 @@
-"""What holds for every head: proper, causal, consistent, trainable, and plain about mistakes."""
+"""Every head: proper, causal, consistent, trainable, and plain about mistakes."""
 
 import functools
 

@@ -77,7 +77,7 @@ def test_decoder_gives_the_heads_features(model, output):
 
 
 def test_codes_are_those_of_a_model_without_head(images):
-    """Of the same seed."""
+    """They are, for the same seed."""
     head = nnx.eval_shape(lambda: CategoricalHead(5, 3, rngs=nnx.Rngs(1)))
     plain, model = (VQVAE(3, 4, 16, 0.1, head=h, rngs=nnx.Rngs(0)) for h in (None, head))
     codes = model.encode(images)
@@ -143,7 +143,7 @@ TERMS = {
 
 @pytest.fixture(scope="module")
 def gradients(model, images):
-    """Of each term: all of them in one pass."""
+    """The gradients of each term, all of them in one pass."""
     graphdef, params = nnx.split(model)
 
     def terms(params):

@@ -1,4 +1,4 @@
-"""What the two stacks see, against what their taps should see."""
+"""The two stacks see what their taps should see."""
 
 import jax
 import jax.numpy as jnp

@@ -88,7 +88,7 @@ def test_of_no_vectors_nothing_is_learnt(name, shape):
 @each_way
 @pytest.mark.parametrize("mode", some_by_default(["evaluation", "training"], ["training"]))
 def test_forward_mode_is_reverse_mode(name, mode):
-    """Of the objective, and of its gradient: products of the Hessian."""
+    """The derivatives of the objective and of its gradient: products of the Hessian."""
     its, z, key = pieces(name), vectors(6), KEY if mode == "training" else None
     at = (its.params, z)
     direction = jax.tree.map(jnp.cos, at)

@@ -1,4 +1,4 @@
-"""A task of one's own, two networks and two optimizers, through the loop: killed and resumed."""
+"""A task of a user's own, two networks and two optimizers, through the loop: killed and resumed."""
 
 import jax
 import jax.numpy as jnp

@@ -1,4 +1,4 @@
-"""What is kept, what is found damaged, and what is refused on restore."""
+"""Checkpoints: which are kept, how damage is found, and what a restore refuses."""
 
 import json
 import logging

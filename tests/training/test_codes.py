@@ -1,4 +1,4 @@
-"""Codes of a data set: computed once, and anew when they are not those of the model any more."""
+"""Codes of a data set: computed once, and again when they are no longer those of the model."""
 
 import dataclasses
 

@@ -24,8 +24,9 @@ from vqvae_jax.priors import Prior
 from vqvae_jax.quantizers import Quantizer
 from vqvae_jax.training.building import build_tokenizer, prior_for
 from vqvae_jax.training.codes import CodeMaps
-from vqvae_jax.training.components import build_component, completed, known_kinds, settings_of
+from vqvae_jax.training.components import build_component, completed, known_kinds
 from vqvae_jax.training.config import Config
+from vqvae_jax.training.signatures import settings_of
 
 pytestmark = pytest.mark.usefixtures("unchecked")  # settings are checked by their constructors
 

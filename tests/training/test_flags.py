@@ -9,16 +9,17 @@ from flax import nnx
 import vqvae_jax
 from vqvae_jax.errors import ConfigError
 from vqvae_jax.quantizers import Quantizer
-from vqvae_jax.training.components import known_kinds, meanings, settings_of
+from vqvae_jax.training.components import known_kinds
 from vqvae_jax.training.config import SECTIONS
 from vqvae_jax.training.flags import parse
 from vqvae_jax.training.help import component_help, help_text
+from vqvae_jax.training.signatures import meanings, settings_of
 
 pytestmark = pytest.mark.usefixtures("unchecked")  # settings are checked by their constructors
 
 
 def refusal(*arguments):
-    """What train.py says of some arguments."""
+    """Returns what train.py prints for some arguments."""
     with pytest.raises(ConfigError) as refused:
         parse([*map(str, arguments)])
     return str(refused.value)

@@ -1,4 +1,4 @@
-"""What the program asks of its process, in processes of their own."""
+"""The settings of the program's process, in processes of their own."""
 
 import os
 import subprocess

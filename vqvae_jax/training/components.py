@@ -10,9 +10,6 @@ import collections.abc
 import difflib
 import importlib
 import inspect
-import re
-import types
-import typing
 from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
@@ -22,6 +19,13 @@ from flax import nnx
 import vqvae_jax
 from vqvae_jax.checks import did_you_mean
 from vqvae_jax.errors import ConfigError
+from vqvae_jax.training.signatures import (
+    class_in,
+    meanings,
+    settings_of,
+    signature_of,
+    types_of,
+)
 
 Settings = dict[str, Any]
 
@@ -68,42 +72,6 @@ def known_kinds(expected: Any) -> list[str]:
         for name in vqvae_jax.__all__
         if inspect.isclass(value := getattr(vqvae_jax, name)) and _is_kind(value, expected)
     ]
-
-
-def settings_of(kind: Any, filled: Collection[str] = ()) -> dict[str, inspect.Parameter]:
-    """Returns what may be set of a class or function, by name.
-
-    Arguments that it hands to its parent class as `**options` are among them.
-
-    Args:
-        kind: the class or function.
-        filled: names that are not set, but filled in from the data or from other components.
-    """
-    found: dict[str, inspect.Parameter] = {}
-    for of in kind.__mro__ if inspect.isclass(kind) else (kind,):
-        if inspect.isclass(of) and "__init__" not in vars(of):
-            continue
-        parameters = _signature(of).values()
-        found = {each.name: each for each in parameters} | found
-        if not any(each.kind is each.VAR_KEYWORD for each in parameters):
-            break
-    not_set = {"self", "rngs", *filled, *getattr(kind, "fixed_options", ())}
-    several = (inspect.Parameter.VAR_KEYWORD, inspect.Parameter.VAR_POSITIONAL)
-    return {
-        name: parameter
-        for name, parameter in found.items()
-        if name not in not_set and parameter.kind not in several
-    }
-
-
-def meanings(kind: Any) -> dict[str, str]:
-    """Returns the meaning of each argument by name, from the docstrings."""
-    documented: dict[str, str] = {}
-    for of in reversed(kind.__mro__) if inspect.isclass(kind) else (kind,):
-        text = inspect.cleandoc(of.__doc__ or "")
-        for name, meaning in re.findall(r"^ {4}(\w+): (.+(?:\n {8}.+)*)", text, re.MULTILINE):
-            documented[name] = " ".join(meaning.split())
-    return documented
 
 
 def completed(
@@ -173,7 +141,7 @@ def build(kind: Any, settings: Mapping[str, Any], path: str, **filled: Any) -> A
         for name, value in settings.items()
         if name != "kind"
     }
-    arguments |= {name: value for name, value in filled.items() if name in _signature(kind)}
+    arguments |= {name: value for name, value in filled.items() if name in signature_of(kind)}
     try:
         return kind(**arguments)
     except (TypeError, ValueError, OverflowError) as error:
@@ -195,31 +163,6 @@ def unknown(path: str, known: Collection[str]) -> ConfigError:
     if nearest:
         hint = f"did you mean {' or '.join(nearest)}?"
     return ConfigError(f"{path if path.isprintable() else repr(path)} is unknown; {hint}")
-
-
-def types_of(annotation: Any) -> set[Any]:
-    """Returns the types of a union, or of what is none, without their parameters."""
-    origin = typing.get_origin(annotation)
-    if origin in (typing.Union, types.UnionType):
-        return {kind for part in typing.get_args(annotation) for kind in types_of(part)}
-    return {origin or annotation}
-
-
-def class_in(annotation: Any) -> Any:
-    """Returns the class of an annotation, or that of a sequence's items; object if it has none."""
-    parts = [part for part in typing.get_args(annotation) if part is not type(None)]
-    if len(parts) == 1 and typing.get_origin(annotation) is not collections.abc.Callable:
-        return class_in(parts[0])
-    return annotation if inspect.isclass(annotation) and not parts else object
-
-
-def _signature(kind: Any) -> Mapping[str, inspect.Parameter]:
-    # The metaclass of Flax modules has a signature of its own.
-    called = kind.__init__ if inspect.isclass(kind) else kind
-    try:
-        return inspect.signature(called, eval_str=True).parameters
-    except NameError:  # annotations that only type checkers can resolve
-        return inspect.signature(called).parameters
 
 
 def _is_kind(kind: Any, expected: Any) -> bool:

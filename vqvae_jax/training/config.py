@@ -15,11 +15,11 @@ from vqvae_jax.training.components import (
     completed,
     completed_for,
     kind_of,
-    settings_of,
     unknown,
 )
 from vqvae_jax.training.overrides import with_kind, with_setting
 from vqvae_jax.training.settings import DataConfig, PriorConfig, TrainingConfig
+from vqvae_jax.training.signatures import settings_of
 
 # Arguments of components that are not set, but filled in from the data or the other components.
 FILLED: Mapping[str, tuple[str, ...]] = {

@@ -8,7 +8,7 @@ import jax
 import numpy as np
 
 from vqvae_jax.data import Dataset, DataSource, load_dataset, recall_dataset
-from vqvae_jax.errors import ConfigError, DataError, TrainingError
+from vqvae_jax.errors import ConfigError, DataError
 from vqvae_jax.files import check_folder
 from vqvae_jax.likelihoods import Likelihood
 from vqvae_jax.parallel import check_same, first_process_first, wait_for_all
@@ -23,7 +23,7 @@ from vqvae_jax.training.optimizer import optimization
 from vqvae_jax.training.resuming import changed_setting, check_resumes, config_of
 from vqvae_jax.training.saved import load_model
 from vqvae_jax.training.schedule import Schedule
-from vqvae_jax.training.train import devices_for, run_task
+from vqvae_jax.training.train import devices_for, failures_named, run_task
 from vqvae_jax.weights import weights_digest
 from vqvae_jax.words import counted
 
@@ -53,15 +53,9 @@ def train_config(config: Config, workdir: Path) -> None:
         OSError: `workdir` cannot be written.
     """
     check_folder("--workdir", workdir)
-    try:
+    with failures_named():
         config, data = first_process_first(lambda: _with_data(config, workdir))
         _train(config, data, workdir)
-    except jax.errors.JaxRuntimeError as error:  # a device is out of memory, a process is gone
-        reason = str(error).partition("\n")[0]
-        advice = "the same command resumes"
-        if reason.startswith("RESOURCE_EXHAUSTED"):
-            advice = "a smaller training.batch_size takes less memory"
-        raise TrainingError(f"JAX gave up: {reason}; {advice}") from error
 
 
 def _with_data(config: Config, workdir: Path) -> tuple[Config, Dataset]:

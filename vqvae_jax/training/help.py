@@ -10,17 +10,11 @@ from vqvae_jax.likelihoods import Likelihood
 from vqvae_jax.models import Decoder, Encoder
 from vqvae_jax.priors import Prior
 from vqvae_jax.quantizers import Quantizer
-from vqvae_jax.training.components import (
-    class_in,
-    kind_of,
-    known_kinds,
-    meanings,
-    settings_of,
-    types_of,
-)
+from vqvae_jax.training.components import kind_of, known_kinds
 from vqvae_jax.training.config import FILLED, SECTIONS
 from vqvae_jax.training.config_files import shipped_configs
 from vqvae_jax.training.flags import USAGE
+from vqvae_jax.training.signatures import class_in, meanings, settings_of, types_of
 
 _FLAGS = """\
 usage: python train.py {usage}

@@ -6,14 +6,8 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from vqvae_jax.errors import ConfigError
-from vqvae_jax.training.components import (
-    Settings,
-    class_in,
-    kind_of,
-    settings_of,
-    types_of,
-    unknown,
-)
+from vqvae_jax.training.components import Settings, kind_of, unknown
+from vqvae_jax.training.signatures import class_in, settings_of, types_of
 
 
 def with_setting(

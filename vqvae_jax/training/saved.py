@@ -105,7 +105,9 @@ def load_run(workdir: str | Path, kind: type[nnx.Module]) -> SavedRun:
             )
         config = Config.from_dict(checkpoint.run["config"])
         model = build_described(config, checkpoint.run)
-    except (ConfigError, KeyError, TypeError, IndexError, AttributeError) as error:
+    except ConfigError as error:
+        raise CheckpointError(f"{checkpoint.path} cannot be used: {error}") from error
+    except (KeyError, TypeError, IndexError, AttributeError) as error:
         raise CheckpointError(f"{checkpoint.path} does not describe a run: {error!r}") from error
     if not isinstance(model, kind):
         wanted = "VQ-VAE" if kind is Tokenizer else "prior"

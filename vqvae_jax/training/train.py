@@ -2,7 +2,7 @@
 
 import contextlib
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +10,7 @@ import jax
 import numpy as np
 
 from vqvae_jax.data import DataSource, as_source, take
-from vqvae_jax.errors import ConfigError, DataError
+from vqvae_jax.errors import ConfigError, DataError, TrainingError
 from vqvae_jax.files import check_folder, remove_drafts
 from vqvae_jax.models import Tokenizer
 from vqvae_jax.parallel import all_devices, first_process_first, is_first_process, mesh_for
@@ -73,7 +73,7 @@ def train(
             data or with other settings.
         DataError: what is given is no source, or not one that the tokenizer takes.
         CheckpointError: the folder's content cannot be read, or belongs to another model.
-        TrainingError: something became NaN or infinite.
+        TrainingError: something became NaN or infinite, or a device is out of memory.
         BusyError: another process trains there.
         OSError: the folder cannot be written.
         KeyboardInterrupt: Ctrl-C; the current step is saved. Likewise SystemExit after SIGTERM.
@@ -94,7 +94,7 @@ def train(
     def check(saved: dict[str, Any]) -> None:
         _check_resumes(folder, saved, description)
 
-    with caught():
+    with caught(), failures_named():
         run_task(
             task,
             examples,
@@ -113,6 +113,19 @@ def train(
     batch = take(examples, np.arange(settings.batch_size))
     like = {"state": jax.eval_shape(task.init, jax.random.key(settings.seed), batch)}
     return best.restore(like=like)["state"]
+
+
+@contextlib.contextmanager
+def failures_named() -> Iterator[None]:
+    """Turns a failure of JAX, such as a device without memory, into a TrainingError of one line."""
+    try:
+        yield
+    except jax.errors.JaxRuntimeError as error:
+        reason = str(error).partition("\n")[0]
+        advice = "the same command resumes"
+        if reason.startswith("RESOURCE_EXHAUSTED"):
+            advice = "a smaller training.batch_size takes less memory"
+        raise TrainingError(f"JAX gave up: {reason}; {advice}") from error
 
 
 def run_task(
