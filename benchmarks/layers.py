@@ -34,7 +34,7 @@ MATMUL = {"kind": "matmul", "rows": 196, "inner": 288, "columns": 64}
 
 
 def flops(layer: dict[str, Any]) -> int:
-    """Returns the operations of the forward direction; each of the two gradients takes as many again."""
+    """Returns the operations of the forward direction; each gradient takes as many again."""
     if layer["kind"] == "matmul":
         return 2 * BATCH * layer["rows"] * layer["inner"] * layer["columns"]
     grid = layer["size"]

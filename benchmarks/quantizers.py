@@ -3,8 +3,8 @@
     python benchmarks/quantizers.py --workdir runs/study [--config.data.archives=FOLDER]
 
 Every quantizer gets 10 epochs with the seed 0 and about 7 bits per token; then the best five, and
-the plain VectorQuantizer, the seeds 1 and 2. The runs are those of train.py, one after the other, each
-in a folder of its own under the workdir: stopped and started again, the study resumes.
+the plain VectorQuantizer, the seeds 1 and 2. The runs are those of train.py, one after the other,
+each in a folder of its own under the workdir: stopped and started again, the study resumes.
 Prints a table and writes quantizers.png into the workdir. The ms per step are those of the fastest
 100 steps of the runs.
 """
