@@ -133,6 +133,7 @@ def test_steps_in_a_loop_are_steps(features):
     np.testing.assert_allclose(tables.swapaxes(0, 1), expected, rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_samples_follow_the_distribution():
     """For 1x2 pixels, the first's and, given which half it is in, the second's, each half's count.
 

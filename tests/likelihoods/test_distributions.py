@@ -162,6 +162,7 @@ def test_mixture_gradient_is_the_oracles():
         )
 
 
+@pytest.mark.slow
 @DISTRIBUTIONS
 def test_bfloat16_parameters_are_computed_in_float32(distribution):
     narrow = draw(distribution, 0).astype(jnp.bfloat16)

@@ -138,6 +138,7 @@ def test_the_loss_of_padded_images_is_that_of_the_images(head, images):
     assert not pulled[:, :, 12:].any()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("head", ["none", "categorical"])
 def test_where_nothing_counts_the_loss_is_0(head, images, mask):
     value, pulled = gradients(build(head=head), images, jnp.zeros_like(mask))

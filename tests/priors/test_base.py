@@ -72,6 +72,7 @@ def test_codes_and_labels_of_small_types_are_the_same(guidance):
     np.testing.assert_array_equal(*drawn)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("unchecked")
 def test_codes_and_labels_are_integers_that_do_not_wrap():
     prior = GatedPixelCNN(4, channels=4, dilations=(1,), num_classes=3, rngs=nnx.Rngs(0))

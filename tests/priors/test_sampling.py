@@ -59,6 +59,7 @@ def test_guidance_and_temperature_are_those_of_the_formula(kind, run, draw_codes
     np.testing.assert_array_equal(codes, expected)
 
 
+@pytest.mark.slow
 def test_without_temperature_the_most_probable_codes_are_drawn(kind, run):
     prior = kind(4, rngs=nnx.Rngs(0))
     codes = np.asarray(sample_codes(prior, 2, SHAPE, key=KEY, temperature=0.0))

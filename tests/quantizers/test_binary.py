@@ -199,6 +199,7 @@ def test_error_of_bsq_is_bounded():
     np.testing.assert_allclose(errors[:2], [2 - 2 / 6**0.5, 0], atol=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("bits_together", [1, 9, 18])
 def test_no_array_holds_a_number_for_each_vector_and_code(bits_together):
     quantizer = LFQ(18, bits_together=bits_together)

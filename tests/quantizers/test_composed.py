@@ -151,6 +151,7 @@ def test_sampled_becomes_the_nearest_as_the_temperature_falls(temperature):
     np.testing.assert_array_equal(quantizer(z, key=jax.random.key(0)).indices, quantizer.encode(z))
 
 
+@pytest.mark.slow
 def test_simvq_moves_every_code_by_one_matrix():
     quantizer = SimVQ(DIM, 50, rngs=nnx.Rngs(0))
     frozen, matrix = quantizer.embeddings[...], quantizer.projection[...]
@@ -381,6 +382,7 @@ def test_quantize_dropout_takes_the_first_quantizers():
     np.testing.assert_array_equal(one, np.where(np.arange(4) < np.sum(one >= 0), indices[0, 0], -1))
 
 
+@pytest.mark.slow
 def test_depths_of_quantize_dropout_are_uniform():
     quantizer = ResidualVQ(several(VectorQuantizer, 1), num_quantizers=4, quantize_dropout=True)
     indices = run(quantizer, sample(4000), key=jax.random.key(0)).indices
@@ -391,6 +393,7 @@ def test_depths_of_quantize_dropout_are_uniform():
     assert np.all(without(sample(50), key=jax.random.key(0)).indices >= 0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dropped", [False, True])
 def test_update_hands_each_quantizer_its_residual(dropped):
     quantizer = ResidualVQ(several(EMAVectorQuantizer, 3))

@@ -88,6 +88,7 @@ def test_code_without_a_use_does_not_move_by_a_bit():
     assert np.all(quantizer.counts[...][jnp.array([0, 1, 3])] > 0)
 
 
+@pytest.mark.slow
 def test_first_code_is_the_mean_of_its_vectors():
     quantizer = make(epsilon=1e-12)
     z = jax.random.normal(jax.random.key(0), (4, DIM))
@@ -138,6 +139,7 @@ def test_hardly_used_codes_stay_within_data_far_from_the_origin():
     np.testing.assert_allclose(quantizer.embeddings[...], 100.0, atol=0.11)
 
 
+@pytest.mark.slow
 def test_two_halves_at_once_are_the_whole_batch():
     # The parts of an accumulated step, joined in whatever order, are the batch.
     whole, joined = make(), make()

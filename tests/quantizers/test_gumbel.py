@@ -163,6 +163,7 @@ def test_schedule_sees_an_integer():
     assert set(seen) == {((), jnp.dtype("int32"))}
 
 
+@pytest.mark.slow
 def test_memory_is_bounded():
     quantizer = GumbelQuantizer(4, 4096, rngs=nnx.Rngs(0))
     graph, state = nnx.split(quantizer, ...)

@@ -125,6 +125,7 @@ def test_centres_are_those_of_the_key():
     assert np.any(once != other)
 
 
+@pytest.mark.slow
 def test_initialize_takes_the_centres_once():
     vectors, _, centres = clusters()
     quantizer = VectorQuantizer(2, 16, kmeans_init=True, rngs=nnx.Rngs(0))
@@ -180,6 +181,7 @@ def test_initialize_does_nothing_unless_asked_for():
     np.testing.assert_array_equal(quantizer.embeddings[...], before)
 
 
+@pytest.mark.slow
 def test_nothing_but_initialize_takes_centres():
     quantizer = EMAVectorQuantizer(2, 3, kmeans_init=True, rngs=nnx.Rngs(0))
     before = quantizer.embeddings[...]

@@ -174,6 +174,7 @@ def test_dead_codes_are_revived_when_usage_falls_under_the_threshold(make):
         assert np.all(np.any(quantizer.sums[...][:2] != 0, axis=1))
 
 
+@pytest.mark.slow
 def test_revived_code_forgets_what_it_had_averaged():
     quantizer = alive(EMAVectorQuantizer, 0.9)
     quantizer.update(jnp.full((4, 2), 800.0), jnp.array([2, 2, 3, 3]), key=jax.random.key(0))
@@ -269,6 +270,7 @@ def test_threshold_out_of_range(make, threshold):
         make(2, 4, revival_threshold=threshold, rngs=nnx.Rngs(0))
 
 
+@pytest.mark.slow
 def test_cosine_does_not_draw_what_is_a_code_already():
     quantizer = CosineVectorQuantizer(2, 3, revival_threshold=0.9, rngs=nnx.Rngs(0))
     quantizer.embeddings[...] = jnp.array([[5.0, 0.0], [0.0, 1.0], [-1.0, 0.0]])

@@ -127,6 +127,7 @@ def test_stages_of_fsq_are_its_grid_at_smaller_scales():
     np.testing.assert_allclose(gradient, expected, rtol=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", some_by_default(FROM_DATA, ["vector", "ema"]))
 def test_the_error_falls_with_every_codebook_from_data(name):
     z = uniform()
@@ -225,6 +226,7 @@ def test_stages_of_different_sizes():
     assert heads.code_counts(heads.encode(z)).shape == (2, 9)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("options", "depths"),
     [({}, {1, 2, 3, 4}), ({"least_depth": 3}, {3, 4}), ({"depth_multiple": 2}, {2, 4})],
@@ -245,6 +247,7 @@ def test_depths_of_dropout(options, depths):
     assert set(first) == depths
 
 
+@pytest.mark.slow
 def test_a_call_and_encode_see_the_same_residuals_far_from_the_origin():
     z = 1000 + jax.random.normal(jax.random.key(0), (4096, DIM))
     quantizer = ResidualVQ(

@@ -28,6 +28,7 @@ def vectors(count, seed=0, dim=3):
     return jnp.asarray(np.random.RandomState(seed).randn(count, dim), jnp.float32)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", AVERAGED)
 @pytest.mark.parametrize("start", ["kmeans", "codes", "codes and counts"])
 def test_one_update_moves_a_code_by_one_minus_decay(name, start):
@@ -54,6 +55,7 @@ def test_one_update_moves_a_code_by_one_minus_decay(name, start):
     assert not quantizer.unscaled[...]
 
 
+@pytest.mark.slow
 def test_small_batches_after_kmeans_hardly_raise_the_error():
     quantizer = EMAVectorQuantizer(4, 64, decay=0.999, kmeans_init=True, rngs=nnx.Rngs(0))
     data = vectors(2048, dim=4)
@@ -69,6 +71,7 @@ def test_small_batches_after_kmeans_hardly_raise_the_error():
     assert error() < 1.01 * before
 
 
+@pytest.mark.slow
 def test_counts_are_those_of_the_clusters():
     quantizer = EMAVectorQuantizer(3, 8, kmeans_init=True, revival_threshold=0.1, rngs=nnx.Rngs(0))
     z = vectors(200)
@@ -94,6 +97,7 @@ def test_given_codes_are_the_codebook(make):
     assert quantizer.embeddings[...].dtype == jnp.float32
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", [1e-42, 1e-50, 1.0, 1e38, 1e300])
 def test_only_the_proportions_of_given_counts_matter(size):
     quantizer = EMAVectorQuantizer(2, 8, decay=0.99, rngs=nnx.Rngs(0))

@@ -94,6 +94,7 @@ def test_metrics_are_those_of_the_whole_split(batch_size):
     )
 
 
+@pytest.mark.slow
 def test_labels_matter_only_where_there_are_classes():
     for num_classes in (3, None):
         task = task_of("pixelcnn", num_classes=num_classes)

@@ -137,6 +137,7 @@ def test_devices_and_dispatches_change_nothing(name, devices, steps_a_dispatch):
         np.testing.assert_allclose(np.array(got) / scale, wanted / scale, rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.slow
 def test_initial_codes_come_from_the_first_batch():
     model, task = model_with("averaged"), task_with("averaged")
     once = task.init(jax.random.key(SEED), batch_of(slice(12)))

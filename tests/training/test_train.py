@@ -181,6 +181,7 @@ def test_parts_without_the_attributes_are_named():
         Tokenizer(plain, FSQ((5, 5, 5)), Up(rngs=nnx.Rngs(0)), SquaredError(1, 0.5))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("number", "raised"),
     [
