@@ -17,9 +17,11 @@ import tensorflow_datasets as tfds
 
 from vqvae_jax.data import (
     archives,
+    cache,
     download,
     layout,
     load_dataset,
+    prepared,
     recall_dataset,
     tfds_store,
 )
@@ -106,17 +108,53 @@ def test_a_damaged_cache_is_rebuilt(tmp_path, write_archives, name):
                 np.testing.assert_array_equal(again[key], array)
 
 
-@pytest.mark.parametrize("archives_are", ["gone", "others"])
-def test_a_damaged_cache_without_its_archives_is_named(tmp_path, write_archives, archives_are):
+@pytest.mark.parametrize("others", ["nowhere", "in their place", "manual", "given"])
+def test_a_damaged_cache_is_never_rebuilt_from_other_archives(tmp_path, write_archives, others):
     folder, root = write_archives(tmp_path / "in"), tmp_path / "data"
     load_dataset("tiny", archives=str(folder), data_dir=str(root))
     path = root / "vqvae_jax" / "tiny" / "train_images.npy"
     path.write_bytes(path.read_bytes()[:-1])
     shutil.rmtree(folder)
-    if archives_are == "others":
-        write_archives(folder, seed=1)
-    with pytest.raises(DataError, match=r"\(what is cached in .*tiny is damaged\), its arch"):
-        load_dataset("tiny", data_dir=str(root))
+    places = {"in their place": folder, "given": tmp_path / "b"}
+    places["manual"] = root / "downloads" / "manual" / "tiny"
+    if others in places:
+        write_archives(places[others], seed=1)
+    given = str(places[others]) if others == "given" else None
+    before = {path: path.read_bytes() for path in path.parent.iterdir()}
+    message = "cannot be read, the archives of tiny are not in"
+    if others in ("manual", "given"):
+        message = "was read from archives in .*in, and the data of arch.* are not the same; delete"
+    with pytest.raises(DamagedError, match=rf"what is cached in .*tiny {message}"):
+        load_dataset("tiny", archives=given, data_dir=str(root))
+    assert {path: path.read_bytes() for path in path.parent.iterdir()} == before
+
+
+def test_the_archives_that_a_damaged_cache_was_read_from_are_first(
+    tmp_path, write_archives, caplog
+):
+    folder, root = write_archives(tmp_path / "in"), tmp_path / "data"
+    dataset = load_dataset("tiny", archives=str(folder), data_dir=str(root))
+    write_archives(root / "downloads" / "manual" / "tiny", seed=1)
+    path = root / "vqvae_jax" / "tiny" / "test_images.npy"
+    path.unlink()
+    assert load_dataset("tiny", data_dir=str(root)).digest == dataset.digest
+    assert f"cannot be read; it is replaced from archives in {folder}" in caplog.text
+    assert path.exists()
+
+
+def test_what_another_process_has_cached_is_not_taken_for_the_own(
+    tmp_path, write_archives, monkeypatch
+):
+    first, second = write_archives(tmp_path / "a"), write_archives(tmp_path / "b", seed=1)
+    root = tmp_path / "data"
+    theirs = load_dataset("tiny", archives=str(second), data_dir=str(root))
+    found = archives.read("tiny", archives.in_folder(str(first), "tiny"), first)
+    splits, description = cache.describe(*found)
+    monkeypatch.setattr(cache, "write", lambda *given: None)  # theirs came first
+    own = prepared.keep("tiny", root, splits, description)
+    assert own.digest == description["digest"] != theirs.digest
+    assert own.source == f"archives in {first}"
+    np.testing.assert_array_equal(own.train.arrays["image"], splits["train"]["image"])
 
 
 def test_a_set_of_a_name_of_its_own_needs_no_tfds(tmp_path, write_archives):
@@ -135,14 +173,15 @@ def test_two_sets_under_one_name_never_mix(tmp_path, write_archives):
     second = write_archives(tmp_path / "second", seed=1)
     root = str(tmp_path / "data")
     load_dataset("tiny", archives=str(first), data_dir=root)
-    with pytest.raises(DataError, match=r"second does not hold what tiny was prepared from"):
+    with pytest.raises(DataError, match=r"second does not hold what tiny was read from before"):
         load_dataset("tiny", archives=str(second), data_dir=root)
     other = load_dataset("other", archives=str(second), data_dir=root)
     assert other.digest != load_dataset("tiny", data_dir=root).digest
 
 
 def test_registered_digests_are_those_of_the_data_sets():
-    digests = {name: archives.registered_digests(name) for name in tfds_store.STOCK_BUILDERS}
+    assert {*archives.KNOWN} == tfds_store.STOCK_BUILDERS.keys()
+    digests = {name: archives.registered_digests(name) for name in archives.KNOWN}
     assert digests["mnist"]["train-images-idx3-ubyte.gz"].startswith("440fcabf73cc546f")
     assert len({d["train-images-idx3-ubyte.gz"] for d in digests.values()}) == 3
     assert archives.registered_digests("tiny") == {}
@@ -182,7 +221,7 @@ def test_archives_of_a_set_of_unknown_origin_are_known_by_their_content(tmp_path
     tfds_store.write("kmnist", splits, {"source": "unknown"}, tmp_path)
     dataset = load_dataset("kmnist", archives=str(folder), data_dir=str(tmp_path))
     assert dataset.source == "unknown"
-    with pytest.raises(DataError, match="does not hold what kmnist was prepared from"):
+    with pytest.raises(DataError, match="does not hold what kmnist was read from before"):
         load_dataset("kmnist", archives=str(other), data_dir=str(tmp_path))
 
 

@@ -142,6 +142,21 @@ def test_a_damaged_cache_is_mended_from_the_archives(tmp_path, a, archives):
     assert run.is_recalled()  # from the cache again
 
 
+@pytest.mark.parametrize("others", [False, True])
+def test_a_damaged_cache_is_named_where_nothing_else_is_left(tmp_path, a, b, others):
+    root = tmp_path / "data"
+    run = Trained(archives=a, data_dir=root)
+    shutil.rmtree(a)
+    if others:
+        shutil.copytree(b, root / "downloads" / "manual" / "tiny")
+    labels = root / "vqvae_jax" / "tiny" / "test_labels.npy"
+    labels.write_bytes(labels.read_bytes()[:-1])
+    before = {path: path.read_bytes() for path in root.rglob("*") if path.is_file()}
+    with pytest.raises(DataError, match=r"cannot be found any more \(what is cached in .*tiny"):
+        run.recall()
+    assert {path: path.read_bytes() for path in root.rglob("*") if path.is_file()} == before
+
+
 def test_a_damaged_prepared_set_is_mended_from_the_archives(tmp_path, a):
     root = tmp_path / "data"
     run = Trained(name="kmnist", archives=a, data_dir=root)

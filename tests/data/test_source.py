@@ -4,7 +4,7 @@ import jax
 import numpy as np
 import pytest
 
-from vqvae_jax.data import ArraySource, DataSource, as_source, take
+from vqvae_jax.data import ArraySource, as_source, shapes_of, take
 from vqvae_jax.errors import DataError
 
 IMAGES = np.random.RandomState(0).randint(0, 256, (6, 2, 3, 1)).astype(np.uint8)
@@ -29,7 +29,6 @@ class Files:
 
 def test_arrays_are_a_source():
     source = as_source({"image": IMAGES, "label": LABELS}, "source")
-    assert isinstance(source, DataSource)
     assert len(source) == 6
     assert source.spec == {
         "image": jax.ShapeDtypeStruct((2, 3, 1), np.uint8),
@@ -39,6 +38,35 @@ def test_arrays_are_a_source():
     np.testing.assert_array_equal(source[4]["image"], IMAGES[4])
     assert list(as_source(IMAGES, "source").spec) == ["data"]
     assert as_source(source, "source") is source
+    assert shapes_of(source, 4)["image"] == jax.ShapeDtypeStruct((4, 2, 3, 1), np.uint8)
+    files = Files()
+    assert as_source(files, "source") is files
+
+
+class Unnamed:
+    """Has half of the members."""
+
+    def __len__(self):
+        return 3
+
+    def __getitem__(self, index):
+        return IMAGES[index]
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        (Unnamed(), "^held has type Unnamed; .* or a DataSource, which has spec, fingerprint too$"),
+        ([IMAGES], "^held has type list; it must be an array, a mapping of arrays by name, or a "),
+        ({}, "^held: a source of no arrays; it must have arrays of one length$"),
+        (np.array(3), "^held: 'data' is a scalar; the examples must be on its first axis$"),
+        ({"file": np.array(["a"])}, "^held: 'file' is an array of <U1; it must be of numbers$"),
+        ({"image": IMAGES, "label": [1]}, "^held: 'label' has type list; it must be an array$"),
+    ],
+)
+def test_what_is_no_source_is_named(given, message):
+    with pytest.raises(DataError, match=message):
+        as_source(given, "held")
 
 
 def test_the_fingerprint_is_that_of_the_content():

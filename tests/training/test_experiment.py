@@ -15,7 +15,7 @@ from vqvae_jax.training.config import Config
     ("reason", "advice"),
     [
         ("RESOURCE_EXHAUSTED: no 8 bytes", "a smaller training.batch_size takes less memory"),
-        ("UNAVAILABLE: nobody there", "the same command resumes"),
+        ("UNAVAILABLE: nobody there", "the same command, or call, resumes"),
     ],
 )
 def test_what_jax_cannot_do_is_one_line(monkeypatch, tmp_path, reason, advice):

@@ -1,4 +1,4 @@
-"""`vqvae_jax.train`: networks of a user's own on arrays in memory."""
+"""`vqvae_jax.train`: networks of a user's own, on arrays in memory and other sources."""
 
 import signal
 import sys
@@ -155,16 +155,21 @@ def test_wrong_settings_are_named(tmp_path):
         (WAVES.astype(int), WAVES, {}, "source has type int64; it must be uint8, for pixels"),
         (WAVES, WAVES[..., 0], {}, r"held_out has shape \(48, 32\); .* and 1 channels last"),
         (WAVES, WAVES.astype(np.uint8), {}, "held_out has type uint8; it must be float32, like"),
-        ((WAVES, WAVES), WAVES, {}, "source is a tuple; it must be an array, a mapping"),
+        ((WAVES, WAVES), WAVES, {}, "source has type tuple; it must .* which has spec, finge"),
         (WAVES, WAVES, {"precision": "bfloat16"}, "the tokenizer's dtype is None; .* make it"),
         (
             {"image": WAVES, "n": WAVES[:3]},
             WAVES,
             {},
-            "the lengths {'image': 48, 'n': 3}; it needs",
+            "the lengths {'image': 48, 'n': 3}; it must",
         ),
-        ({"image": WAVES, "n": 3}, WAVES, {}, "'n' is a int; it must be an array"),
-        ({"image": WAVES, "n": WAVES}, WAVES, {}, "held_out has data; a tokenizer needs image"),
+        ({"image": WAVES, "n": 3}, WAVES, {}, "source: 'n' has type int; it must be an array"),
+        (
+            {"image": WAVES, "n": WAVES},
+            WAVES,
+            {},
+            "held_out has data; it must have image, like so",
+        ),
     ],
 )
 @pytest.mark.usefixtures("unchecked")

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from vqvae_jax.data import idx
-from vqvae_jax.data.idx import Splits
+from vqvae_jax.data.source import Splits
 from vqvae_jax.errors import DataError
 
 _log = logging.getLogger(__name__)

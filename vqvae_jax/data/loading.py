@@ -40,8 +40,9 @@ def load_dataset(
 
     Raises:
         DataError: it cannot be found, or something found is broken, not supported, or another data
-            set; or a set that TFDS knows cannot be prepared under data_dir. A damaged set is
-            rebuilt if its archives are still there.
+            set; or a set that TFDS knows cannot be prepared under data_dir. A damaged cache, and a
+            damaged prepared set that TFDS knows, are rebuilt if the archives are still there.
+        OSError: data_dir cannot be listed.
     """
     root, damage = data_folder(data_dir), None
     if name == sample.NAME and archives is not None:
@@ -53,25 +54,31 @@ def load_dataset(
     try:
         dataset = open_prepared(name, root)
     except DamagedError as error:
+        if name not in archives_of.KNOWN:
+            raise
         dataset, damage = None, error
     if dataset is not None:
         if archives is not None:
             _check_same(dataset, archives, paths, root)
         return dataset
     if name == sample.NAME:
-        return _prepare(name, root, *sample.read(), damage)
+        return keep(name, root, *cache.describe(*sample.read()))
     try:
         found = _find(name, archives, paths, root)
     except DataError as error:
         if damage is not None:
             raise damage from error
-        if name != "mnist" or not allow_sample:
+        if name != "mnist" or not allow_sample or isinstance(error, DamagedError):
             raise
         _log.warning(
             "WARNING: training on a SAMPLE of 5,000 MNIST images, not on the 70,000: %s.", error
         )
         return load_dataset(sample.NAME, data_dir=data_dir)
-    return _prepare(name, root, *archives_of.read(name, *found), damage)
+    splits, description = cache.describe(*archives_of.read(name, *found))
+    _check_replaces(cache.folder_of(name, root), description)
+    if name not in archives_of.KNOWN:
+        return keep(name, root, splits, description)
+    return _prepare(name, root, splits, description, damage)
 
 
 def _check_same(dataset: Dataset, archives: str, paths: dict[str, Path], root: Path) -> None:
@@ -82,37 +89,55 @@ def _check_same(dataset: Dataset, archives: str, paths: dict[str, Path], root: P
     _, description = cache.describe(idx.read_archives(paths, None), {})
     if description["digest"] != dataset.digest:
         raise DataError(
-            f"{archives} does not hold what {dataset.name} was prepared from "
+            f"{archives} does not hold what {dataset.name} was read from before "
             f"(under {root}; cached in {cache.folder_of(dataset.name, root)}); "
             "choose another --config.data.name or --config.data.data_dir"
         )
+
+
+def _check_replaces(cached: Path, description: dict[str, Any]) -> None:
+    """Refuses to replace a damaged set in the cache, or one that has come since, by another."""
+    if not cached.is_dir():
+        return
+    known = cache.read_description(cached)  # the pixels alone may be damaged
+    if known is not None and known["digest"] != description["digest"]:
+        raise DamagedError(
+            f"what is cached in {cached} was read from {known['source']}, and the data of "
+            f"{description['source']} are not the same; delete that folder to have it replaced"
+        )
+    _log.warning(
+        "WARNING: what is cached in %s cannot be read; it is replaced from %s",
+        cached,
+        description["source"],
+    )
 
 
 def _find(
     name: str, archives: str | None, paths: dict[str, Path], root: Path
 ) -> tuple[dict[str, Path], Path | None]:
     """Returns a set's archives, and the folder they are in: given, found, or downloaded."""
-    manual = root / "downloads" / "manual" / name
+    manual, cached = root / "downloads" / "manual" / name, cache.folder_of(name, root)
     if archives is not None:
         return paths, Path(archives).expanduser()
-    if found := idx.find_archives(manual, name):
-        return found, manual
-    cached = cache.folder_of(name, root)
-    if (folder := _archives_behind(name, cached)) is not None:
-        return idx.find_archives(folder, name), folder
+    for folder in (_archives_behind(name, cached), manual):
+        if folder is not None and (found := idx.find_archives(folder, name)):
+            return found, folder
     try:
         return download(name, root), None
     except DataError as error:
-        others = [
+        advice = "name a folder that holds its four archives with --config.data.archives=FOLDER"
+        if cached.is_dir():
+            raise DamagedError(
+                f"what is cached in {cached} cannot be read, the archives of {name} are not in "
+                f"{manual}, and {error}; {advice}"
+            ) from error
+        others = "".join(
             f" (reading what is in {folder} needs TensorFlow)"
             for folder in layout.prepared_folders(name, root)[:1]
-        ]
-        if cached.is_dir():
-            others.append(f" (what is cached in {cached} is damaged)")
+        )
         raise DataError(
-            f"{name} is not prepared as array_record under {root}{''.join(others)}, its archives "
-            f"are not in {manual}, and {error}; name a folder that holds its four archives with "
-            "--config.data.archives=FOLDER"
+            f"{name} is not prepared as array_record under {root}{others}, its archives are not in "
+            f"{manual}, and {error}; {advice}"
         ) from error
 
 
@@ -134,18 +159,10 @@ def _prepare(
     name: str,
     root: Path,
     splits: Splits,
-    provenance: dict[str, Any],
+    description: dict[str, Any],
     damage: DamagedError | None,
 ) -> Dataset:
-    """Keeps a set that was read from its source: those that TFDS knows as its own builders would.
-
-    The others, and the sample, are only cached.
-    """
-    splits, description = cache.describe(splits, provenance)
-    if name not in archives_of.KNOWN:
-        if damage is not None:
-            raise damage  # it would be found before the cache
-        return keep(name, root, splits, description)
+    """Keeps a set that TFDS knows as its own builder would, and in the cache."""
     from vqvae_jax.data import tfds_store
 
     if damage is not None:

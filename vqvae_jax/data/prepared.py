@@ -21,7 +21,10 @@ def data_folder(data_dir: str | None) -> Path:
 
 
 def open_prepared(name: str, root: Path) -> Dataset | None:
-    """Returns the set in the cache, or the one that TFDS prepared if that is missing or newer.
+    """Returns the cached set, or the one that TFDS prepared if the cache is missing or older.
+
+    Returns:
+        The set; None if there is neither.
 
     Raises:
         DamagedError: it is damaged, and not in the cache.
@@ -55,11 +58,12 @@ def open_prepared(name: str, root: Path) -> Dataset | None:
 def keep(name: str, root: Path, splits: Splits, description: dict[str, Any]) -> Dataset:
     """Writes the result of `cache.describe` to the cache, if that is possible, and returns it."""
     folder = cache.folder_of(name, root)
-    decoded = splits, description
     try:
-        cache.write(folder, *decoded)
+        cache.write(folder, splits, description)
     except OSError as error:
         _log.warning("%s is not cached: %s", name, error)
-    else:
-        decoded = cache.read(folder) or decoded
-    return dataset_of(name, root, *decoded)
+        return dataset_of(name, root, splits, description)
+    stored = cache.read(folder)
+    if stored is None or stored[1]["digest"] != description["digest"]:  # another process's data
+        return dataset_of(name, root, splits, description)
+    return dataset_of(name, root, *stored)

@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from vqvae_jax.data.idx import Splits
+from vqvae_jax.data.source import Splits
 from vqvae_jax.extras import extra
 
 NAME = "mnist_sample"

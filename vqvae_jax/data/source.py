@@ -1,5 +1,6 @@
 """The contract of every data source, and the source of arrays in memory."""
 
+import inspect
 from collections.abc import Mapping
 from typing import Any, Protocol, runtime_checkable
 
@@ -21,7 +22,17 @@ Splits = dict[str, Examples]
 class DataSource(Protocol):
     """Random access to examples, each a mapping of arrays by name.
 
-    Any class with these members is a data source, such as one that reads files.
+    Any class with these members is a data source, such as one that reads files:
+
+        class Photos:
+            fingerprint = "photos, 2026-11-28"
+            spec = {"image": jax.ShapeDtypeStruct((64, 64, 3), np.uint8)}
+
+            def __len__(self):
+                return len(FILES)
+
+            def __getitem__(self, index):
+                return {"image": np.asarray(Image.open(FILES[index]))}
 
     Attributes:
         spec: the shape and type of each array of an example, by name.
@@ -60,16 +71,16 @@ class ArraySource:
 
     def __init__(self, arrays: Mapping[str, Any], fingerprint: str | None = None):
         for name, array in arrays.items():
-            if not hasattr(array, "dtype") or not hasattr(array, "shape"):
-                raise DataError(f"{name!r} is a {type(array).__name__}; it must be an array")
+            if not _is_array(array):
+                raise DataError(f"{name!r} has type {type(array).__name__}; it must be an array")
+            if not any(jax.dtypes.issubdtype(array.dtype, of) for of in (np.number, np.bool_)):
+                raise DataError(f"{name!r} is an array of {array.dtype}; it must be of numbers")
             if array.ndim == 0:
                 raise DataError(f"{name!r} is a scalar; the examples must be on its first axis")
         lengths = {name: len(array) for name, array in arrays.items()}
         if len({*lengths.values()}) != 1:
-            raise DataError(
-                f"the arrays of a source have the lengths {lengths}; it needs one or more, and "
-                "all of one length"
-            )
+            given = f"arrays of the lengths {lengths}" if lengths else "no arrays"
+            raise DataError(f"a source of {given}; it must have arrays of one length")
         self.arrays = {name: np.asanyarray(array) for name, array in arrays.items()}
         self._fingerprint = fingerprint
 
@@ -106,16 +117,26 @@ def as_source(given: Any, argument: str) -> DataSource:
     Raises:
         DataError: it is none of these.
     """
-    if isinstance(given, Mapping):
-        return ArraySource(given)
-    if hasattr(given, "dtype") and hasattr(given, "shape"):
-        return ArraySource({"data": given})
-    if isinstance(given, DataSource):
-        return given
-    raise DataError(
-        f"{argument} is a {type(given).__name__}; it must be an array, a mapping of arrays by "
-        "name, or a DataSource"
-    )
+    if isinstance(given, Mapping) or _is_array(given):
+        try:
+            return ArraySource(given if isinstance(given, Mapping) else {"data": given})
+        except DataError as error:
+            raise DataError(f"{argument}: {error}") from error
+    members = ("spec", "fingerprint", "__len__", "__getitem__")
+    missing = [name for name in members if inspect.getattr_static(given, name, None) is None]
+    if missing:
+        raise DataError(
+            f"{argument} has type {type(given).__name__}; it must be an array, a mapping of arrays "
+            f"by name, or a DataSource, which has {', '.join(missing)} too"
+        )
+    return given
+
+
+def shapes_of(source: DataSource, count: int) -> dict[str, jax.ShapeDtypeStruct]:
+    """Returns the shapes [count, ...] and types of so many examples, by name."""
+    return {
+        name: jax.ShapeDtypeStruct((count, *of.shape), of.dtype) for name, of in source.spec.items()
+    }
 
 
 def take(source: DataSource, indices: np.ndarray) -> Examples:
@@ -147,3 +168,7 @@ def take(source: DataSource, indices: np.ndarray) -> Examples:
                 )
             taken[name][place] = value
     return {name: array.reshape(*shape, *array.shape[1:]) for name, array in taken.items()}
+
+
+def _is_array(given: Any) -> bool:
+    return isinstance(given, np.ndarray | jax.Array)

@@ -132,7 +132,7 @@ def _named(folder: Path) -> Iterator[None]:
     except Exception as error:  # TFDS, protobuf, array_record and PIL each raise their own kinds
         raise DamagedError(
             f"the prepared data set in {folder} cannot be read ({type(error).__name__}: {error}); "
-            "delete the folder to have it prepared again"
+            "delete the folder to have the data set loaded again"
         ) from error
 
 

@@ -47,6 +47,9 @@ class Evaluator:
 
         Returns:
             The sums, as NumPy arrays.
+
+        Raises:
+            DataError: an example cannot be read.
         """
         total: Any = None
         pending: collections.deque[Any] = collections.deque()

@@ -11,7 +11,7 @@ from vqvae_jax.data import Dataset, DataSource, load_dataset, recall_dataset
 from vqvae_jax.errors import ConfigError, DataError
 from vqvae_jax.files import check_folder
 from vqvae_jax.likelihoods import Likelihood
-from vqvae_jax.parallel import check_same, first_process_first, wait_for_all
+from vqvae_jax.parallel import check_same, first_process_first
 from vqvae_jax.tasks import PriorTask, Task, TokenizerTask
 from vqvae_jax.training.building import describe, prior_for, tokenizer_for
 from vqvae_jax.training.checkpoint import Checkpoint, described_run, latest_checkpoint
@@ -101,7 +101,6 @@ def _train(config: Config, data: Dataset, workdir: Path) -> None:
         about=f"{images} of {data.name} from {data.source}",
         check_resumes=lambda saved: check_resumes(workdir, saved, learned.description),
     )
-    wait_for_all()  # the first process finishes writing last
 
 
 @dataclasses.dataclass(frozen=True)

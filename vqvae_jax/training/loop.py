@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import jax
 import jax.numpy as jnp
 
-from vqvae_jax.data import DataSource, take
+from vqvae_jax.data import DataSource, shapes_of, take
 from vqvae_jax.errors import TrainingError
 from vqvae_jax.extras import extra
 from vqvae_jax.files import write_atomically
@@ -57,7 +57,6 @@ class Run:
         about: the same in a few words.
         checkpoint: where the run resumes; None: it starts from scratch.
         changes: settings that change from there on, by name, for the log.
-
     """
 
     def __init__(
@@ -90,6 +89,7 @@ class Run:
 
         Raises:
             CheckpointError: the checkpoint does not fit.
+            DataError: an example cannot be read.
             TrainingError: something became NaN or infinite.
             Interrupted: the process was asked to exit; the last step is saved.
         """
@@ -143,13 +143,14 @@ class Run:
         )
         self.evaluator = Evaluator(task.eval_step, devices)
 
-        first = self.schedule.batches_after(0, most=1)[0]
-        batch = jax.tree.map(jnp.asarray, take(self.source, first))
-        key = jax.random.key(self.settings.seed)
-        is_new = self.checkpoint is None
-        state = task.init(key, batch) if is_new else jax.eval_shape(task.init, key, batch)
+        key, shapes = jax.random.key(self.settings.seed), shapes_of(self.source, size)
+        if self.checkpoint is None:
+            first = self.schedule.batches_after(0, most=1)[0]
+            state = task.init(key, jax.tree.map(jnp.asarray, take(self.source, first)))
+        else:
+            state = jax.eval_shape(task.init, key, shapes)
         mesh = mesh_for(devices, size)
-        sums = no_sums(step_of(mesh), mesh, state, batch)
+        sums = no_sums(step_of(mesh), mesh, state, shapes)
         self.watch = Watch(sums, state)
         self.progress = _at_step(0, state, sums)
         if self.checkpoint is not None:

@@ -69,7 +69,7 @@ def step_on(task: Task, mesh: Mesh) -> Step:
     return jax.jit(lambda state, batch, key: task.train_step(state, batch, key, mesh), inline=True)
 
 
-def no_sums(step: Step, mesh: Mesh, state: State, batch: Batch) -> Sums:
+def no_sums(step: Step, mesh: Mesh, state: State, batch: Any) -> Sums:
     """Returns the sums before any example; each leaf has its own buffer, so all can be donated.
 
     Args:

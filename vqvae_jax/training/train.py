@@ -9,11 +9,18 @@ from typing import Any
 import jax
 import numpy as np
 
-from vqvae_jax.data import DataSource, as_source, take
+from vqvae_jax.data import DataSource, as_source, shapes_of
 from vqvae_jax.errors import ConfigError, DataError, TrainingError
 from vqvae_jax.files import check_folder, remove_drafts
 from vqvae_jax.models import Tokenizer
-from vqvae_jax.parallel import all_devices, first_process_first, is_first_process, mesh_for
+from vqvae_jax.parallel import (
+    all_devices,
+    check_same,
+    first_process_first,
+    is_first_process,
+    mesh_for,
+    wait_for_all,
+)
 from vqvae_jax.tasks import Task, TokenizerTask
 from vqvae_jax.training.checkpoint import (
     Checkpoint,
@@ -71,7 +78,8 @@ def train(
     Raises:
         ConfigError: a setting is unknown or out of its range; or the folder holds a run on other
             data or with other settings.
-        DataError: what is given is no source, or not one that the tokenizer takes.
+        DataError: what is given is no source, or not one that the tokenizer takes; or an example
+            cannot be read.
         CheckpointError: the folder's content cannot be read, or belongs to another model.
         TrainingError: something became NaN or infinite, or a device is out of memory.
         BusyError: another process trains there.
@@ -88,8 +96,13 @@ def train(
     assert isinstance(task, Task)
     description = {
         "config": {"training": dataclasses.asdict(settings)},
-        "data": {"digest": examples.fingerprint, "examples": len(examples)},
+        "data": {
+            "digest": str(examples.fingerprint),
+            "examples": len(examples),
+            "held_out": str(evaluated.fingerprint),
+        },
     }
+    check_same(description, "its settings or data")
 
     def check(saved: dict[str, Any]) -> None:
         _check_resumes(folder, saved, description)
@@ -110,7 +123,7 @@ def train(
         return load_model(folder, like=task_or_model)
     best = best_checkpoint(folder)
     assert best is not None
-    batch = take(examples, np.arange(settings.batch_size))
+    batch = shapes_of(examples, settings.batch_size)
     like = {"state": jax.eval_shape(task.init, jax.random.key(settings.seed), batch)}
     return best.restore(like=like)["state"]
 
@@ -122,7 +135,7 @@ def failures_named() -> Iterator[None]:
         yield
     except jax.errors.JaxRuntimeError as error:
         reason = str(error).partition("\n")[0]
-        advice = "the same command resumes"
+        advice = "the same command, or call, resumes"
         if reason.startswith("RESOURCE_EXHAUSTED"):
             advice = "a smaller training.batch_size takes less memory"
         raise TrainingError(f"JAX gave up: {reason}; {advice}") from error
@@ -155,7 +168,7 @@ def run_task(
             one.
 
     Raises:
-        ConfigError, CheckpointError, BusyError, TrainingError, OSError: as `train`.
+        ConfigError, DataError, CheckpointError, BusyError, TrainingError, OSError: as `train`.
     """
     workdir.mkdir(parents=True, exist_ok=True)
     with locked(workdir) if is_first_process() else contextlib.nullcontext():
@@ -176,6 +189,7 @@ def run_task(
             checkpoint=checkpoint,
             changes=changes,
         ).train()
+    wait_for_all()  # the first process finishes writing last
 
 
 def devices_for(
@@ -243,7 +257,9 @@ def _default_task(
     types = []
     for argument, given in (("source", source), ("held_out", held_out)):
         if entry not in given.spec:
-            raise DataError(f"{argument} has {', '.join(given.spec)}; a tokenizer needs {entry}")
+            held = ", ".join(given.spec)
+            like = "for a tokenizer" if given is source else "like source"
+            raise DataError(f"{argument} has {held}; it must have {entry}, {like}")
         where = argument if len(given.spec) == 1 else f"{argument}'s {entry}"
         of = given.spec[entry]
         types.append(np.dtype(of.dtype))
