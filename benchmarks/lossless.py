@@ -19,7 +19,7 @@ import numpy as np
 from PIL import Image
 from workers import table
 
-from vqvae_jax import coding
+from vqvae_jax import ArraySource, coding
 from vqvae_jax.metrics.bits import bits_per_dim
 from vqvae_jax.parallel import all_devices
 from vqvae_jax.training.process import keep_memory
@@ -77,7 +77,7 @@ def main() -> None:
         rows.append([name, str(size), bits, f"{middle - start:.1f}", f"{end - middle:.1f}"])
     header = ["", "bytes", "bits per dimension", "compress, s", "decompress, s"]
     print(table(header, rows))
-    bits = bits_per_dim(vqvae.model, prior.model, images, all_devices())
+    bits = bits_per_dim(vqvae.model, prior.model, ArraySource({"image": images}), all_devices())
     print(
         f"evaluated: {bits.total:.4f} bits per dimension, "
         f"{bits.pixels:.4f} for the pixels and {bits.codes:.4f} for the codes"

@@ -16,7 +16,7 @@ from vqvae_jax import VQVAE
 from vqvae_jax.data import ArraySource
 from vqvae_jax.parallel import MAX_IN_FLIGHT, all_devices, mesh_for, replicated
 from vqvae_jax.tasks import TokenizerTask
-from vqvae_jax.training.feed import Feed
+from vqvae_jax.training.feed import ArrayFeed
 from vqvae_jax.training.process import keep_memory, use_all_cores
 from vqvae_jax.training.step import Progress, no_sums, step_on, train_steps
 
@@ -46,7 +46,7 @@ class Training:
         sums = no_sums(step, self._mesh, state, first)
         zero = np.zeros((), np.int32)
         progress = Progress(zero, state, sums, zero)
-        self._feed = Feed(self._source, devices)
+        self._feed = ArrayFeed(self._source, devices)
         self._state = jax.device_put(progress, replicated(self._mesh))
         self._step = jax.jit(
             functools.partial(train_steps, step, 0),

@@ -29,7 +29,7 @@ def models(monkeypatch):
         return SimpleNamespace(model=prior, description=description), SimpleNamespace(model=model)
 
     model, prior = drawn(build)
-    monkeypatch.setattr(commands, "load_pair", load_pair)
+    monkeypatch.setattr(commands.priors, "load_pair", load_pair)
     return model, prior
 
 

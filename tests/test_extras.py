@@ -62,7 +62,7 @@ def test_what_imports_it_is_told_the_extra():
 
 
 NEEDS = {
-    "vqvae_jax.commands": ("tqdm", "train"),
+    "vqvae_jax.commands": ("PIL", "train"),
     "vqvae_jax.data.tfds_store": ("tensorflow_datasets", "train"),
     "vqvae_jax.coding": ("constriction", "codec"),
 }
@@ -86,7 +86,7 @@ MAIN = "from vqvae_jax.__main__ import main; sys.exit(main())"
     [
         ("ml_collections", "train", ["train", "--config", "mnist"]),
         ("tensorflow_datasets", "train", ["train", "--config=mnist", "--config.data.data_dir=."]),
-        ("tqdm", "train", ["extract", "--workdir", "none"]),
+        ("PIL", "train", ["extract", "--workdir", "none"]),
         ("constriction", "codec", ["compress", "--workdir", "none", "a.gz", "a.vq"]),
     ],
 )

@@ -13,6 +13,7 @@ MODULES = [
     "data",
     "interop",
     "likelihoods",
+    "metrics",
     "models",
     "moments",
     "priors",

@@ -14,6 +14,7 @@ from tests.priors.conftest import KINDS
 from vqvae_jax import (
     FSQ,
     VQVAE,
+    ArraySource,
     AutoregressiveHead,
     CategoricalHead,
     LogisticMixtureHead,
@@ -276,5 +277,7 @@ def test_metrics_of_an_empty_batch_are_0():
 def test_no_images_take_no_bits():
     pixels = np.zeros((0, 8, 12, 3), np.uint8)
     of_codes = drawn(lambda: KINDS["pixelcnn"](9, rngs=nnx.Rngs(0)))
-    bits = bits_per_dim(MODELS["FSQ, categorical"](), of_codes, pixels, jax.devices())
+    bits = bits_per_dim(
+        MODELS["FSQ, categorical"](), of_codes, ArraySource({"image": pixels}), jax.devices()
+    )
     assert (bits.total, bits.images) == (0, 0)

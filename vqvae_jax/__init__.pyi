@@ -1,9 +1,12 @@
 """The public names: for type checkers, and for __init__.py, which loads each on first use."""
 
 from vqvae_jax.data import ArraySource as ArraySource
+from vqvae_jax.data import DataConfig as DataConfig
 from vqvae_jax.data import Dataset as Dataset
 from vqvae_jax.data import DataSource as DataSource
+from vqvae_jax.data import NamedDataset as NamedDataset
 from vqvae_jax.data import load_dataset as load_dataset
+from vqvae_jax.data.folder import ImageFolder as ImageFolder
 from vqvae_jax.interop import load_torch_state_dict as load_torch_state_dict
 from vqvae_jax.interop import to_torch_state_dict as to_torch_state_dict
 from vqvae_jax.likelihoods import AutoregressiveHead as AutoregressiveHead
@@ -12,9 +15,14 @@ from vqvae_jax.likelihoods import Likelihood as Likelihood
 from vqvae_jax.likelihoods import LogisticMixtureHead as LogisticMixtureHead
 from vqvae_jax.likelihoods import PixelHead as PixelHead
 from vqvae_jax.likelihoods import SquaredError as SquaredError
+from vqvae_jax.metrics import PSNR as PSNR
+from vqvae_jax.metrics import SSIM as SSIM
+from vqvae_jax.metrics import ImageMetric as ImageMetric
 from vqvae_jax.models import VQVAE as VQVAE
 from vqvae_jax.models import Decoder as Decoder
 from vqvae_jax.models import Encoder as Encoder
+from vqvae_jax.models import ResNetDecoder as ResNetDecoder
+from vqvae_jax.models import ResNetEncoder as ResNetEncoder
 from vqvae_jax.models import Tokenizer as Tokenizer
 from vqvae_jax.models import TokenizerOutput as TokenizerOutput
 from vqvae_jax.moments import reset_moments as reset_moments

@@ -16,7 +16,7 @@ def main(arguments: list[str] | None = None) -> int:
     """Runs a command and returns its exit status.
 
     It is 2 for wrong arguments, 128 plus the signal's number if the program was stopped by a
-    signal, 1 for other failures.
+    signal, 1 for other failures, also if only some of the files could not be used.
     """
     arguments = sys.argv[1:] if arguments is None else arguments
     if arguments[:1] == ["train"]:  # its flags are those of the config
@@ -31,14 +31,14 @@ def main(arguments: list[str] | None = None) -> int:
         use_all_cores()
         keep_memory()
         keep_compilations()
-        getattr(commands, options.command)(**given)
+        failed = getattr(commands, options.command)(**given)
     except (ValueError, *_KNOWN) as error:
         print("vqvae_jax:", *str(error).split(), file=sys.stderr)
         return 1 if isinstance(error, _KNOWN) else 2
     except Interrupted as signal:
         print(f"vqvae_jax: stopped by {signal}", file=sys.stderr)
         return signal.exit_status
-    return 0
+    return 1 if failed else 0
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -52,12 +52,17 @@ def _parser() -> argparse.ArgumentParser:
     def command(name: str, text: str, workdir: str) -> argparse.ArgumentParser:
         added = commands.add_parser(name, help=text, description=text)
         added.add_argument(
-            "--workdir", type=Path, required=True, help=f"folder of the run of {workdir}"
+            "--model",
+            "--workdir",
+            dest="workdir",
+            type=Path,
+            required=True,
+            help=f"folder of the run of {workdir}",
         )
         return added
 
-    def of_prior(name: str, text: str) -> argparse.ArgumentParser:
-        added = command(name, text, "a prior")
+    def of_prior(name: str, text: str, of: str = "a prior") -> argparse.ArgumentParser:
+        added = command(name, text, of)
         added.add_argument(
             "--vqvae", type=Path, help="folder of its VQ-VAE's run, if that has moved"
         )
@@ -67,8 +72,51 @@ def _parser() -> argparse.ArgumentParser:
         added.add_argument("--archives", help="folder with the data set's IDX archives")
         added.add_argument("--data-dir", help="TFDS's folder for prepared data")
 
+    def resized(added: argparse.ArgumentParser) -> argparse.ArgumentParser:
+        added.add_argument(
+            "--resize",
+            type=int,
+            default=0,
+            metavar="PIXELS",
+            help="scale the shorter side of images to this length first",
+        )
+        return added
+
+    def of_images(name: str, text: str) -> argparse.ArgumentParser:
+        added = command(name, text, "a VQ-VAE of images")
+        added.add_argument(
+            "inputs",
+            type=Path,
+            nargs="+",
+            metavar="FILE",
+            help="an image file, or a folder of them",
+        )
+        return resized(added)
+
+    of_images("encode", "write the codes of images").add_argument(
+        "--output", type=Path, required=True, help="the file of codes to write, a .npz"
+    )
+    decode = command("decode", "write the images of such codes", "the same VQ-VAE")
+    decode.add_argument("source", type=Path, metavar="CODES", help="the file of codes, a .npz")
+    reconstruct = of_images("reconstruct", "write images as their codes give them back")
+    reconstruct.add_argument(
+        "--sheet", type=Path, help="a picture (.png, .jpg, .webp) of originals and reconstructions"
+    )
+    for added in (decode, reconstruct):
+        added.add_argument(
+            "--output", type=Path, required=True, help="the folder to write PNG files in"
+        )
+
     with_data(command("extract", "write codes.safetensors: the codes of both splits", "a VQ-VAE"))
-    with_data(of_prior("evaluate", "bits per dimension of the held-out split"))
+    evaluate = of_prior("evaluate", "metrics of the held-out split, or of images", "a model")
+    evaluate.add_argument(
+        "inputs",
+        type=Path,
+        nargs="*",
+        metavar="FILE",
+        help="of a VQ-VAE: images or folders",
+    )
+    with_data(resized(evaluate))
 
     sample = of_prior("sample", "draw images")
     sample.add_argument(

@@ -90,6 +90,17 @@ def check_choice(name: str, value: Any, choices: Collection[str]) -> str:
     return value
 
 
+def check_path(name: str, value: Any) -> str:
+    """Returns the value.
+
+    Raises:
+        ValueError: it is not the path of a file or folder.
+    """
+    if not isinstance(value, str) or value == "" or "\0" in value:
+        raise ValueError(f"{name} is {value!r}; it must be the path of a file or folder")
+    return value
+
+
 def did_you_mean(given: Any, known: Collection[str]) -> str:
     """Returns "; did you mean ...?" with the names most similar to a given one, if any are."""
     near = difflib.get_close_matches(str(given), known)

@@ -113,6 +113,19 @@ def place(tree: Tree, sharding: NamedSharding) -> Tree:
     return jax.tree.map(placed, tree)
 
 
+def process_share() -> tuple[int, int]:
+    """Returns which part of a batch is this process's: its number, from 0, and how many there are.
+
+    The devices of `mesh_for` have a batch in the order of their processes.
+    """
+    return jax.process_index(), jax.process_count()
+
+
+def place_share(tree: Tree, sharding: NamedSharding) -> Tree:
+    """Places arrays of which each process has its own part, on the devices of a sharding."""
+    return jax.tree.map(lambda leaf: jax.make_array_from_process_local_data(sharding, leaf), tree)
+
+
 def is_first_process() -> bool:
     """Returns whether this process is the one that writes files, if there are several."""
     return jax.process_index() == 0

@@ -17,6 +17,7 @@ from tests.conftest import drawn, some_by_default
 from tests.priors.conftest import KINDS
 from vqvae_jax import (
     VQVAE,
+    ArraySource,
     AutoregressiveHead,
     CategoricalHead,
     LogisticMixtureHead,
@@ -159,7 +160,7 @@ def bits_of(calls: Sequence[tuple[np.ndarray, np.ndarray]], size: int) -> tuple[
 
 def test_size_is_that_of_the_bits(coded):
     """The rate of the file, within 1 %; of each part's symbols and of the words, far closer."""
-    bits = bits_per_dim(*coded.models, coded.images, jax.devices()[:1])
+    bits = bits_per_dim(*coded.models, ArraySource({"image": coded.images}), jax.devices()[:1])
     codebooks = coded.models[1].num_codebooks or 1
     pixels, num_pixels = bits_of(coded.written, 256)
     codes, num_codes = bits_of(coded.written, CODES)

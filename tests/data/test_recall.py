@@ -9,11 +9,18 @@ import pytest
 
 from configs import mnist
 from tests.data import foreign
-from vqvae_jax.data import download, idx, load_dataset, recall_dataset, sample, tfds_store
+from vqvae_jax.data import (
+    NamedDataset,
+    download,
+    idx,
+    load_dataset,
+    recall_dataset,
+    sample,
+    tfds_store,
+)
 from vqvae_jax.errors import DataError, UnsupportedError
 from vqvae_jax.training.building import describe
 from vqvae_jax.training.config import Config
-from vqvae_jax.training.settings import DataConfig
 
 
 @pytest.fixture(autouse=True)
@@ -38,7 +45,7 @@ class Trained:
         self.settings = {"name": "tiny", "archives": None, "data_dir": None} | settings
         self.data = load_dataset(**self.settings)
         config = Config.from_dict(mnist.get_config().to_dict())
-        config = dataclasses.replace(config, data=DataConfig(**self.settings))
+        config = dataclasses.replace(config, data=NamedDataset(**self.settings))
         self.run = json.loads(json.dumps(describe(config, self.data)))
 
     def recall(self, **changed):

@@ -10,7 +10,14 @@ from flax import nnx
 
 from tests.conftest import drawn
 from tests.priors.conftest import KINDS
-from vqvae_jax import VQVAE, AutoregressiveHead, CategoricalHead, ResidualVQ, VectorQuantizer
+from vqvae_jax import (
+    VQVAE,
+    ArraySource,
+    AutoregressiveHead,
+    CategoricalHead,
+    ResidualVQ,
+    VectorQuantizer,
+)
 from vqvae_jax.metrics.bits import BitsPerDim, bits_per_dim
 from vqvae_jax.pixels import to_floats
 
@@ -79,7 +86,9 @@ def independent(images):
 )
 def test_bits_are_those_of_numpy(independent, images, batch_size, devices):
     vqvae, prior, (pixels, codes) = independent
-    bits = bits_per_dim(vqvae, prior, images, jax.devices()[:devices], batch_size)
+    bits = bits_per_dim(
+        vqvae, prior, ArraySource({"image": images}), jax.devices()[:devices], batch_size
+    )
     assert bits.images == 12
     np.testing.assert_allclose(bits.pixels, pixels, rtol=1e-5)
     np.testing.assert_allclose(bits.codes, codes, rtol=1e-5)
@@ -91,7 +100,7 @@ def test_bits_of_several_codebooks_and_of_pixels_that_depend(images):
     """An autoregressive head, a residual quantizer, and a prior asked for no class."""
     vqvae, prior = models(AUTOREGRESSIVE, "transformer", num_codebooks=2, num_classes=3)
     pixels, codes = in_numpy(vqvae, prior, images)
-    bits = bits_per_dim(vqvae, prior, images, jax.devices(), 6)
+    bits = bits_per_dim(vqvae, prior, ArraySource({"image": images}), jax.devices(), 6)
     np.testing.assert_allclose([bits.pixels, bits.codes], [pixels, codes], rtol=1e-5)
 
 
@@ -100,7 +109,7 @@ def test_uniform_models_take_log2_of_their_values(independent, images):
     vqvae, prior = (nnx.clone(model) for model in independent[:2])
     for layer in (vqvae.likelihood.out, prior.outputs[0]):
         layer.kernel[...], layer.bias[...] = 0 * layer.kernel[...], 0 * layer.bias[...]
-    bits = bits_per_dim(vqvae, prior, images, jax.devices()[:1])
+    bits = bits_per_dim(vqvae, prior, ArraySource({"image": images}), jax.devices()[:1])
     np.testing.assert_allclose(bits.pixels, 8, rtol=1e-5)
     np.testing.assert_allclose(bits.codes, np.log2(5) / 16, rtol=1e-5)
     np.testing.assert_allclose(bits.total, 8 + np.log2(5) / 16, rtol=1e-5)
@@ -114,11 +123,13 @@ def test_model_without_a_head_is_refused(independent, images):
     prior = independent[1]
     vqvae = nnx.eval_shape(lambda: VQVAE(1, 4, 5, 0.1, rngs=nnx.Rngs(0)))
     with pytest.raises(ValueError, match="the VQ-VAE has no head"):
-        bits_per_dim(vqvae, prior, images, jax.devices())
+        bits_per_dim(vqvae, prior, ArraySource({"image": images}), jax.devices())
 
 
 @pytest.mark.parametrize("shape", [(2, 8, 12, 3), (2, 6, 12, 1)])
 def test_images_that_do_not_fit_are_refused(independent, shape):
     vqvae, prior, _ = independent
     with pytest.raises(ValueError, match=r"x has shape .*; it must be \[B, H, W, 1\]"):
-        bits_per_dim(vqvae, prior, np.zeros(shape, np.uint8), jax.devices()[:1])
+        bits_per_dim(
+            vqvae, prior, ArraySource({"image": np.zeros(shape, np.uint8)}), jax.devices()[:1]
+        )

@@ -7,6 +7,7 @@ import pytest
 
 from configs import mnist as mnist_config
 from configs import mnist_prior
+from vqvae_jax import NamedDataset
 from vqvae_jax.errors import ConfigError
 from vqvae_jax.training.config import SECTIONS, Config
 from vqvae_jax.training.resuming import changed_setting
@@ -30,7 +31,13 @@ def mnist(**changes):
 def test_mnist_is_the_reference_protocol():
     config = Config.from_dict(mnist())
     assert config.to_dict() == {
-        "data": {"name": "mnist", "archives": None, "data_dir": None, "allow_sample": True},
+        "data": {
+            "kind": "NamedDataset",
+            "name": "mnist",
+            "archives": None,
+            "data_dir": None,
+            "allow_sample": True,
+        },
         "model": {
             "encoder": {"kind": "Encoder"},
             "quantizer": {
@@ -63,11 +70,14 @@ def test_mnist_is_the_reference_protocol():
             "max_steps": None,
             "seed": 0,
             "devices": None,
+            "workers": 0,
             "log_every": 100,
             "checkpoint_every": 500,
+            "evaluate_every": 1,
             "accept_changes": False,
             "patience": None,
         },
+        "evaluation": {"metrics": ()},
     }
 
 
@@ -99,12 +109,14 @@ NAN, INF = float("nan"), float("inf")
         ("training__log_every", [0, None], "an integer of at least 1$"),
         ("training__devices", [0, 1.5], "an integer of at least 1$"),
         ("training__checkpoint_every", [0, -5], "an integer of at least 1$"),
-        ("prior__vqvae", ["", None, 3], "the path of a folder"),
+        ("training__evaluate_every", [0, 1.5], "an integer of at least 1$"),
+        ("training__workers", [-1, None], "an integer of at least 0$"),
+        ("prior__vqvae", ["", None, 3], "the path of a file or folder"),
         ("prior__conditional", [1, None], "True or False"),
         ("prior__label_dropout", [-0.1, 1, NAN, None], "at least 0 and below 1"),
         ("data__name", ["", "MNIST", "../x", "a/b", None, 3], "lower-case letters"),
-        ("data__archives", ["", 3, "a\0b"], "the path of a folder"),
-        ("data__data_dir", ["", 3], "the path of a folder"),
+        ("data__archives", ["", 3, "a\0b"], "the path of a file or folder"),
+        ("data__data_dir", ["", 3], "the path of a file or folder"),
         ("data__allow_sample", [None, 1, "yes"], "True or False"),
     ],
 )
@@ -121,8 +133,9 @@ def test_every_setting_is_tried_above():
     tried = {case[0] for case in mark.args[1]}
     assert tried == {
         f"{section}__{name}"
-        for section in ("data", "training", "prior")
-        for name in settings_of(SECTIONS[section])
+        for section, kind in (SECTIONS | {"data": NamedDataset}).items()
+        if section in ("data", "training", "prior")
+        for name in settings_of(kind)
     }
 
 

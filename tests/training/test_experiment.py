@@ -6,6 +6,7 @@ import pytest
 
 from configs import mnist, mnist_prior
 from tests.conftest import small_dataset
+from vqvae_jax import NamedDataset
 from vqvae_jax.errors import ConfigError, TrainingError
 from vqvae_jax.training import experiment as module
 from vqvae_jax.training.config import Config
@@ -19,10 +20,10 @@ from vqvae_jax.training.config import Config
     ],
 )
 def test_what_jax_cannot_do_is_one_line(monkeypatch, tmp_path, reason, advice):
-    def fail(**settings):
+    def fail(self):
         raise jax.errors.JaxRuntimeError(f"{reason}\nand where")
 
-    monkeypatch.setattr(module, "load_dataset", fail)
+    monkeypatch.setattr(NamedDataset, "load", fail)
     config = Config.from_dict(mnist.get_config().to_dict())
     with pytest.raises(TrainingError) as refusal:
         module.train_config(config, tmp_path / "run")
@@ -33,7 +34,7 @@ def test_what_jax_cannot_do_is_one_line(monkeypatch, tmp_path, reason, advice):
 def prior_config(monkeypatch, tmp_path):
     """A prior over runs/mnist below a folder, of images that are at hand."""
     images = np.zeros((150, 8, 8, 1), np.uint8)
-    monkeypatch.setattr(module, "load_dataset", lambda **settings: small_dataset(images, train=130))
+    monkeypatch.setattr(NamedDataset, "load", lambda self: small_dataset(images, train=130))
     settings = mnist_prior.get_config().to_dict()
     settings["prior"]["vqvae"] = str(tmp_path / "vqvae")
     return Config.from_dict(settings)

@@ -7,6 +7,7 @@ import pytest
 from flax import nnx
 
 import vqvae_jax
+from vqvae_jax import DataConfig, ImageMetric, NamedDataset
 from vqvae_jax.errors import ConfigError
 from vqvae_jax.quantizers import Quantizer
 from vqvae_jax.training.components import known_kinds
@@ -156,6 +157,7 @@ def test_help_says_what_every_setting_is():
     for section, kind in SECTIONS.items():
         if section in ("model", "vqvae_training"):
             continue
+        kind = NamedDataset if section == "data" else kind
         for name in settings_of(kind):
             assert f"  --config.{section}.{name}: " in text
             assert meanings(kind)[name] in " ".join(text.split())
@@ -164,7 +166,9 @@ def test_help_says_what_every_setting_is():
         assert name in text
 
 
-@pytest.mark.parametrize("name", known_kinds(nnx.Module))
+@pytest.mark.parametrize(
+    "name", [*known_kinds(nnx.Module), *known_kinds(DataConfig), *known_kinds(ImageMetric)]
+)
 def test_help_of_a_component_says_what_may_be_set(name):
     kind, text = getattr(vqvae_jax, name), component_help(name)
     assert text.startswith(f"{name}: {kind.__doc__.partition(chr(10))[0]}")

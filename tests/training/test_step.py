@@ -25,7 +25,7 @@ from vqvae_jax.pixels import to_floats
 from vqvae_jax.tasks import TokenizerTask
 from vqvae_jax.tasks.learning import split_model
 from vqvae_jax.training import feed as feed_module
-from vqvae_jax.training.feed import Feed
+from vqvae_jax.training.feed import ArrayFeed
 from vqvae_jax.training.step import Progress, no_sums, step_on, train_steps
 
 IMAGES = np.random.RandomState(0).randint(0, 256, (60, 8, 8, 1)).astype(np.uint8)
@@ -155,7 +155,7 @@ def test_initial_codes_come_from_the_first_batch():
 @pytest.mark.parametrize("on_devices", [False, True])
 def test_a_feed_gives_the_images_at_the_indices(monkeypatch, on_devices):
     monkeypatch.setattr(feed_module, "are_accelerators", lambda devices: on_devices)
-    feed = Feed(ArraySource({"image": IMAGES}), jax.devices())
+    feed = ArrayFeed(ArraySource({"image": IMAGES}), jax.devices())
     random = np.random.RandomState(0)
     for steps, batch, devices in ((1, 8, 4), (3, 8, 4), (1, 6, 3), (1, 5, 1)):
         indices = random.randint(0, 60, (steps, batch))

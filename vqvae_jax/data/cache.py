@@ -10,6 +10,7 @@ import json
 import os
 import shutil
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +36,7 @@ def folder_of(name: str, root: Path, digest: str | None = None) -> Path:
 def describe(splits: Splits, provenance: dict[str, Any]) -> tuple[Splits, dict[str, Any]]:
     """Puts splits in canonical order, and adds their digest and variance to their provenance."""
     splits = {name: _canonical(split) for name, split in splits.items()}
-    variance = _variance(splits["train"]["image"])
+    variance = variance_of(value_counts(splits["train"]["image"]).tolist())
     return splits, {"digest": _digest(splits), "variance": variance, **provenance}
 
 
@@ -98,6 +99,11 @@ def read_description(folder: Path) -> dict[str, Any] | None:
     return description if known else None
 
 
+def value_counts(pixels: np.ndarray) -> np.ndarray:
+    """Returns how often each value occurs in pixels uint8 [...]: int64 [256]."""
+    return np.bincount(pixels.reshape(-1), minlength=256)
+
+
 def _canonical(split: Examples) -> Examples:
     keys = [
         hashlib.blake2b(image.tobytes() + label.tobytes(), digest_size=16).digest()
@@ -121,9 +127,12 @@ def _checksum(description: dict[str, Any]) -> str:
     return hashlib.sha256(json.dumps(description, sort_keys=True).encode()).hexdigest()
 
 
-def _variance(images: np.ndarray) -> float:
-    """Returns the population variance of images / 255, correctly rounded, from integer sums."""
-    counts = np.bincount(images.reshape(-1), minlength=256).tolist()
+def variance_of(counts: Sequence[int]) -> float:
+    """Returns the population variance of x / 255, correctly rounded.
+
+    Args:
+        counts: how often x has each of the values 0 to 255.
+    """
     total = sum(counts)
     first = sum(value * count for value, count in enumerate(counts))
     second = sum(value * value * count for value, count in enumerate(counts))

@@ -1,7 +1,7 @@
 """The contract of every data source, and the source of arrays in memory."""
 
 import inspect
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Protocol, runtime_checkable
 
 import jax
@@ -12,6 +12,9 @@ from vqvae_jax.weights import tree_digest
 
 # Arrays by name, with the examples on the first axis of each.
 Examples = dict[str, np.ndarray]
+
+# Gives, for an example's index, the generator of what is random in it.
+Drawing = Callable[[int], np.random.RandomState]
 
 # "train" and "test": of both "image", uint8 [N, H, W, C], and "label", uint8 [N], or int32 [N] if
 # some are negative or above 255.
@@ -33,6 +36,11 @@ class DataSource(Protocol):
 
             def __getitem__(self, index):
                 return {"image": np.asarray(Image.open(FILES[index]))}
+
+    It may have two more members. `draw(index, random)` returns an example for training, such as a
+    random crop, with the numbers of `random`, a `numpy.random.RandomState`: they depend on the
+    run's seed, the epoch and the index alone. `is_decoded = True` says that reading an example is
+    no more than a copy, so worker processes do not pay.
 
     Attributes:
         spec: the shape and type of each array of an example, by name.
@@ -99,6 +107,11 @@ class ArraySource:
             self._fingerprint = tree_digest(self.arrays)
         return self._fingerprint
 
+    @property
+    def num_bytes(self) -> int:
+        """The size of the arrays."""
+        return sum(array.nbytes for array in self.arrays.values())
+
     def __len__(self) -> int:
         return len(next(iter(self.arrays.values())))
 
@@ -139,12 +152,14 @@ def shapes_of(source: DataSource, count: int) -> dict[str, jax.ShapeDtypeStruct]
     }
 
 
-def take(source: DataSource, indices: np.ndarray) -> Examples:
+def take(source: DataSource, indices: np.ndarray, drawing: Drawing | None = None) -> Examples:
     """Returns the examples at some indices.
 
     Args:
         source: the source.
         indices: integers [...].
+        drawing: for training: gives the numbers that a source with `draw` draws; None: it draws
+            nothing.
 
     Returns:
         Arrays [..., *shape] by name, with the shapes and types of the source's spec.
@@ -155,9 +170,13 @@ def take(source: DataSource, indices: np.ndarray) -> Examples:
     if isinstance(source, ArraySource):
         return source[indices]
     shape, spec = indices.shape, source.spec
+    draw = None if drawing is None else getattr(source, "draw", None)
     taken = {name: np.empty((indices.size, *of.shape), of.dtype) for name, of in spec.items()}
     for place, index in enumerate(indices.flat):
-        example = source[int(index)]
+        if draw is None or drawing is None:
+            example = source[int(index)]
+        else:
+            example = draw(int(index), drawing(int(index)))
         for name, of in spec.items():
             value = np.asarray(example[name]) if name in example else None
             if value is None or (value.shape, value.dtype) != (of.shape, of.dtype):

@@ -5,15 +5,19 @@ from vqvae_jax.layers.conv import Conv, ConvTranspose, conv, conv_transpose
 from vqvae_jax.layers.gated import GatedLayer
 from vqvae_jax.layers.linear import Linear
 from vqvae_jax.layers.raster import GatedStack, RasterCache
+from vqvae_jax.layers.residual import Activation, GroupNorm, ResidualBlock
 
 __all__ = [
+    "Activation",
     "Conv",
     "ConvTranspose",
     "GatedLayer",
     "GatedStack",
+    "GroupNorm",
     "HorizontalConv",
     "Linear",
     "RasterCache",
+    "ResidualBlock",
     "VerticalConv",
     "conv",
     "conv_transpose",

@@ -6,12 +6,11 @@ from collections.abc import Sequence
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from flax import nnx
 from jax.sharding import Mesh
 from jaxtyping import Array
 
-from vqvae_jax.data import ArraySource
+from vqvae_jax.data import DataSource
 from vqvae_jax.likelihoods import PixelHead
 from vqvae_jax.metrics.evaluate import Evaluator
 from vqvae_jax.models import Tokenizer
@@ -49,7 +48,7 @@ class BitsPerDim:
 def bits_per_dim(
     vqvae: Tokenizer,
     prior: Prior,
-    images: np.ndarray,
+    source: DataSource,
     devices: Sequence[jax.Device],
     batch_size: int = 128,
 ) -> BitsPerDim:
@@ -58,7 +57,7 @@ def bits_per_dim(
     Args:
         vqvae: a VQ-VAE whose likelihood is a `PixelHead`.
         prior: a prior over its codes; one with classes is used without a class.
-        images: uint8 [N, H, W, C]; 0 bits where N is 0.
+        source: its entry "image", uint8 [H, W, C]; 0 bits if it is empty.
         devices: devices that batches are split over.
         batch_size: how many images at a time.
 
@@ -67,7 +66,7 @@ def bits_per_dim(
             prior is over other codes.
     """
     check_pair(vqvae, prior)
-    if len(images) == 0:
+    if len(source) == 0:
         return BitsPerDim(0.0, 0.0, 0)
     graphdef, state = nnx.split((vqvae, prior))
 
@@ -82,9 +81,10 @@ def bits_per_dim(
         }, None
 
     def nats_of(state: nnx.State, batch: dict[str, Array], mesh: Mesh) -> dict[str, Array]:
-        at_a_time = examples_at_a_time(images.shape[1:-1])
+        at_a_time = examples_at_a_time(shape[:-1])
         return sum_over_examples(of_part, mesh, state, batch["image"], at_a_time=at_a_time)[0]
 
-    nats = Evaluator(nats_of, devices)(state, ArraySource({"image": images}), batch_size)
-    unit = math.log(2) * images.size
-    return BitsPerDim(float(nats["pixels"]) / unit, float(nats["codes"]) / unit, len(images))
+    shape = source.spec["image"].shape
+    nats = Evaluator(nats_of, devices)(state, source, batch_size)
+    unit = math.log(2) * len(source) * math.prod(shape)
+    return BitsPerDim(float(nats["pixels"]) / unit, float(nats["codes"]) / unit, len(source))

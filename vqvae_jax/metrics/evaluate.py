@@ -7,11 +7,18 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
-import numpy as np
 from jax.sharding import Mesh
 
-from vqvae_jax.data import DataSource, take
-from vqvae_jax.parallel import MAX_IN_FLIGHT, mesh_for, place, replicated, split
+from vqvae_jax.data import DataSource, InOrder, read_batches
+from vqvae_jax.parallel import (
+    MAX_IN_FLIGHT,
+    mesh_for,
+    place,
+    place_share,
+    process_share,
+    replicated,
+    split,
+)
 
 
 class Evaluator:
@@ -53,15 +60,16 @@ class Evaluator:
         """
         total: Any = None
         pending: collections.deque[Any] = collections.deque()
-        for start in range(0, len(source), batch_size):
-            indices = np.arange(start, min(start + batch_size, len(source)))
-            batch = take(source, indices)
-            mesh = mesh_for(self._devices, len(indices))
-            state = place(state, replicated(mesh))
-            pending.append(self._sums_on(mesh)(state, place(batch, split(mesh))))
-            if len(pending) > MAX_IN_FLIGHT:
-                total = _added(total, pending.popleft())
-            after_each()
+        order = InOrder(len(source), batch_size)
+        with read_batches(source, order, share=process_share()) as batches:
+            for number in range(len(order)):
+                mesh = mesh_for(self._devices, len(order[number]))
+                state = place(state, replicated(mesh))
+                batch = place_share(next(batches), split(mesh))
+                pending.append(self._sums_on(mesh)(state, batch))
+                if len(pending) > MAX_IN_FLIGHT:
+                    total = _added(total, pending.popleft())
+                after_each()
         for sums in pending:
             total = _added(total, sums)
         return total

@@ -43,6 +43,10 @@ class Totals:
             code_counts=quantizer.code_counts(output.quantized.indices),
         )
 
+    def plus(self, sums: dict[str, Leaf]) -> "Totals":
+        """Returns these sums with others over the same images, by name."""
+        return dataclasses.replace(self, losses=self.losses | sums)
+
     def averages(self) -> dict[str, Any]:
         """Returns averages over images, as numbers; 0 if the sums are over no image.
 

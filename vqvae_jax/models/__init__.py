@@ -1,7 +1,16 @@
 """Tokenizers: the networks that the quantizers sit in."""
 
 from vqvae_jax.models.autoencoder import Decoder, Encoder
+from vqvae_jax.models.resnet import ResNetDecoder, ResNetEncoder
 from vqvae_jax.models.tokenizer import Tokenizer, TokenizerOutput
 from vqvae_jax.models.vqvae import VQVAE
 
-__all__ = ["VQVAE", "Decoder", "Encoder", "Tokenizer", "TokenizerOutput"]
+__all__ = [
+    "VQVAE",
+    "Decoder",
+    "Encoder",
+    "ResNetDecoder",
+    "ResNetEncoder",
+    "Tokenizer",
+    "TokenizerOutput",
+]

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 _COLUMNS = 16
 _MAP_COLUMNS = 4
+_GAP, _TITLE = 6, 24  # pixels between images, and above them
 _TITLES = {
     "nmse": "nmse: mse / data variance",
     "bits_per_dim": "-log2 p(x | z), bits per dimension",
@@ -52,6 +53,38 @@ def reconstructions(
     axes.set_title(f"{title}\nin each pair of rows: original above, {shown} below", fontsize=9)
     axes.set_axis_off()
     return _encoded(figure)
+
+
+def pairs(
+    images: Sequence[tuple[np.ndarray, np.ndarray]], title: str, file_format: str = "png"
+) -> bytes:
+    """Draws pairs of images of any size, one above the other, pixel by pixel.
+
+    Args:
+        images: pairs of uint8 [H, W, C] of one size, C 1 or 3.
+        title: one line.
+        file_format: png, jpg, jpeg or webp.
+    """
+    with extra("train"):
+        from PIL import Image, ImageDraw
+
+    height = max(first.shape[0] for first, _ in images)
+    width = max(first.shape[1] for first, _ in images)
+    columns = math.ceil(math.sqrt(2 * len(images) * height / width))
+    lines = -(-len(images) // columns)
+    cell = (2 * height + 3 * _GAP, width + _GAP)
+    sheet = Image.new("RGB", (columns * cell[1] + _GAP, lines * cell[0] + _TITLE), "white")
+    ImageDraw.Draw(sheet).text((_GAP, _GAP), title, fill="black")
+    for place, pair in enumerate(images):
+        line, column = divmod(place, columns)
+        left, top = column * cell[1] + _GAP, line * cell[0] + _TITLE
+        for image in pair:
+            rgb = np.broadcast_to(image, (*image.shape[:2], 3))
+            sheet.paste(Image.fromarray(np.ascontiguousarray(rgb)), (left, top))
+            top += image.shape[0] + _GAP // 2
+    buffer = io.BytesIO()
+    sheet.save(buffer, {"jpg": "jpeg"}.get(file_format, file_format))
+    return buffer.getvalue()
 
 
 def samples(

@@ -1,16 +1,18 @@
 """The task of a tokenizer: to reconstruct data from codes."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import optax
 from flax import nnx
 from jax.sharding import Mesh
 from jaxtyping import Array
 
-from vqvae_jax.metrics import Totals
-from vqvae_jax.models import Tokenizer
+from vqvae_jax.metrics import ImageMetric, Totals
+from vqvae_jax.models import Tokenizer, TokenizerOutput
 from vqvae_jax.parallel import examples_at_a_time, sum_over_examples
 from vqvae_jax.pixels import to_values
 from vqvae_jax.report.tokenizer import tokenizer_figures
@@ -27,6 +29,7 @@ class TokenizerTask(ModelTask):
         optimizer: an optax transformation.
         entry: the name of the examples in the data source.
         title: the title of the figures.
+        metrics: of held-out images and their reconstructions, beside those of the likelihood.
         options: accumulate and average_decay, as for `ModelTask`.
     """
 
@@ -37,11 +40,12 @@ class TokenizerTask(ModelTask):
         *,
         entry: str = "image",
         title: str = "held-out data",
+        metrics: Sequence[ImageMetric] = (),
         **options: Any,
     ):
         super().__init__(model, optimizer, model.likelihood.monitor, **options)
         self.quantizer, self.likelihood = model.quantizer, model.likelihood
-        self.entry, self.title = entry, title
+        self.entry, self.title, self.image_metrics = entry, title, metrics
         self.has_initialization = model.quantizer.has_initialization
         self.has_updates = model.quantizer.has_updates
 
@@ -56,12 +60,22 @@ class TokenizerTask(ModelTask):
         """See `Task.eval_step`."""
 
         def totals_of(weights: Weights, part: Array) -> tuple[Totals, None]:
-            return Totals.of(self.merge(weights)(to_values(part)), self.quantizer), None
+            model, x = self.merge(weights), to_values(part)
+            output = model(x)
+            return Totals.of(output, self.quantizer).plus(self._compared(model, output, x)), None
 
         data = batch[self.entry]
         at_a_time = examples_at_a_time(data.shape[1:-1]) if self.quantizer.per_token else None
         weights = self.evaluated(state)
         return sum_over_examples(totals_of, mesh, weights, data, at_a_time=at_a_time)[0]
+
+    def _compared(self, model: Tokenizer, output: TokenizerOutput, x: Array) -> dict[str, Array]:
+        """Returns the sums over images of what compares them with their reconstructions."""
+        if not self.image_metrics:
+            return {}
+        best = model.likelihood.reconstruct(output.reconstruction, jax.random.key(0))
+        images, others = (jnp.clip(values + 0.5, 0, 1) for values in (x, best))
+        return {metric.name: jnp.sum(metric(images, others)) for metric in self.image_metrics}
 
     def metrics(self, sums: Totals) -> dict[str, Any]:
         """See `Task.metrics`: those of `Totals.averages`, and those of the likelihood."""

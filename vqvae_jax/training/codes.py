@@ -6,18 +6,25 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import jax
 import numpy as np
 from flax import nnx
 
 from vqvae_jax.arrays import read_arrays, write_arrays
-from vqvae_jax.data import ArraySource, Dataset
+from vqvae_jax.data import (
+    ArraySource,
+    Dataset,
+    DataSource,
+    InOrder,
+    labels_of,
+    read_batches,
+)
 from vqvae_jax.errors import DamagedError, DataError
 from vqvae_jax.models import Tokenizer
 from vqvae_jax.pixels import to_floats
 from vqvae_jax.weights import weights_digest
 
 _IMAGES_AT_A_TIME = 500
+_PIXELS_AT_A_TIME = 2**20
 
 
 @dataclasses.dataclass(frozen=True)
@@ -28,7 +35,7 @@ class CodeMaps:
         shape: h and w.
         num_embeddings: K.
         num_codebooks: n, or None for a single one without an axis.
-        num_classes: how many labels there are.
+        num_classes: how many labels there are; 0: the images have none.
     """
 
     shape: tuple[int, int]
@@ -51,9 +58,9 @@ class Codes:
 
     Attributes:
         train_codes: int32 [N, h, w], or [N, h, w, num_codebooks].
-        train_labels: integers [N].
+        train_labels: integers [N]; zeros if there are no labels.
         test_codes: int32 [M, h, w], or [M, h, w, num_codebooks].
-        test_labels: integers [M].
+        test_labels: integers [M], likewise.
         digest: SHA-256 of the model's weights and of the data's digest.
     """
 
@@ -117,14 +124,17 @@ def _read(path: Path, digest: str) -> Codes | None:
 
 
 def _encoded(model: Tokenizer, data: Dataset, digest: str) -> Codes:
-    def encoded(images: np.ndarray) -> np.ndarray:
-        starts = range(0, len(images), _IMAGES_AT_A_TIME)
-        parts = [_encode(model, images[start : start + _IMAGES_AT_A_TIME]) for start in starts]
-        return np.concatenate(jax.device_get(parts))
+    sources = [data.train, data.test]
+    height, width, _ = data.image_shape
+    size = min(_IMAGES_AT_A_TIME, max(1, _PIXELS_AT_A_TIME // (height * width)))
+
+    def encoded(source: DataSource) -> np.ndarray:
+        with read_batches(source, InOrder(len(source), size)) as batches:
+            return np.concatenate([np.asarray(_encode(model, part["image"])) for part in batches])
 
     try:
-        codes = [encoded(source.arrays["image"]) for source in (data.train, data.test)]
+        codes = [encoded(source) for source in sources]
     except ValueError as error:
         raise DataError(f"the images of {data.name} do not fit the model: {error}") from error
-    labels = [source.arrays["label"] for source in (data.train, data.test)]
+    labels = labels_of(sources) or [np.zeros(len(source), np.int32) for source in sources]
     return Codes(codes[0], labels[0], codes[1], labels[1], digest)

@@ -18,7 +18,9 @@ from flax import nnx
 
 import vqvae_jax
 from vqvae_jax.checks import did_you_mean
+from vqvae_jax.data import DataConfig
 from vqvae_jax.errors import ConfigError
+from vqvae_jax.metrics import ImageMetric
 from vqvae_jax.training.signatures import (
     class_in,
     meanings,
@@ -29,8 +31,9 @@ from vqvae_jax.training.signatures import (
 
 Settings = dict[str, Any]
 
-# Settings may come with weights from elsewhere, and must not call whatever they like: modules, and
-# the functions of optax, such as exponential_decay.
+# Settings may come with weights from elsewhere, and must not call whatever they like: only the
+# classes of components, and the functions of optax, such as exponential_decay.
+_COMPONENTS = (nnx.Module, DataConfig, ImageMetric)
 _CALLED = "optax"
 _REFERRED = ("jax", "optax")
 
@@ -167,8 +170,8 @@ def unknown(path: str, known: Collection[str]) -> ConfigError:
 
 def _is_kind(kind: Any, expected: Any) -> bool:
     if inspect.isclass(kind):
-        is_module = issubclass(kind, nnx.Module) and issubclass(kind, expected)
-        return is_module and not inspect.isabstract(kind)
+        is_component = issubclass(kind, _COMPONENTS) and issubclass(kind, expected)
+        return is_component and not inspect.isabstract(kind)
     return expected is object and callable(kind) and _home(kind) == _CALLED
 
 

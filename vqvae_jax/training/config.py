@@ -6,19 +6,21 @@ from collections.abc import Mapping
 from typing import Any
 
 from vqvae_jax.checks import did_you_mean
+from vqvae_jax.data import DataConfig
 from vqvae_jax.errors import ConfigError
 from vqvae_jax.models import Tokenizer
 from vqvae_jax.priors import Prior
 from vqvae_jax.training.components import (
     Settings,
     build,
+    build_component,
     completed,
     completed_for,
     kind_of,
     unknown,
 )
 from vqvae_jax.training.overrides import with_kind, with_setting
-from vqvae_jax.training.settings import DataConfig, PriorConfig, TrainingConfig
+from vqvae_jax.training.settings import EvaluationConfig, PriorConfig, TrainingConfig
 from vqvae_jax.training.signatures import settings_of
 
 # Arguments of components that are not set, but filled in from the data or the other components.
@@ -36,6 +38,9 @@ _DEFAULT_PARTS: Mapping[str, Settings] = {
     "decoder": {"kind": "Decoder"},
     "likelihood": {"kind": "SquaredError"},
 }
+
+# The kind of the data in configs that name none.
+_DATA_KIND = "NamedDataset"
 
 # Where settings are that once were elsewhere.
 _OF_THE_QUANTIZER = (
@@ -61,6 +66,7 @@ SECTIONS: Mapping[str, Any] = {
     "data": DataConfig,
     "model": Tokenizer,
     "training": TrainingConfig,
+    "evaluation": EvaluationConfig,
     "prior": PriorConfig,
     "vqvae_training": TrainingConfig,
 }
@@ -73,17 +79,21 @@ class Config:
     """The configuration of a run: of a tokenizer, or of a prior over the codes of one.
 
     Attributes:
-        data: the images.
+        data: says which images.
+        data_kind: the name of its class, as in the config.
         model: the tokenizer's parts, each a component's completed settings.
         training: the protocol of this run.
+        evaluation: its evaluations, the completed settings of `EvaluationConfig`.
         prior: how the run uses a prior; None: it trains the tokenizer.
         network: the prior itself, likewise a component; None without a prior.
         vqvae_training: the tokenizer's protocol, for a prior.
     """
 
     data: DataConfig
+    data_kind: str = _DATA_KIND
     model: Settings
     training: TrainingConfig
+    evaluation: Settings = dataclasses.field(default_factory=lambda: {"metrics": ()})
     prior: PriorConfig | None = None
     network: Settings | None = None
     vqvae_training: TrainingConfig | None = None
@@ -97,6 +107,7 @@ class Config:
         """Returns the settings as nested dictionaries of JSON values."""
         settings = dataclasses.asdict(self)
         network = settings.pop("network")
+        settings["data"] = {"kind": settings.pop("data_kind"), **settings["data"]}
         if network is not None:
             settings["prior"] |= network
         return {name: given for name, given in settings.items() if given is not None}
@@ -116,10 +127,15 @@ class Config:
                 raise ConfigError(f"{section} is {given!r}; it must be a group of settings")
         if ("prior" in settings) != ("vqvae_training" in settings):
             raise ConfigError("prior and vqvae_training must both be given, or neither")
+        data = completed({"kind": _DATA_KIND, **settings.get("data", {})}, "data", DataConfig)
         made: Settings = {
-            "data": _section("data", settings.get("data", {})),
+            "data": build_component(data, "data"),
+            "data_kind": data["kind"],
             "model": _model(settings.get("model", {})),
             "training": _section("training", settings.get("training", {})),
+            "evaluation": completed_for(
+                EvaluationConfig, settings.get("evaluation", {}), "evaluation"
+            ),
         }
         if "prior" in settings:
             given = settings["prior"]
@@ -156,6 +172,8 @@ def overridden(settings: Mapping[str, Any], path: str, text: str) -> dict[str, A
     section, *names = path.split(".")
     if section not in SECTIONS:
         raise _unknown_section(path)
+    if section == "evaluation":
+        settings = {"evaluation": {"metrics": ()}, **settings}
     if section not in settings:
         raise ConfigError(f"this config has no section {section}")
     _check_moved(path)
@@ -164,7 +182,9 @@ def overridden(settings: Mapping[str, Any], path: str, text: str) -> dict[str, A
         raise ConfigError(f"{section} is a group of settings; it cannot be {text!r}")
     if section == "model":
         given = {**_DEFAULT_PARTS, **given}
-    if section == "prior" and names == ["kind"]:
+    if section == "data" and names == ["kind"]:
+        new = with_kind(given, text, section, DataConfig)
+    elif section == "prior" and names == ["kind"]:
         own = {name: given[name] for name in settings_of(PriorConfig) if name in given}
         new = own | with_kind(given, text, section, Prior)
     else:
@@ -177,8 +197,11 @@ def section_settings(section: str, given: Mapping[str, Any]) -> dict[str, inspec
 
     Args:
         section: its name.
-        given: its settings; only the kind of a prior matters.
+        given: its settings; only the kind of the data and of a prior matters.
     """
+    if section == "data":
+        kind = kind_of({"kind": _DATA_KIND, **given}, section, DataConfig)
+        return {"kind": _KIND, **settings_of(kind)}
     parameters = settings_of(SECTIONS[section], FILLED.get(section, ()))
     if section == "prior":
         network = settings_of(kind_of(given, section, Prior), FILLED[section])

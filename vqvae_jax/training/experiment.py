@@ -7,7 +7,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from vqvae_jax.data import Dataset, DataSource, load_dataset, recall_dataset
+from vqvae_jax.data import Dataset, DataSource, NamedDataset, labels_of
 from vqvae_jax.errors import ConfigError, DataError
 from vqvae_jax.files import check_folder
 from vqvae_jax.likelihoods import Likelihood
@@ -16,13 +16,14 @@ from vqvae_jax.tasks import PriorTask, Task, TokenizerTask
 from vqvae_jax.training.building import describe, prior_for, tokenizer_for
 from vqvae_jax.training.checkpoint import Checkpoint, described_run, latest_checkpoint
 from vqvae_jax.training.codes import CodeMaps, load_codes
-from vqvae_jax.training.components import kind_of
+from vqvae_jax.training.components import build, kind_of
 from vqvae_jax.training.config import Config
 from vqvae_jax.training.log import read_records
 from vqvae_jax.training.optimizer import optimization
 from vqvae_jax.training.resuming import changed_setting, check_resumes, config_of
 from vqvae_jax.training.saved import load_model
 from vqvae_jax.training.schedule import Schedule
+from vqvae_jax.training.settings import EvaluationConfig
 from vqvae_jax.training.train import devices_for, failures_named, run_task
 from vqvae_jax.weights import weights_digest
 from vqvae_jax.words import counted
@@ -65,24 +66,25 @@ def _with_data(config: Config, workdir: Path) -> tuple[Config, Dataset]:
     for it and the config says mnist_sample.
     """
     vqvae = None if config.prior is None else Path(config.prior.vqvae).expanduser()
-    settings = dataclasses.asdict(config.data)
     for folder in filter(None, (workdir, vqvae)):
         run = described_run(folder)
         if run is None:
             continue
-        name = config_of(folder, run).data.name
-        data = recall_dataset(run, **settings)
+        before = config_of(folder, run).data
+        is_alike = type(before) is type(config.data)
+        data = config.data.recall(run) if is_alike else config.data.load()
         known = run["data"]
         if folder == vqvae and data.digest != known["digest"]:
             raise ConfigError(
                 f"prior.vqvae is {folder}, trained on {known['name']} from {known['source']}; a "
                 f"prior is for the codes of the same data, not of {data.name} from {data.source}"
             )
-        if config.data.name == known["name"]:
-            named = dataclasses.replace(config.data, name=name)
-            config = dataclasses.replace(config, data=named)
+        named = config.data
+        if isinstance(named, NamedDataset) and named.name == known["name"]:
+            name = before.name if isinstance(before, NamedDataset) else named.name
+            config = dataclasses.replace(config, data=dataclasses.replace(named, name=name))
         return config, data
-    return config, load_dataset(**settings)
+    return config, config.data.load()
 
 
 def _train(config: Config, data: Dataset, workdir: Path) -> None:
@@ -117,6 +119,7 @@ def _tokenizer(config: Config, data: Dataset) -> _Learned:
     task = TokenizerTask(
         tokenizer_for(config, data),
         title=f"{data.name} test split",
+        metrics=build(EvaluationConfig, config.evaluation, "evaluation").metrics,
         **optimization(config.training, len(data.train)),
     )
     return _Learned(task, data.train, data.test, describe(config, data))
@@ -217,9 +220,24 @@ def _is_finished(folder: Path, found: Checkpoint, data: Dataset) -> bool:
 
 def _maps_of(config: Config, data: Dataset) -> CodeMaps:
     """Returns the geometry of the code maps to come."""
-    labels, held_out = data.train.arrays["label"], data.test.arrays["label"]
-    num_classes, lowest = int(labels.max()) + 1, min(labels.min(), held_out.min())
-    if config.prior is not None and config.prior.conditional and lowest < 0:
+    num_classes = _num_classes(data, config.prior is not None and config.prior.conditional)
+    vqvae = tokenizer_for(_vqvae_of(config), data)
+    images = jax.ShapeDtypeStruct((1, *data.image_shape), np.float32)
+    height, width = jax.eval_shape(vqvae.encode, images).shape[1:3]
+    quantizer = vqvae.quantizer
+    return CodeMaps((height, width), quantizer.num_embeddings, quantizer.num_codebooks, num_classes)
+
+
+def _num_classes(data: Dataset, is_conditional: bool) -> int:
+    """Returns how many classes there are; 0 without labels."""
+    labels = labels_of([data.train, data.test])
+    if labels is None:
+        if is_conditional:
+            raise DataError(f"{data.name} has no labels; prior.conditional needs them")
+        return 0
+    of_training, held_out = labels
+    num_classes, lowest = int(of_training.max()) + 1, min(of_training.min(), held_out.min())
+    if is_conditional and lowest < 0:
         raise DataError(
             f"{data.name} has the label {lowest}; prior.conditional needs labels of at least 0"
         )
@@ -228,8 +246,4 @@ def _maps_of(config: Config, data: Dataset) -> CodeMaps:
             f"the test split has the label {held_out.max()}; "
             f"it must be below {num_classes}, like the training split's"
         )
-    vqvae = tokenizer_for(_vqvae_of(config), data)
-    images = jax.ShapeDtypeStruct((1, *data.image_shape), np.float32)
-    height, width = jax.eval_shape(vqvae.encode, images).shape[1:3]
-    quantizer = vqvae.quantizer
-    return CodeMaps((height, width), quantizer.num_embeddings, quantizer.num_codebooks, num_classes)
+    return num_classes

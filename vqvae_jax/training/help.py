@@ -6,6 +6,7 @@ import textwrap
 from collections.abc import Mapping
 from typing import Any
 
+from vqvae_jax.data import DataConfig, NamedDataset
 from vqvae_jax.likelihoods import Likelihood
 from vqvae_jax.models import Decoder, Encoder
 from vqvae_jax.priors import Prior
@@ -58,7 +59,13 @@ def help_text() -> str:
         if section == "model":
             lines.append(_COMPONENTS + _kinds())
             continue
-        lines += ["", f"{section}: {_summary(kind)}"]
+        if section == "data":
+            kinds = ", ".join(known_kinds(DataConfig))
+            lines += ["", f"data: {_summary(kind)}", "  --config.data.kind: default: NamedDataset"]
+            lines += [_wrapped(f"one of {kinds}; --help KIND lists the settings of the others")]
+            kind = NamedDataset
+        else:
+            lines += ["", f"{section}: {_summary(kind)}"]
         if section == "vqvae_training":
             lines.append("  of the VQ-VAE whose codes a prior learns; the settings of training")
             continue

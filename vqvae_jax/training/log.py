@@ -100,21 +100,19 @@ def read_records(workdir: Path, last_step: int) -> list[Record]:
     return [record for record in lines if record["step"] <= last_step]
 
 
-def stops_early(
-    records: list[Record], monitor: str, patience: int | None, steps_per_epoch: int
-) -> bool:
-    """Returns whether the best epoch ended `patience` epochs ago or more; False with None.
+def stops_early(records: list[Record], monitor: str, patience: int | None, every: int) -> bool:
+    """Returns whether the best evaluation was `patience` evaluations ago or more; False with None.
 
     Args:
         records: a run's log.
         monitor: the held-out metric; lower is better.
         patience: at least 1, or None.
-        steps_per_epoch: evaluations within an epoch, where a run was set to pause, do not count.
+        every: steps between two evaluations; others, where a run was set to pause, do not count.
     """
     values = [
         record.get(monitor, math.inf)
         for record in records
-        if record["split"] == "test" and record["step"] % steps_per_epoch == 0
+        if record["split"] == "test" and record["step"] % every == 0
     ]
     if patience is None or not values:
         return False

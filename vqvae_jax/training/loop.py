@@ -1,5 +1,6 @@
 """The training loop: steps, metrics, figures and checkpoints of a run, whatever its task."""
 
+import contextlib
 import functools
 import json
 import math
@@ -26,7 +27,7 @@ from vqvae_jax.parallel import (
 )
 from vqvae_jax.tasks.base import Evaluation, State, Sums, Task
 from vqvae_jax.training.checkpoint import FORMAT, Checkpoint, save_checkpoint
-from vqvae_jax.training.feed import Feed
+from vqvae_jax.training.feed import Feed, feeding
 from vqvae_jax.training.interruption import Interrupted, deferred, leave_if_asked
 from vqvae_jax.training.log import MetricsLog, Record, Records, epoch_mean, read_records
 from vqvae_jax.training.schedule import Schedule
@@ -118,7 +119,7 @@ class Run:
             disable=not sys.stderr.isatty(),
         )
         kind = MetricsLog if is_first_process() else Records
-        with kind(self.workdir, logged_step) as log, bar, deferred():
+        with self._feeding() as self.feed, kind(self.workdir, logged_step) as log, bar, deferred():
             try:
                 self._log_changes(log)
                 self._train(log, bar)
@@ -133,7 +134,6 @@ class Run:
         """Makes what steps and evaluations need, and the state that they begin with."""
         task, devices, size = self.task, self.devices, self.settings.batch_size
         self.steps_per_dispatch = _STEPS_ON_ACCELERATOR if are_accelerators(devices) else 1
-        self.feed = Feed(self.source, devices)
         step_of = functools.cache(functools.partial(step_on, task))
         self.train_steps_on = functools.cache(
             lambda mesh: jax.jit(
@@ -145,8 +145,9 @@ class Run:
 
         key, shapes = jax.random.key(self.settings.seed), shapes_of(self.source, size)
         if self.checkpoint is None:
-            first = self.schedule.batches_after(0, most=1)[0]
-            state = task.init(key, jax.tree.map(jnp.asarray, take(self.source, first)))
+            order = self.schedule.order
+            first = take(self.source, order[0], order.drawing(0))
+            state = task.init(key, jax.tree.map(jnp.asarray, first))
         else:
             state = jax.eval_shape(task.init, key, shapes)
         mesh = mesh_for(devices, size)
@@ -156,6 +157,10 @@ class Run:
         if self.checkpoint is not None:
             self.progress = self.checkpoint.restore(like=self.progress)
             self.checkpoint = None  # its arrays are a copy of the state
+
+    def _feeding(self) -> contextlib.AbstractContextManager[Feed]:
+        order, workers = self.schedule.order, self.settings.workers
+        return feeding(self.source, order, self.devices, first=self.step, workers=workers)
 
     def _train(self, log: Records, bar: "tqdm[Any]") -> None:
         self._start_clock()
@@ -168,7 +173,7 @@ class Run:
             bar.update(self._dispatch())
         if self.step < self.schedule.last_step:
             patience = self.settings.patience
-            last = "epoch was" if patience == 1 else f"{patience} epochs were"
+            last = "evaluation was" if patience == 1 else f"{patience} evaluations were"
             bar.write(f"stopped early: the last {last} not better", file=sys.stdout)
 
     def _log_changes(self, log: Records) -> None:
@@ -183,7 +188,7 @@ class Run:
         """Dispatches the next steps to the devices, and returns how many images they see."""
         indices = self.schedule.batches_after(self.step, self.steps_per_dispatch)
         mesh = mesh_for(self.devices, indices.shape[1])
-        batches = self.feed.take(indices, mesh)
+        batches = self.feed(indices, mesh)
         # The host resets the count too, on the devices where all of the progress is.
         if self.progress.examples.sharding != replicated(mesh):
             self.progress = place(self.progress, replicated(mesh))

@@ -11,14 +11,17 @@ _CHANGEABLE = (
     "num_epochs",
     "max_steps",
     "devices",
+    "workers",
     "log_every",
     "checkpoint_every",
+    "evaluate_every",
     "accept_changes",
     "patience",
 )
 # What a resumed run may change, with no effect on what it has computed so far.
 _CHANGEABLE_PATHS = {
-    *("data.archives", "data.data_dir", "data.allow_sample", "prior.vqvae"),
+    *(f"data.{name}" for name in ("archives", "data_dir", "allow_sample", "path", "cache")),
+    *("data.test_path", "data.max_bad_files", "prior.vqvae"),
     *(f"training.{name}" for name in _CHANGEABLE),
     *(f"vqvae_training.{name}" for name in _CHANGEABLE),
 }
@@ -97,8 +100,8 @@ def changed_in(before: Mapping[str, Any], now: Mapping[str, Any]) -> str | None:
     old, new = dict(_leaves(before)), dict(_leaves(now))
     for path in {**new, **old}:
         values = [repr(some[path]) if path in some else "not given" for some in (old, new)]
-        if values[0] != values[1] and path not in changeable:
-            section, _, name = path.partition(".")
+        section, _, name = path.partition(".")
+        if values[0] != values[1] and section != "evaluation" and path not in changeable:
             hint = ""
             if section == "training" and name in _OF_THE_OPTIMIZER:
                 hint = " (training.accept_changes=True takes it)"

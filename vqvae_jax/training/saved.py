@@ -6,7 +6,7 @@ from typing import Any
 
 from flax import nnx
 
-from vqvae_jax.data import Dataset, recall_dataset
+from vqvae_jax.data import Dataset
 from vqvae_jax.errors import CheckpointError, ConfigError, DataError
 from vqvae_jax.models import Tokenizer
 from vqvae_jax.priors import Prior
@@ -149,7 +149,12 @@ def load_data(run: SavedRun, archives: str | None = None, data_dir: str | None =
     """
     moved = {"archives": archives, "data_dir": data_dir}
     given = {name: value for name, value in moved.items() if value is not None}
-    data = recall_dataset(run.description, **(dataclasses.asdict(run.config.data) | given))
+    takes = {field.name for field in dataclasses.fields(run.config.data)}  # type: ignore[arg-type]
+    for name in given.keys() - takes:
+        raise DataError(
+            f"{name} is given; the data of {run.workdir}, {run.config.data_kind}, take none"
+        )
+    data = dataclasses.replace(run.config.data, **given).recall(run.description)  # type: ignore[type-var]
     if data.digest != run.description["data"]["digest"]:
         raise DataError(
             f"{data.name} came from {run.description['data']['source']} when the run was trained; "

@@ -1,11 +1,10 @@
 """The schedule of a run: its batches, epochs and pauses, and its end."""
 
-import functools
 import math
 
 import numpy as np
 
-from vqvae_jax.data import epoch_order
+from vqvae_jax.data import TrainingOrder
 from vqvae_jax.training.log import Record, stops_early
 from vqvae_jax.training.settings import TrainingConfig
 from vqvae_jax.words import counted
@@ -21,6 +20,7 @@ class Schedule:
     Attributes:
         steps_per_epoch: batches per epoch; the last one may be smaller.
         last_step: how many steps the run takes, if it does not stop early.
+        order: which images are in which batch.
     """
 
     def __init__(self, settings: TrainingConfig, num_images: int):
@@ -28,9 +28,11 @@ class Schedule:
         self.steps_per_epoch = math.ceil(num_images / settings.batch_size)
         steps = settings.num_epochs * self.steps_per_epoch
         self.last_step = steps if settings.max_steps is None else min(steps, settings.max_steps)
-        self._order = functools.lru_cache(maxsize=1)(
-            lambda epoch: epoch_order(settings.seed, epoch, num_images)
-        )
+        self.order = TrainingOrder(settings.seed, num_images, settings.batch_size, self.last_step)
+
+    @property
+    def _between_evaluations(self) -> int:
+        return self.steps_per_epoch * self._settings.evaluate_every
 
     def epoch(self, step: int) -> int:
         """Returns the epoch of a step, both counted from 1."""
@@ -43,7 +45,7 @@ class Schedule:
 
     def evaluates(self, step: int) -> bool:
         """Returns whether the held-out split is evaluated, logged and saved after a step."""
-        return step % self.steps_per_epoch == 0 or step == self.last_step
+        return step % self._between_evaluations == 0 or step == self.last_step
 
     def logs(self, step: int) -> bool:
         """Returns whether a line of training metrics is written after a step."""
@@ -58,16 +60,16 @@ class Schedule:
 
         It is one if the epoch ends or the next pause comes earlier.
         """
-        settings, size = self._settings, self._settings.batch_size
-        epoch, done = divmod(step, self.steps_per_epoch)
-        order, first = self._order(epoch), done * size
+        settings = self._settings
+        done = step % self.steps_per_epoch
+        whole_batches = self._num_images // settings.batch_size - done
         to_pause = min(
             self.last_step - step,
             *(every - step % every for every in (settings.log_every, settings.checkpoint_every)),
         )
-        if min((len(order) - first) // size, to_pause) < most:
-            return order[None, first : first + size]
-        return order[first : first + most * size].reshape(-1, size)
+        if min(whole_batches, to_pause) < most:
+            return self.order[step][None]
+        return np.stack([self.order[step + each] for each in range(most)])
 
     def why_over(
         self, step: int, is_logged: bool, records: list[Record], monitor: str
@@ -83,7 +85,7 @@ class Schedule:
         if not is_logged:
             return None
         done = f"{counted(step, 'step')} {'is' if step == 1 else 'are'}"
-        if stops_early(records, monitor, self._settings.patience, self.steps_per_epoch):
+        if stops_early(records, monitor, self._settings.patience, self._between_evaluations):
             return (
                 f"this run has stopped early, {done} done; a higher training.patience continues it"
             )

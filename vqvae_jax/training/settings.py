@@ -1,8 +1,7 @@
-"""The settings of data, training and priors that are not components."""
+"""The settings of training and priors that are not components."""
 
 import dataclasses
-import re
-from typing import Any
+from collections.abc import Sequence
 
 import jax.numpy as jnp
 from jaxtyping import DTypeLike
@@ -13,42 +12,12 @@ from vqvae_jax.checks import (
     check_choice,
     check_flag,
     check_integer,
+    check_path,
     check_share,
 )
+from vqvae_jax.metrics import ImageMetric
 
 _WITH_WEIGHT_DECAY = ("adamw", "lion", "muon")
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class DataConfig:
-    """Where the pixels come from.
-
-    Args:
-        name: the data set: mnist, fashion_mnist, kmnist, or any name for your own archives;
-            mnist_sample for the embedded images.
-        archives: a folder with its four IDX files; None to look in the usual places.
-        data_dir: TFDS's folder for prepared data; None for TFDS_DATA_DIR or ~/tensorflow_datasets.
-        allow_sample: whether 5,000 embedded images may stand in for MNIST if it cannot be obtained.
-
-    Raises:
-        ValueError: an argument out of its range.
-    """
-
-    name: str
-    archives: str | None = None
-    data_dir: str | None = None
-    allow_sample: bool = True
-
-    def __post_init__(self) -> None:
-        if not (isinstance(self.name, str) and re.fullmatch("[a-z][a-z0-9_]{0,99}", self.name)):
-            raise ValueError(
-                f"name is {self.name!r}; it must be lower-case letters, digits and underscores, "
-                "starting with a letter"
-            )
-        for name in ("archives", "data_dir"):
-            if getattr(self, name) is not None:
-                _check_folder(name, getattr(self, name))
-        check_flag("allow_sample", self.allow_sample)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -77,13 +46,16 @@ class TrainingConfig:
         seed: seed of the initial values and of the order of the images, from 0 to 2^32 - 1.
         devices: how many devices share a batch (GPUs, TPU cores, or CPU cores); None for all. The
             largest number of them that divides the batch is used.
+        workers: processes that read examples ahead, where that is more than a copy, such as decoding
+            files; 0: threads of the run's own process do.
         log_every: steps between two lines of training metrics, at least 1 (there is one at every
-            epoch's end too).
-        checkpoint_every: steps between two checkpoints, at least 1 (there is one at every epoch's
-            end too).
+            evaluation too).
+        checkpoint_every: steps between two checkpoints, at least 1 (there is one at every
+            evaluation too).
+        evaluate_every: epochs between two evaluations of the held-out examples, at least 1.
         accept_changes: whether a resumed run may change learning_rate, schedule, warmup_steps,
             weight_decay, clip_norm and num_epochs; its log then records them.
-        patience: number of epochs in a row without a better evaluation after which the run stops;
+        patience: number of evaluations in a row without a better one after which the run stops;
             None: never.
 
     Raises:
@@ -104,8 +76,10 @@ class TrainingConfig:
     max_steps: int | None = None
     seed: int = 0
     devices: int | None = None
+    workers: int = 0
     log_every: int = 100
     checkpoint_every: int = 500
+    evaluate_every: int = 1
     accept_changes: bool = False
     patience: int | None = None
 
@@ -116,8 +90,10 @@ class TrainingConfig:
             ("accumulate", 1, 2**20),
             ("num_epochs", 1, 10**9),
             ("seed", 0, 2**32 - 1),
+            ("workers", 0, 1000),
             ("log_every", 1, 10**18),
             ("checkpoint_every", 1, 10**18),
+            ("evaluate_every", 1, 10**9),
         ):
             check_integer(name, getattr(self, name), low, high)
         for name in ("max_steps", "devices", "patience"):
@@ -145,6 +121,17 @@ class TrainingConfig:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
+class EvaluationConfig:
+    """The evaluations of a VQ-VAE of images.
+
+    Args:
+        metrics: metrics of held-out images, beside those that there always are: PSNR, SSIM.
+    """
+
+    metrics: Sequence[ImageMetric] = ()
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class PriorConfig:
     """A prior over the codes of a VQ-VAE, beside the network.
 
@@ -163,15 +150,10 @@ class PriorConfig:
     label_dropout: float = 0.0
 
     def __post_init__(self) -> None:
-        _check_folder("vqvae", self.vqvae)
+        check_path("vqvae", self.vqvae)
         check_flag("conditional", self.conditional)
         check_share("label_dropout", self.label_dropout)
         if self.label_dropout and not self.conditional:
             raise ValueError(
                 f"label_dropout is {self.label_dropout}; if conditional is False it must be 0.0"
             )
-
-
-def _check_folder(name: str, value: Any) -> None:
-    if not isinstance(value, str) or value == "" or "\0" in value:
-        raise ValueError(f"{name} is {value!r}; it must be the path of a folder")

@@ -1,0 +1,41 @@
+"""What several commands need."""
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from vqvae_jax.errors import CheckpointError
+from vqvae_jax.extras import extra
+from vqvae_jax.training.saved import SavedRun
+
+if TYPE_CHECKING:
+    from tqdm import tqdm
+
+
+def ending(file: Path, *allowed: str) -> str:
+    """Returns the suffix of a file to write, in lower case; refuses those of other formats."""
+    ending = file.suffix.lower()
+    if ending not in allowed:
+        given = f"ends in {ending}" if ending else "has no ending"
+        must = f"end in {' or '.join(filter(None, allowed))}"
+        must += ", or have no ending" if "" in allowed else ""
+        raise ValueError(f"{file} {given}; it must {must}")
+    return ending
+
+
+def check_free(run: SavedRun) -> None:
+    """Refuses a prior that has not learned the distribution without a class."""
+    assert run.config.prior is not None
+    if run.config.prior.conditional and run.config.prior.label_dropout == 0:
+        raise CheckpointError(
+            f"{run.workdir} holds a prior that was never trained without labels; guidance and bits "
+            "per dimension need one that was, with prior.label_dropout above 0"
+        )
+
+
+def bar(total: int | None) -> "tqdm[Any]":
+    """Returns a progress bar over images, which shows only on a terminal."""
+    with extra("train"):
+        from tqdm import tqdm
+
+    return tqdm(total=total, unit="images", disable=not sys.stderr.isatty())

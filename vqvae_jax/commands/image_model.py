@@ -1,0 +1,79 @@
+"""A trained tokenizer of images, applied to batches of pixels."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+from jaxtyping import Array, Float, Int, UInt8
+
+from vqvae_jax.errors import CheckpointError
+from vqvae_jax.models import Tokenizer
+from vqvae_jax.parallel import all_devices, mesh_for, place, replicated, split
+from vqvae_jax.pixels import to_floats
+from vqvae_jax.training.saved import load_run
+from vqvae_jax.weights import weights_digest
+
+
+class ImageModel:
+    """The tokenizer of a run, on all devices.
+
+    Args:
+        workdir: the run's folder.
+
+    Attributes:
+        run: the run.
+        tokenizer: its model.
+        channels: those of its images, 1 or 3.
+        digest: of its weights.
+
+    Raises:
+        CheckpointError: it is not the run of a tokenizer of gray or RGB images.
+    """
+
+    def __init__(self, workdir: Path):
+        self.run = load_run(workdir, Tokenizer)
+        self.tokenizer: Tokenizer = self.run.model
+        self.channels = self.tokenizer.likelihood.out_dim
+        if self.tokenizer.spatial_rank != 2 or self.channels not in (1, 3):
+            raise CheckpointError(
+                f"{workdir} holds a model of {self.tokenizer.spatial_rank} axes and "
+                f"{self.channels} channels; this command is for gray or RGB images"
+            )
+        self.digest = weights_digest(self.tokenizer)
+        self._devices = all_devices()
+        self._graphdef, self._state = nnx.split(self.tokenizer)
+        self._encode, self._decode = (
+            jax.jit(function, static_argnums=0) for function in (_encoded, _decoded)
+        )
+
+    def encode(self, images: Sequence[np.ndarray]) -> Int[np.ndarray, "b h w ..."]:
+        """Returns the codes of images uint8 [H, W, C] of one size."""
+        return self._on_devices(self._encode, images)
+
+    def decode(self, codes: Sequence[np.ndarray]) -> Float[np.ndarray, "b h w c"]:
+        """Returns the images of codes [h, w, ...], in [-0.5, 0.5]: the likelihood's best guess."""
+        return self._on_devices(self._decode, codes)
+
+    def _on_devices(self, function: Any, arrays: Sequence[np.ndarray]) -> np.ndarray:
+        mesh = mesh_for(self._devices, len(arrays))
+        self._state = place(self._state, replicated(mesh))
+        given = place(np.stack(arrays), split(mesh))
+        return np.asarray(function(self._graphdef, self._state, given))
+
+
+def _encoded(
+    graphdef: nnx.GraphDef, state: nnx.State, images: UInt8[Array, "b h w c"]
+) -> Int[Array, "b h w ..."]:
+    return nnx.merge(graphdef, state).encode(to_floats(images))
+
+
+def _decoded(
+    graphdef: nnx.GraphDef, state: nnx.State, codes: Int[Array, "b h w ..."]
+) -> Float[Array, "b h w c"]:
+    model = nnx.merge(graphdef, state)
+    decoded = model.decoded(model.quantizer.lookup(codes))
+    return jnp.clip(model.likelihood.reconstruct(decoded, jax.random.key(0)), -0.5, 0.5)

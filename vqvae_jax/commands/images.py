@@ -1,0 +1,160 @@
+"""The commands that turn image files into codes, and codes into image files."""
+
+import collections
+import io
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from vqvae_jax.commands.batching import Sized, in_batches, padded
+from vqvae_jax.commands.code_files import read_codes, write_codes
+from vqvae_jax.commands.common import bar, ending
+from vqvae_jax.commands.image_model import ImageModel
+from vqvae_jax.data.image_files import image_files, read_images
+from vqvae_jax.errors import DataError
+from vqvae_jax.extras import extra
+from vqvae_jax.files import check_folder, write_atomically
+from vqvae_jax.report import figures
+from vqvae_jax.words import counted
+
+with extra("train"):
+    from PIL import Image
+
+_ON_SHEET = 64
+
+
+def encode(workdir: Path, inputs: Sequence[Path], output: Path, resize: int) -> int:
+    """Writes the codes of images, and their sizes; returns how many files could not be used."""
+    ending(output, ".npz")
+    model, files = ImageModel(workdir), image_files(inputs)
+    codes: dict[str, np.ndarray] = {}
+    sizes: dict[str, tuple[int, int]] = {}
+    for batch in batches_of(files, model, resize):
+        arrays = model.encode([one.array for one in batch])
+        codes |= {one.name: of_one for one, of_one in zip(batch, arrays, strict=True)}
+        sizes |= {one.name: one.size for one in batch}
+    if codes:
+        write_codes(
+            output, {name: codes[name] for name in files if name in codes}, sizes, model.digest
+        )
+        print(f"{output}: the codes of {counted(len(codes), 'image')}")
+    return len(files) - len(codes)
+
+
+def decode(workdir: Path, source: Path, output: Path) -> None:
+    """Writes the images of codes that `encode` wrote."""
+    check_folder("--output", output)
+    model = ImageModel(workdir)
+    codes = read_codes(source, model.digest)
+    for one in codes:
+        _check_codes(one, model, source)
+    targets = _targets(output, [one.name for one in codes])
+    with bar(len(codes)) as shown:
+        for batch in in_batches(codes):
+            images = model.decode([one.array for one in batch])
+            for one, image in zip(batch, images, strict=True):
+                _write_png(targets[one.name], cut(image, one))
+                shown.update()
+    print(f"{output}: {counted(len(codes), 'image')}")
+
+
+def reconstruct(
+    workdir: Path, inputs: Sequence[Path], output: Path, resize: int, sheet: Path | None
+) -> int:
+    """Writes images as their codes give them back; returns how many files could not be used."""
+    check_folder("--output", output)
+    suffix = "" if sheet is None else ending(sheet, ".png", ".jpg", ".jpeg", ".webp")
+    model, files = ImageModel(workdir), image_files(inputs)
+    targets = _targets(output, [*files])
+    done = 0
+    shown: list[tuple[np.ndarray, np.ndarray]] = []
+    for batch in batches_of(files, model, resize):
+        images = model.decode([*model.encode([one.array for one in batch])])
+        for one, image in zip(batch, images, strict=True):
+            back = cut(image, one)
+            _write_png(targets[one.name], back)
+            done += 1
+            if sheet is not None and len(shown) < _ON_SHEET:
+                shown.append((cut(one.array, one), _pixels(back)))
+    if sheet is not None and shown:
+        title = f"{counted(len(shown), 'image')}, and below each what its codes in {workdir} give"
+        write_atomically(sheet, figures.pairs(shown, title, suffix[1:]))
+    print(f"{output}: {counted(done, 'image')}")
+    return len(files) - done
+
+
+def batches_of(files: dict[str, Path], model: ImageModel, resize: int) -> Iterator[list[Sized]]:
+    """Yields the images of files in batches of one size, padded; names those that are no images.
+
+    Args:
+        files: from `image_files`.
+        model: says which channels, and what the sizes must be multiples of.
+        resize: as `read_image` takes it as shorter_side.
+    """
+
+    def read() -> Iterator[Sized]:
+        with bar(len(files)) as shown:
+            for name, image in read_images(files, model.channels, resize):
+                shown.update()
+                if isinstance(image, DataError):
+                    shown.clear()
+                    print("vqvae_jax:", *str(image).split(), file=sys.stderr)
+                else:
+                    whole = padded(image, model.tokenizer.downsampling)
+                    yield Sized(name, whole, (image.shape[0], image.shape[1]))
+
+    return in_batches(read())
+
+
+def cut(image: np.ndarray, one: Sized) -> np.ndarray:
+    """Returns an image [H, W, C] without its padding."""
+    height, width = one.size
+    return image[:height, :width]
+
+
+def _check_codes(one: Sized, model: ImageModel, source: Path) -> None:
+    """Checks that codes are the model's.
+
+    Raises:
+        DataError: they are not.
+    """
+    quantizer, codes = model.tokenizer.quantizer, one.array
+    number, most = quantizer.num_codebooks, quantizer.num_embeddings - 1
+    shape = codes.shape[:2] if number is None else (*codes.shape[:2], number)
+    if codes.shape != shape or not 0 <= codes.min() <= codes.max() <= most:
+        raise DataError(
+            f"{source} holds {one.name} as {codes.shape} codes from {codes.min()} to "
+            f"{codes.max()}; they must be {shape}, from 0 to {most}"
+        )
+    height, width = (by * codes.shape[i] for i, by in enumerate(model.tokenizer.downsampling))
+    if not (0 < one.size[0] <= height and 0 < one.size[1] <= width):
+        raise DataError(
+            f"{source} says that {one.name} is {one.size[1]} x {one.size[0]} pixels; it must be at "
+            f"most {width} x {height}"
+        )
+
+
+def _targets(output: Path, names: Sequence[str]) -> dict[str, Path]:
+    """Returns the .png to write for each name; two that differ in the suffix alone keep it."""
+    stems = collections.Counter(str(Path(name).with_suffix("")) for name in names)
+
+    def target(name: str) -> str:
+        stem = str(Path(name).with_suffix(""))
+        return f"{stem if stems[stem] == 1 else name}.png"
+
+    return {name: output / target(name) for name in names}
+
+
+def _pixels(image: np.ndarray) -> np.ndarray:
+    return np.round((image + 0.5) * 255).astype(np.uint8)
+
+
+def _write_png(file: Path, image: np.ndarray) -> None:
+    """Writes an image [H, W, C] in [-0.5, 0.5], gray or RGB."""
+    buffer = io.BytesIO()
+    pixels = _pixels(image)
+    Image.fromarray(pixels[..., 0] if pixels.shape[2] == 1 else pixels).save(buffer, "PNG")
+    file.parent.mkdir(parents=True, exist_ok=True)
+    write_atomically(file, buffer.getvalue())

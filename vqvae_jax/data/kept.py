@@ -1,0 +1,172 @@
+"""The pixels of image files: kept from an earlier start, or decoded in a pass over the files."""
+
+import contextlib
+import dataclasses
+import hashlib
+import io
+import json
+import logging
+import shutil
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+
+from vqvae_jax.data import cache
+from vqvae_jax.data.framing import Framing
+from vqvae_jax.data.pixels import FilePixels, FlatPixels, Pixels
+from vqvae_jax.data.survey import (
+    Survey,
+    Surveys,
+    image_digest,
+    read_surveys,
+    stamp,
+    survey,
+    write_surveys,
+)
+from vqvae_jax.errors import DataError
+from vqvae_jax.extras import extra
+from vqvae_jax.files import exclusively, naming
+from vqvae_jax.words import counted
+
+with extra("train"):
+    import PIL
+
+_log = logging.getLogger(__name__)
+
+
+@dataclasses.dataclass(frozen=True)
+class Opened:
+    """A split's images, and what the pass over them found."""
+
+    survey: Survey
+    pixels: Pixels
+
+
+@dataclasses.dataclass(frozen=True)
+class _Files:
+    """Image files, and how they are decoded.
+
+    Attributes:
+        root: their folder.
+        names: those of each split, relative to it.
+        framings: how those of each split are decoded.
+        max_bad_files: how many of them may be damaged.
+    """
+
+    root: Path
+    names: Mapping[str, list[str]]
+    framings: Mapping[str, Framing]
+    max_bad_files: int
+
+    def decoded(self, files: Mapping[str, BinaryIO]) -> Surveys:
+        """Decodes all of them, and writes the pixels of each split to a file, if it has one."""
+        number = sum(map(len, self.names.values()))
+        _log.info("decoding %s of %s once", counted(number, "file"), self.root)
+        return survey(self.root, self.names, self.framings, files, self.max_bad_files)
+
+    def opened(
+        self, surveys: Surveys, pixels: Mapping[str, np.ndarray | Path]
+    ) -> dict[str, Opened]:
+        """Returns the images, given where their pixels are; where they are not, the files are."""
+        return {
+            split: Opened(found, self._pixels(split, found, pixels.get(split)))
+            for split, found in surveys.items()
+        }
+
+    def _pixels(self, split: str, found: Survey, flat: np.ndarray | Path | None) -> Pixels:
+        framing = self.framings[split]
+        if flat is not None:
+            return FlatPixels(flat, found.shapes, framing.channels)
+        return FilePixels(self.root, self.names[split], found.files, found.shapes, framing)
+
+
+def open_images(
+    root: Path,
+    names: Mapping[str, list[str]],
+    framings: Mapping[str, Framing],
+    keep: str,
+    max_bad_files: int,
+    data_dir: Path,
+) -> dict[str, Opened]:
+    """Opens the images of each split, after a pass over their files if that is necessary.
+
+    Args:
+        root: the folder of the files.
+        names: the files of each split, relative to it.
+        framings: how they are decoded.
+        keep: disk, memory or nowhere: where their pixels are kept.
+        max_bad_files: how many files may be damaged.
+        data_dir: the folder under which the pass's result, and the pixels, are kept.
+
+    Raises:
+        DataError: too many files are damaged, or a split has no images.
+        OSError: a file is gone, or the pixels cannot be written.
+    """
+    files = _Files(root, names, framings, max_bad_files)
+    if keep == "memory":
+        buffers = {split: io.BytesIO() for split in names}
+        surveys = files.decoded(buffers)
+        return files.opened(
+            surveys, {split: np.frombuffer(buffers[split].getbuffer(), np.uint8) for split in names}
+        )
+    place = _digest(str(root), repr(framings))[:16]
+    home = cache.folder_of(f"{root.name or 'images'}.{place}", data_dir)
+    key = _digest(stamp(root, names), repr(framings), PIL.__version__)
+    with exclusively(home.with_name(f"{home.name}.lock")):
+        if keep == "disk":
+            return _on_disk(files, home, key)
+        found = read_surveys(home, key)
+        if found is None:
+            found = files.decoded({})
+            try:
+                with _replacing(home) as draft:
+                    write_surveys(draft, key, found)
+            except OSError as error:
+                _log.warning("what was found in %s is not kept: %s", root, error)
+    return files.opened(found, {})
+
+
+def _on_disk(files: _Files, home: Path, key: str) -> dict[str, Opened]:
+    pixels = {split: home / f"{split}.pixels" for split in files.names}
+    found = read_surveys(home, key)
+    if found is not None:
+        with contextlib.suppress(DataError, OSError):
+            opened = files.opened(found, pixels)
+            if all(map(_is_intact, opened.values())):
+                return opened
+        if any(file.exists() for file in pixels.values()):
+            _log.warning("WARNING: what is cached in %s is damaged; it is decoded again", home)
+    with naming(home), _replacing(home) as draft:
+        with contextlib.ExitStack() as stack:
+            written = {
+                split: stack.enter_context((draft / file.name).open("wb"))
+                for split, file in pixels.items()
+            }
+            found = files.decoded(written)
+        write_surveys(draft, key, found)
+    return files.opened(found, pixels)
+
+
+def _is_intact(opened: Opened) -> bool:
+    digests = (image_digest(opened.pixels[index]) for index in range(len(opened.survey)))
+    return b"".join(digests) == opened.survey.digests.tobytes()
+
+
+@contextlib.contextmanager
+def _replacing(home: Path) -> Iterator[Path]:
+    """Yields an empty folder that replaces another, unless something is raised."""
+    draft = home.with_name(f".{home.name}.draft")
+    shutil.rmtree(draft, ignore_errors=True)  # of a process that was killed
+    draft.mkdir(parents=True)
+    try:
+        yield draft
+        shutil.rmtree(home, ignore_errors=True)
+        draft.replace(home)
+    finally:
+        shutil.rmtree(draft, ignore_errors=True)
+
+
+def _digest(*parts: str) -> str:
+    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()

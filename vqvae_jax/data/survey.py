@@ -1,0 +1,212 @@
+"""The pass over a folder's image files that comes before training on them.
+
+It decodes each file once: so it is known which files are damaged, how many examples there are,
+their digest and the variance of their pixels. What it finds is kept, with the pixels or without.
+"""
+
+import dataclasses
+import hashlib
+import itertools
+import logging
+import math
+import os
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+
+from vqvae_jax.arrays import read_arrays, write_arrays
+from vqvae_jax.data.cache import value_counts
+from vqvae_jax.data.framing import Framing
+from vqvae_jax.data.reading import reading
+from vqvae_jax.errors import DamagedError, DataError
+from vqvae_jax.extras import extra
+
+_log = logging.getLogger(__name__)
+
+SPLITS = ("train", "test")
+
+_FORMAT = 1
+_FILE = "survey.safetensors"
+_DIGEST_BYTES = 16
+
+
+@dataclasses.dataclass(frozen=True)
+class Survey:
+    """What a pass over the files of a split found.
+
+    Attributes:
+        files: int32 [N], the place of each example's file among the listed ones.
+        shapes: int32 [N, 2], height and width of each example; with random crops, of its image.
+        digests: uint8 [N, 16], BLAKE2b of each one's shape and pixels.
+        counts: int64 [256], how often each value occurs in the pixels.
+    """
+
+    files: np.ndarray
+    shapes: np.ndarray
+    digests: np.ndarray
+    counts: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.files)
+
+
+Surveys = dict[str, Survey]
+
+
+# Files that a thread decodes in a row.
+_FILES_AT_A_TIME = 32
+
+
+@dataclasses.dataclass(frozen=True)
+class _Decoded:
+    """What becomes of some files of a split at a time: their examples, or why there are none."""
+
+    root: Path
+    names: list[str]
+    framing: Framing
+
+    def __len__(self) -> int:
+        return math.ceil(len(self.names) / _FILES_AT_A_TIME)
+
+    def __getitem__(self, index: int, /) -> list[Any]:
+        start = index * _FILES_AT_A_TIME
+        return [self._read(name) for name in self.names[start : start + _FILES_AT_A_TIME]]
+
+    def _read(self, name: str) -> Any:
+        try:
+            return self.framing.read(self.root / name)
+        except DataError as error:
+            return error
+
+
+def survey(
+    root: Path,
+    names: Mapping[str, list[str]],
+    framings: Mapping[str, Framing],
+    sinks: Mapping[str, BinaryIO],
+    max_bad_files: int,
+) -> Surveys:
+    """Decodes all files of all splits, once.
+
+    Args:
+        root: the folder.
+        names: the files of each split, relative to it.
+        framings: how they are decoded.
+        sinks: the files that the pixels of each split are written to, if any.
+        max_bad_files: how many files may be damaged; they are named and skipped.
+
+    Raises:
+        DataError: there are more; or a split has no examples.
+    """
+    with extra("train"):
+        from tqdm import tqdm
+
+    found, bad = {}, 0
+    total = sum(map(len, names.values()))
+    with tqdm(total=total, unit="files", disable=not sys.stderr.isatty()) as bar:
+        for split, files in names.items():
+            made = _Found()
+            with reading(_Decoded(root, files, framings[split])) as decoded:
+                for place, examples in enumerate(itertools.chain.from_iterable(decoded)):
+                    bar.update()
+                    if isinstance(examples, DataError):
+                        bad += 1
+                        _refuse(examples, bad, max_bad_files)
+                        continue
+                    for image in examples:
+                        made.add(place, image)
+                        if split in sinks:
+                            sinks[split].write(np.ascontiguousarray(image).data)
+            if not made.files:
+                raise DataError(f"{root} has no image for the split {split} that can be used")
+            found[split] = made.survey()
+    return found
+
+
+def _refuse(error: DataError, bad: int, allowed: int) -> None:
+    """Names a damaged file, and gives up if there are too many."""
+    if bad > allowed:
+        several = f"{bad} files cannot be used, the last one: " if bad > 1 else ""
+        raise DataError(f"{several}{error}; data.max_bad_files, now {allowed}, allows for some")
+    _log.warning("WARNING: %s; it is skipped", error)
+
+
+class _Found:
+    def __init__(self) -> None:
+        self.files: list[int] = []
+        self._shapes: list[tuple[int, ...]] = []
+        self._digests: list[bytes] = []
+        self._counts = np.zeros(256, np.int64)
+
+    def add(self, place: int, image: np.ndarray) -> None:
+        self.files.append(place)
+        self._shapes.append(image.shape[:2])
+        self._digests.append(image_digest(image))
+        self._counts += value_counts(image)
+
+    def survey(self) -> Survey:
+        digests = np.frombuffer(b"".join(self._digests), np.uint8)
+        return Survey(
+            files=np.array(self.files, np.int32),
+            shapes=np.array(self._shapes, np.int32),
+            digests=digests.reshape(-1, _DIGEST_BYTES),
+            counts=self._counts,
+        )
+
+
+def image_digest(image: np.ndarray) -> bytes:
+    """Returns the BLAKE2b of an image's shape and pixels."""
+    digest = hashlib.blake2b(repr(image.shape).encode(), digest_size=_DIGEST_BYTES)
+    digest.update(np.ascontiguousarray(image).data)
+    return digest.digest()
+
+
+def stamp(root: Path, names: Mapping[str, list[str]]) -> str:
+    """Returns a digest of the names, sizes and times of files; it changes when any of them does.
+
+    Raises:
+        OSError: a file is gone.
+    """
+    digest = hashlib.sha256()
+    for split, files in names.items():
+        for name in files:
+            stat = os.stat(root / name)
+            digest.update(repr((split, name, stat.st_size, stat.st_mtime_ns)).encode())
+    return digest.hexdigest()
+
+
+def read_surveys(home: Path, key: str) -> Surveys | None:
+    """Returns what `write_surveys` stored in a folder; None: nothing, something damaged or older.
+
+    Args:
+        home: the folder.
+        key: what it must have been stored with.
+    """
+    try:
+        arrays, description = read_arrays(home / _FILE)
+        if description != {"format": _FORMAT, "key": key}:
+            return None
+        names = [field.name for field in dataclasses.fields(Survey)]
+        splits = dict.fromkeys(name.partition(".")[0] for name in arrays)
+        return {
+            split: Survey(**{name: arrays[f"{split}.{name}"] for name in names}) for split in splits
+        }
+    except (DamagedError, KeyError, OSError):
+        return None
+
+
+def write_surveys(home: Path, key: str, surveys: Surveys) -> None:
+    """Stores surveys in a folder, whole or not at all; arguments as for `read_surveys`.
+
+    Raises:
+        OSError: they cannot be written.
+    """
+    arrays = {
+        f"{split}.{name}": array
+        for split, survey in surveys.items()
+        for name, array in vars(survey).items()
+    }
+    write_arrays(home / _FILE, arrays, {"format": _FORMAT, "key": key})

@@ -1,0 +1,76 @@
+"""Residual blocks, and what comes before each of their convolutions."""
+
+import math
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+from jaxtyping import Array, Float
+
+from vqvae_jax.checks import check_integer
+from vqvae_jax.layers.conv import Conv
+from vqvae_jax.precision import wide
+
+_GROUPS = 32
+
+
+class GroupNorm(nnx.Module):
+    """Group normalization (Wu and He 2018, arXiv:1803.08494), with a scale and a bias per channel.
+
+        y = (x - mean) / sqrt(variance + 1e-6) scale + bias
+
+    Mean and variance are over positions and the channels of a group, in float32.
+
+    Args:
+        features: C, at least 1; there are 32 groups, or the most below that divide C.
+    """
+
+    def __init__(self, features: int):
+        self.num_groups = math.gcd(check_integer("features", features), _GROUPS)
+        self.scale, self.bias = nnx.Param(jnp.ones(features)), nnx.Param(jnp.zeros(features))
+
+    def __call__(self, x: Float[Array, "b *spatial c"]) -> Float[Array, "b *spatial c"]:
+        """Normalizes x [B, *spatial, C]; the result has its type."""
+        grouped = wide(x).reshape(len(x), -1, self.num_groups, x.shape[-1] // self.num_groups)
+        mean = jnp.mean(grouped, axis=(1, 3), keepdims=True)
+        variance = jnp.mean((grouped - mean) ** 2, axis=(1, 3), keepdims=True)
+        normalized = ((grouped - mean) * jax.lax.rsqrt(variance + 1e-6)).reshape(x.shape)
+        ones = (1,) * (x.ndim - 1)
+        scale, bias = (wide(given[...]).reshape(*ones, -1) for given in (self.scale, self.bias))
+        return (normalized * scale + bias).astype(x.dtype)
+
+
+class Activation(nnx.Module):
+    """ReLU; or, if it normalizes, `GroupNorm` and swish, x sigmoid(x).
+
+    Args:
+        features: channels.
+        normalize: whether it normalizes.
+    """
+
+    def __init__(self, features: int, normalize: bool):
+        self.norm = GroupNorm(features) if normalize else None
+
+    def __call__(self, x: Float[Array, "b *spatial c"]) -> Float[Array, "b *spatial c"]:
+        """Maps [B, *spatial, C] to the same shape."""
+        return nnx.relu(x) if self.norm is None else nnx.swish(self.norm(x))
+
+
+class ResidualBlock(nnx.Module):
+    """x + Conv 1x1(act(Conv 3x3(act(x)))), the block of the VQ-VAE (arXiv:1711.00937, section 4.1).
+
+    Args:
+        features: C, channels of all of it, at least 1.
+        normalize: see `Activation`.
+        rngs: `params` draws the initial values.
+    """
+
+    def __init__(self, features: int, *, normalize: bool = False, rngs: nnx.Rngs):
+        self.activations = nnx.List([Activation(features, normalize) for _ in range(2)])
+        self.wide = Conv(features, features, 3, padding=1, rngs=rngs)
+        self.narrow = Conv(features, features, 1, rngs=rngs)
+
+    def __call__(self, x: Float[Array, "b h w c"]) -> Float[Array, "b h w c"]:
+        """Maps [B, H, W, C] to the same shape."""
+        first, second = self.activations
+        return x + self.narrow(second(self.wide(first(x))))

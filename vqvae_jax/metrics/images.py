@@ -1,0 +1,104 @@
+"""Metrics that compare images with their reconstructions, one number per image."""
+
+import abc
+from collections.abc import Sequence
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+_SIZE, _SIGMA = 11, 1.5  # of the window of SSIM
+_C1, _C2 = 0.01**2, 0.03**2
+_LEAST = 1e-10  # of a mean squared error: 100 dB
+
+
+class ImageMetric(abc.ABC):
+    """A number per image that says how well another image reconstructs it.
+
+    Attributes:
+        name: its name in metrics.jsonl.
+    """
+
+    name: str
+
+    @abc.abstractmethod
+    def __call__(
+        self, images: Float[Array, "b h w c"], others: Float[Array, "b h w c"]
+    ) -> Float[Array, " b"]:
+        """Compares images, both in [0, 1]: [B]; a pure function under jit."""
+
+    def takes(self, shape: Sequence[int]) -> bool:
+        """Returns whether it can compare images of this shape, [H, W, C]."""
+        del shape
+        return True
+
+
+class PSNR(ImageMetric):
+    """Peak signal-to-noise ratio of each image in dB, 10 log10(1 / mse); at most 100.
+
+    Its mean over images is called image_psnr: the psnr of a run's log is that of the mse of all
+    images together.
+    """
+
+    name = "image_psnr"
+
+    def __call__(
+        self, images: Float[Array, "b h w c"], others: Float[Array, "b h w c"]
+    ) -> Float[Array, " b"]:
+        """See `ImageMetric`."""
+        mse = jnp.mean((images - others) ** 2, axis=(1, 2, 3))
+        return -10 * jnp.log10(jnp.maximum(mse, _LEAST))
+
+
+class SSIM(ImageMetric):
+    """Structural similarity (Wang et al. 2004, equation 13), at most 1.
+
+        SSIM = (2 m_x m_y + c1)(2 s_xy + c2) / ((m_x^2 + m_y^2 + c1)(s_x^2 + s_y^2 + c2))
+
+    m, s^2 and s_xy are means, variances and the covariance in a window of 11 x 11 pixels, weighted
+    by a Gaussian of width 1.5; c1 = 0.01^2, c2 = 0.03^2. The mean is over all windows inside the
+    image, and over channels.
+    """
+
+    name = "ssim"
+
+    def takes(self, shape: Sequence[int]) -> bool:
+        """See `ImageMetric.takes`: at least one window must fit."""
+        return min(shape[:2]) >= _SIZE
+
+    def __call__(
+        self, images: Float[Array, "b h w c"], others: Float[Array, "b h w c"]
+    ) -> Float[Array, " b"]:
+        """See `ImageMetric`.
+
+        Raises:
+            ValueError: the images are smaller than a window.
+        """
+        if not self.takes(images.shape[1:]):
+            raise ValueError(
+                f"images have shape {images.shape}; SSIM needs at least {_SIZE} x {_SIZE} pixels"
+            )
+        m_x, m_y = _windowed(images), _windowed(others)
+        variances = _windowed(images**2) - m_x**2 + _windowed(others**2) - m_y**2
+        covariance = _windowed(images * others) - m_x * m_y
+        above = (2 * m_x * m_y + _C1) * (2 * covariance + _C2)
+        below = (m_x**2 + m_y**2 + _C1) * (variances + _C2)
+        return jnp.mean(above / below, axis=(1, 2, 3))
+
+
+def _windowed(x: Float[Array, "b h w c"]) -> Float[Array, "b h_out w_out c"]:
+    """Returns the weighted means in all windows inside [B, H, W, C]."""
+    places = np.arange(_SIZE) - _SIZE // 2
+    weights = np.exp(-(places**2) / (2 * _SIGMA**2))
+    weights = (weights / weights.sum()).tolist()
+    for axis in (1, 2):
+        number = x.shape[axis] - _SIZE + 1
+        x = sum(
+            (
+                weight * jax.lax.slice_in_dim(x, start, start + number, axis=axis)
+                for start, weight in enumerate(weights)
+            ),
+            start=jnp.zeros((), x.dtype),
+        )
+    return x
