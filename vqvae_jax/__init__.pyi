@@ -9,8 +9,11 @@ from vqvae_jax.data import load_dataset as load_dataset
 from vqvae_jax.data.folder import ImageFolder as ImageFolder
 from vqvae_jax.interop import load_torch_state_dict as load_torch_state_dict
 from vqvae_jax.interop import to_torch_state_dict as to_torch_state_dict
+from vqvae_jax.likelihoods import AbsoluteError as AbsoluteError
+from vqvae_jax.likelihoods import AutoregressiveColorHead as AutoregressiveColorHead
 from vqvae_jax.likelihoods import AutoregressiveHead as AutoregressiveHead
 from vqvae_jax.likelihoods import CategoricalHead as CategoricalHead
+from vqvae_jax.likelihoods import ColorMixtureHead as ColorMixtureHead
 from vqvae_jax.likelihoods import Likelihood as Likelihood
 from vqvae_jax.likelihoods import LogisticMixtureHead as LogisticMixtureHead
 from vqvae_jax.likelihoods import PixelHead as PixelHead

@@ -18,8 +18,10 @@ from tests.priors.conftest import KINDS
 from vqvae_jax import (
     VQVAE,
     ArraySource,
+    AutoregressiveColorHead,
     AutoregressiveHead,
     CategoricalHead,
+    ColorMixtureHead,
     LogisticMixtureHead,
     ProductQuantizer,
     ResidualVQ,
@@ -81,6 +83,12 @@ CASES = {
         functools.partial(AutoregressiveHead, hidden_dim=8, num_layers=1, size=3),
         residual,
         num_classes=3,
+    ),
+    "color": Case(functools.partial(ColorMixtureHead, num_mixtures=2)),
+    "autoregressive-color": Case(
+        functools.partial(
+            AutoregressiveColorHead, hidden_dim=8, num_layers=1, size=3, num_mixtures=2
+        )
     ),
     "product": Case(CategoricalHead, product, kind="transformer"),
 }

@@ -7,7 +7,7 @@ import pytest
 from flax import nnx
 
 from vqvae_jax import AutoregressiveHead
-from vqvae_jax.likelihoods import CATEGORICAL, logistic_mixture
+from vqvae_jax.likelihoods import CATEGORICAL, ColorMixture, logistic_mixture
 
 HEIGHT, WIDTH = 5, 6
 
@@ -62,7 +62,7 @@ def test_sees_what_is_before_and_no_more(features, num_layers, size):
 
     def parameters(pixels):
         model = nnx.merge(graphdef, state)
-        return jnp.sum(model._from_pixels(pixels[None, :, :, None], features[:1])[0, :, :, 0], -1)
+        return jnp.sum(model._from_pixels(pixels[None, :, :, None], features[:1])[0], -1)
 
     pixels = jnp.asarray(np.random.RandomState(2).rand(HEIGHT, WIDTH), jnp.float32)
     jacobian = np.asarray(jax.jit(jax.jacobian(parameters))(pixels)) != 0
@@ -101,7 +101,11 @@ def test_second_pixel_is_proper_whatever_the_first():
     assert all(np.abs(table - tables[0]).max() > 1e-3 for table in tables[2:])
 
 
-@pytest.mark.parametrize("distribution", [CATEGORICAL, logistic_mixture(3)], ids=["cat", "mix"])
+@pytest.mark.parametrize(
+    "distribution",
+    [CATEGORICAL, logistic_mixture(3), ColorMixture(3)],
+    ids=["categorical", "mixture", "color"],
+)
 @pytest.mark.parametrize(("num_layers", "size"), [(2, 5), (1, 3)])
 def test_pixel_by_pixel_is_all_at_once(features, distribution, num_layers, size):
     head, x = make(2, num_layers, size, distribution), images(2)
@@ -112,9 +116,10 @@ def test_pixel_by_pixel_is_all_at_once(features, distribution, num_layers, size)
     # What is called the pixel before the first is not looked at.
     cache, previous = jax.jit(head.start)(features), jnp.full((2, 2), 77, jnp.uint8)
     for position in range(HEIGHT * WIDTH):
-        log_probs, cache = step(state, cache, jnp.int32(position), previous)
-        np.testing.assert_allclose(log_probs, expected[:, position], rtol=1e-5, atol=1e-5)
+        parameters, cache = step(state, cache, jnp.int32(position), previous)
         previous = pixels[:, position]
+        tables = [distribution.of_channel(parameters, previous, channel) for channel in range(2)]
+        np.testing.assert_allclose(np.stack(tables, 1), expected[:, position], rtol=1e-5, atol=1e-5)
 
 
 def test_steps_in_a_loop_are_steps(features):
@@ -124,8 +129,8 @@ def test_steps_in_a_loop_are_steps(features):
     previous = jnp.concatenate([jnp.zeros_like(pixels[:1]), pixels[:-1]])
 
     def body(cache, inputs):
-        log_probs, cache = head.step(cache, *inputs)
-        return cache, log_probs
+        parameters, cache = head.step(cache, *inputs)
+        return cache, head.distribution.of_channels(parameters)
 
     inputs = (jnp.arange(HEIGHT * WIDTH, dtype=jnp.int32), previous)
     _, tables = jax.jit(lambda: jax.lax.scan(body, head.start(features), inputs))()

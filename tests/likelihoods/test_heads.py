@@ -10,7 +10,13 @@ import pytest
 from flax import nnx
 
 from tests.conftest import drawn, promoting, run_compiled, some_by_default
-from vqvae_jax import AutoregressiveHead, CategoricalHead, LogisticMixtureHead
+from vqvae_jax import (
+    AutoregressiveColorHead,
+    AutoregressiveHead,
+    CategoricalHead,
+    ColorMixtureHead,
+    LogisticMixtureHead,
+)
 from vqvae_jax.likelihoods import logistic_mixture
 
 SMALL = {"hidden_dim": 16, "num_layers": 1, "size": 3}
@@ -21,10 +27,12 @@ HEADS = {
     "autoregressive-mixture": functools.partial(
         AutoregressiveHead, **SMALL, distribution=logistic_mixture(4)
     ),
+    "color": functools.partial(ColorMixtureHead, num_mixtures=3),
+    "autoregressive-color": functools.partial(AutoregressiveColorHead, **SMALL, num_mixtures=3),
 }
 
 
-@pytest.fixture(params=some_by_default(HEADS, ["categorical", "autoregressive"]))
+@pytest.fixture(params=some_by_default(HEADS, ["categorical", "autoregressive", "color"]))
 def head(request):
     return drawn(lambda: HEADS[request.param](5, 3, rngs=nnx.Rngs(0)))
 
@@ -58,9 +66,13 @@ def test_reconstruction_is_the_mean_or_a_draw_and_says_so(head, features):
         np.testing.assert_allclose(found, expected / 255 - 0.5, atol=1e-6)
         assert head.reconstruction == "a draw from p(x | z)"
     else:
-        table = run_compiled(type(head).log_probs, head, features)
+        given = ()
+        if head.distribution.sequential:  # of each channel given the means of those before
+            given = (jnp.round((found + 0.5) * 255).astype(jnp.uint8),)
+        table = run_compiled(type(head).log_probs, head, features, *given)
         expected = np.exp(np.asarray(table, np.float64)) @ np.arange(256)
-        np.testing.assert_allclose(found, expected / 255 - 0.5, atol=1e-4)
+        rounded = 0.501 / 255 if given else 0
+        np.testing.assert_allclose(found, expected / 255 - 0.5, atol=1e-4 + rounded)
         assert head.reconstruction == "the mean of p(x | z)"
 
 

@@ -19,7 +19,7 @@ from jaxtyping import Array, UInt8
 from vqvae_jax.coding.container import pack, unpack
 from vqvae_jax.coding.streams import OutOfStepError, Reader, Stream, Writer
 from vqvae_jax.errors import DataError
-from vqvae_jax.likelihoods import AutoregressiveHead
+from vqvae_jax.likelihoods import AutoregressiveHead, PixelDistribution, PixelHead
 from vqvae_jax.models import Tokenizer
 from vqvae_jax.pairs import check_pair
 from vqvae_jax.pixels import to_floats
@@ -125,7 +125,9 @@ class _Codec:
 
     def __init__(self, vqvae: Tokenizer, prior: Prior, image_shape: tuple[int, ...]):
         check_pair(vqvae, prior)
-        self._prior, self._head = prior, vqvae.likelihood
+        self._prior = prior
+        assert isinstance(vqvae.likelihood, PixelHead)  # checked
+        self._head = vqvae.likelihood
         self._image_shape = tuple(image_shape)
         shape = (_BATCH_SIZE, *self._image_shape)
         try:
@@ -143,12 +145,18 @@ class _Codec:
         self._codes_table = _compiled(
             prior, lambda prior, *given: jax.nn.softmax(prior.logits(*given))
         )
-        if isinstance(vqvae.likelihood, AutoregressiveHead):
-            self._start = _compiled(vqvae.likelihood, lambda head, features: head.start(features))
-            self._head_step = _compiled(vqvae.likelihood, _pixel_table, donate=True)
+        head = self._head
+        if isinstance(head, AutoregressiveHead):
+            self._start = _compiled(head, lambda head, features: head.start(features))
+            self._head_step = _compiled(head, lambda head, *given: head.step(*given), donate=True)
         else:
-            self._row_table = _compiled(
-                vqvae.likelihood, lambda head, features: jnp.exp(head.log_probs(features))
+            self._row = _compiled(head, lambda head, features: head.out(features))
+        distribution = head.distribution
+        if isinstance(distribution, PixelDistribution):
+            self._tables = jax.jit(lambda given: jnp.exp(distribution.of_channels(given)))
+        else:
+            self._table = jax.jit(
+                lambda *given: jnp.exp(distribution.of_channel(*given)), static_argnums=2
             )
 
     def walk(self, stream: Stream, size: int, images: np.ndarray | None) -> np.ndarray:
@@ -189,9 +197,9 @@ class _Codec:
         cache = self._start(features)
         for position in range(height * width):
             before = pixels[:, max(position - 1, 0)].copy()
-            table, cache = self._head_step(cache, np.int32(position), before)
-            symbols = None if given is None else given[:size, position]
-            pixels[:size, position] = _coded(stream, np.asarray(table)[:size], symbols)
+            parameters, cache = self._head_step(cache, np.int32(position), before)
+            symbols = None if given is None else given[:, position]
+            pixels[:, position] = self._coded(stream, size, parameters, symbols)
         return pixels
 
     def _walk_rows(
@@ -200,9 +208,24 @@ class _Codec:
         """Codes row by row, only to keep the tables small."""
         pixels = np.zeros((_BATCH_SIZE, *self._image_shape), np.uint8)
         for row in range(self._image_shape[0]):
-            table = np.asarray(self._row_table(features[:, row : row + 1]))[:size, 0]
-            symbols = None if known is None else known[:size, row]
-            pixels[:size, row] = _coded(stream, table, symbols)
+            symbols = None if known is None else known[:, row]
+            pixels[:, row] = self._coded(stream, size, self._row(features[:, row]), symbols)
+        return pixels
+
+    def _coded(
+        self, stream: Stream, size: int, parameters: Array, known: np.ndarray | None
+    ) -> np.ndarray:
+        """Codes the first pixels of [B, ..., C]; all channels at once, if they are independent."""
+        channels = self._image_shape[2]
+        pixels = np.zeros((*parameters.shape[:-1], channels), np.uint8)
+        if not self._head.distribution.sequential:
+            symbols = None if known is None else known[:size]
+            pixels[:size] = _coded(stream, np.asarray(self._tables(parameters))[:size], symbols)
+            return pixels
+        for channel in range(channels):
+            table = np.asarray(self._table(parameters, pixels.copy(), channel))[:size]
+            symbols = None if known is None else known[:size, ..., channel]
+            pixels[:size, ..., channel] = _coded(stream, table, symbols)
         return pixels
 
 
@@ -211,11 +234,6 @@ def _coded(stream: Stream, table: np.ndarray, symbols: np.ndarray | None) -> np.
     flat = None if symbols is None else symbols.ravel().astype(np.int32)
     coded = stream.code(table.reshape(-1, table.shape[-1]), flat)
     return coded.astype(np.uint8).reshape(table.shape[:-1])
-
-
-def _pixel_table(head: AutoregressiveHead, *given: Any) -> tuple[Array, Any]:
-    log_probs, cache = head.step(*given)
-    return jnp.exp(log_probs), cache
 
 
 def _padded(images: np.ndarray) -> np.ndarray:

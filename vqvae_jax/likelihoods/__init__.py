@@ -1,7 +1,9 @@
 """Likelihoods of the data given the decoder's output: squared errors, pixel distributions."""
 
-from vqvae_jax.likelihoods.autoregressive import AutoregressiveHead
+from vqvae_jax.likelihoods.absolute_error import AbsoluteError
+from vqvae_jax.likelihoods.autoregressive import AutoregressiveColorHead, AutoregressiveHead
 from vqvae_jax.likelihoods.base import Likelihood
+from vqvae_jax.likelihoods.color import ColorMixture
 from vqvae_jax.likelihoods.distributions import (
     CATEGORICAL,
     PixelDistribution,
@@ -12,13 +14,22 @@ from vqvae_jax.likelihoods.distributions import (
     logistic_mixture_log_probs,
     sample_values,
 )
-from vqvae_jax.likelihoods.heads import CategoricalHead, LogisticMixtureHead, PixelHead
+from vqvae_jax.likelihoods.heads import (
+    CategoricalHead,
+    ColorMixtureHead,
+    LogisticMixtureHead,
+    PixelHead,
+)
 from vqvae_jax.likelihoods.squared_error import SquaredError
 
 __all__ = [
     "CATEGORICAL",
+    "AbsoluteError",
+    "AutoregressiveColorHead",
     "AutoregressiveHead",
     "CategoricalHead",
+    "ColorMixture",
+    "ColorMixtureHead",
     "Likelihood",
     "LogisticMixtureHead",
     "PixelDistribution",

@@ -1,6 +1,7 @@
 """A PixelCNN over the decoder's features: each pixel given all earlier pixels."""
 
 import functools
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -11,8 +12,9 @@ from vqvae_jax.checks import check_integer
 from vqvae_jax.layers.causal import HorizontalConv, VerticalConv
 from vqvae_jax.layers.gated import Condition, GatedLayer
 from vqvae_jax.layers.raster import GatedStack, RasterCache
-from vqvae_jax.likelihoods.distributions import CATEGORICAL, PixelDistribution, sample_values
-from vqvae_jax.likelihoods.heads import PixelHead, split_channels
+from vqvae_jax.likelihoods.color import ColorMixture
+from vqvae_jax.likelihoods.distributions import CATEGORICAL, PixelDistribution
+from vqvae_jax.likelihoods.heads import PixelHead, draw_pixels
 from vqvae_jax.meshes import split_by_batch
 
 
@@ -33,7 +35,7 @@ class AutoregressiveHead(PixelHead):
         hidden_dim: D, channels of the layers, at least 1.
         num_layers: L, at least 1.
         size: the size of the first layer's window in pixels, odd, at least 3.
-        distribution: the family of each channel's distribution.
+        distribution: the family of a pixel's distributions.
         rngs: `params` draws the initial values.
 
     Raises:
@@ -50,7 +52,7 @@ class AutoregressiveHead(PixelHead):
         hidden_dim: int = 32,
         num_layers: int = 3,
         size: int = 7,
-        distribution: PixelDistribution = CATEGORICAL,
+        distribution: PixelDistribution | ColorMixture = CATEGORICAL,
         rngs: nnx.Rngs,
     ):
         for name, number in (
@@ -84,7 +86,7 @@ class AutoregressiveHead(PixelHead):
             ]
         )
         self.hidden = nnx.Linear(hidden_dim, 2 * hidden_dim, rngs=rngs)
-        self.out = nnx.Linear(2 * hidden_dim, out_dim * distribution.num_parameters, rngs=rngs)
+        self.out = nnx.Linear(2 * hidden_dim, distribution.size(out_dim), rngs=rngs)
 
     def start(self, features: Float[Array, "b h w f"]) -> RasterCache:
         """Returns the cache before the first pixel.
@@ -97,8 +99,8 @@ class AutoregressiveHead(PixelHead):
 
     def step(
         self, cache: RasterCache, position: Int[Array, ""], previous: UInt8[Array, "b c"]
-    ) -> tuple[Float[Array, "b c 256"], RasterCache]:
-        """Returns the distribution of one pixel, given the earlier ones.
+    ) -> tuple[Float[Array, "b p"], RasterCache]:
+        """Returns the parameters of one pixel's distribution, given the earlier pixels.
 
         Positions must be visited in order, each with the cache that the previous one returned.
 
@@ -108,7 +110,7 @@ class AutoregressiveHead(PixelHead):
             previous: the pixel at position - 1 [B, C], uint8; ignored at position 0.
 
         Returns:
-            The log-probabilities of all values [B, C, 256], in nats, and the next cache.
+            The parameters [B, P], for the methods of `distribution`, and the next cache.
 
         Raises:
             ValueError: previous has the wrong shape or type.
@@ -124,7 +126,7 @@ class AutoregressiveHead(PixelHead):
             return self._conditions(jax.lax.dynamic_slice_in_dim(features, row, 1, axis=1))
 
         h, cache = self._stack.step(cache, position, _scaled(previous), conditions)
-        return self.distribution.log_probs(self._read(h[:, None, None]))[:, 0, 0], cache
+        return self._read(h), cache
 
     def sample(self, features: Float[Array, "b h w f"], key: jax.Array) -> UInt8[Array, "b h w c"]:
         """Draws images [B, H, W, C] from p(x | features), pixel by pixel in one compiled loop.
@@ -138,13 +140,13 @@ class AutoregressiveHead(PixelHead):
 
     def _parameters(
         self, features: Float[Array, "b h w f"], x: UInt8[Array, "b h w c"] | None
-    ) -> Float[Array, "b h w c p"]:
+    ) -> Float[Array, "b h w p"]:
         assert x is not None  # checked before
         return self._from_pixels(_scaled(x), features)
 
     def _from_pixels(
         self, pixels: Float[Array, "b h w c"], features: Float[Array, "b h w f"]
-    ) -> Float[Array, "b h w c p"]:
+    ) -> Float[Array, "b h w p"]:
         """Returns the parameters, from pixels in [0, 1]."""
         return self._read(self._stack(pixels, self._conditions(features)))
 
@@ -156,10 +158,34 @@ class AutoregressiveHead(PixelHead):
         """Returns each layer's condition on the features: on the vertical stack."""
         return [(condition(features), None) for condition in self.conditions]
 
-    def _read(self, h: Float[Array, "b h w d"]) -> Float[Array, "b h w c p"]:
+    def _read(self, h: Float[Array, "*shape d"]) -> Float[Array, "*shape p"]:
         """Returns the parameters, from the output of the horizontal stack."""
-        parameters = self.out(nnx.relu(self.hidden(nnx.relu(h))))
-        return split_channels(parameters, self.out_dim)
+        return self.out(nnx.relu(self.hidden(nnx.relu(h))))
+
+
+class AutoregressiveColorHead(AutoregressiveHead):
+    """An `AutoregressiveHead` whose pixels have the mixtures of PixelCNN++, see `ColorMixture`.
+
+    So each channel depends on the earlier pixels, and on the pixel's earlier channels.
+
+    Args:
+        in_dim: F, channels of the features, at least 1.
+        out_dim: C, channels of the images, at least 1.
+        num_mixtures: M, components of a mixture, at least 1.
+        options: hidden_dim, num_layers and size, as for `AutoregressiveHead`.
+        rngs: `params` draws the initial values.
+
+    Raises:
+        ValueError: an argument out of its range.
+    """
+
+    fixed_options = ("distribution",)
+
+    def __init__(
+        self, in_dim: int, out_dim: int, *, num_mixtures: int = 10, rngs: nnx.Rngs, **options: Any
+    ):
+        distribution = ColorMixture(num_mixtures)
+        super().__init__(in_dim, out_dim, distribution=distribution, rngs=rngs, **options)
 
 
 @functools.partial(jax.jit, static_argnums=0)
@@ -172,8 +198,9 @@ def _sample(
 
     def pixel(position, carry):
         image, cache, previous = carry
-        log_probs, cache = head.step(cache, position, previous)
-        pixel = sample_values(log_probs, jax.random.fold_in(key, position))
+        parameters, cache = head.step(cache, position, previous)
+        draws = jax.random.fold_in(key, position)
+        pixel = draw_pixels(head.distribution, parameters, head.out_dim, draws)
         return image.at[:, position].set(pixel), cache, pixel
 
     image = jnp.zeros((batch, height * width, head.out_dim), jnp.uint8)

@@ -25,17 +25,44 @@ _MIN_LOG_SCALE, _MAX_LOG_SCALE = -15.0, 2.0
 
 @dataclasses.dataclass(frozen=True)
 class PixelDistribution:
-    """A family of distributions over the values of a pixel.
+    """A family of distributions over the values of a pixel, whose channels are independent.
 
     Attributes:
-        num_parameters: P, how many numbers select a member of the family.
+        num_parameters: P, how many numbers select a member of the family, for a channel.
         log_prob: (parameters [..., P], x [...]) -> [...], the log-probability of integers x.
         log_probs: parameters [..., P] -> [..., 256], those of all values.
+        sequential: whether a channel's distribution depends on the earlier channels.
     """
 
     num_parameters: int
     log_prob: Callable[[Array, Array], Array]
     log_probs: Callable[[Array], Array]
+
+    sequential = False
+
+    def size(self, channels: int) -> int:
+        """Returns C P, the number of a pixel's parameters."""
+        return channels * self.num_parameters
+
+    def of_pixel(
+        self, parameters: Float[Array, "*shape cp"], x: Integer[Array, "*shape c"]
+    ) -> Float[Array, "*shape c"]:
+        """Returns the log-probability of each channel: [..., C], in nats."""
+        return self.log_prob(self._of_channels(parameters), x)
+
+    def of_channel(
+        self, parameters: Float[Array, "*shape cp"], x: Integer[Array, "*shape c"], channel: int
+    ) -> Float[Array, "*shape 256"]:
+        """Returns the log-probabilities of all values of a channel; x is not looked at."""
+        del x
+        return self.log_probs(self._of_channels(parameters)[..., channel, :])
+
+    def of_channels(self, parameters: Float[Array, "*shape cp"]) -> Float[Array, "*shape c 256"]:
+        """Returns the log-probabilities of all values of all channels."""
+        return self.log_probs(self._of_channels(parameters))
+
+    def _of_channels(self, parameters: Float[Array, "*shape cp"]) -> Float[Array, "*shape c p"]:
+        return parameters.reshape(*parameters.shape[:-1], -1, self.num_parameters)
 
 
 def categorical_log_prob(

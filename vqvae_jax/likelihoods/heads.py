@@ -10,6 +10,7 @@ from jaxtyping import Array, Bool, Float, UInt8
 
 from vqvae_jax.checks import check_integer
 from vqvae_jax.likelihoods.base import Likelihood
+from vqvae_jax.likelihoods.color import ColorMixture
 from vqvae_jax.likelihoods.distributions import (
     CATEGORICAL,
     PixelDistribution,
@@ -25,19 +26,20 @@ class PixelHead(Likelihood):
     """The contract of all heads: p(x | features), over images of integers in [0, 255].
 
     Features [B, H, W, F] are floats, the output of a decoder with out_dim = F; images x [B, H, W,
-    C] are uint8. The C channels of a pixel are independent given the features and earlier pixels.
+    C] are uint8. The C channels of a pixel are independent given the features and earlier pixels,
+    or each depends on the ones before too, as the distribution says.
 
     Attributes:
         in_dim: F.
         out_dim: C.
-        distribution: the family of each channel's distribution.
+        distribution: the family of a pixel's distributions.
         autoregressive: whether a pixel's distribution depends on earlier pixels, in raster order.
             It never depends on later ones.
     """
 
     monitor = "bits_per_dim"
     reconstruction = "a draw from p(x | z)"
-    distribution: PixelDistribution
+    distribution: PixelDistribution | ColorMixture
     autoregressive: bool = False
 
     def __call__(
@@ -56,7 +58,7 @@ class PixelHead(Likelihood):
             ValueError: features or x have the wrong shape or type.
         """
         self._check(features, x)
-        return self.distribution.log_prob(self._parameters(features, x), x)
+        return self.distribution.of_pixel(self._parameters(features, x), x)
 
     def nll(
         self, features: Float[Array, "b h w f"], x: UInt8[Array, "b h w c"]
@@ -77,8 +79,8 @@ class PixelHead(Likelihood):
 
         Args:
             features: [B, H, W, F].
-            x: the images [B, H, W, C], uint8, for the earlier pixels; None for a head that is not
-                autoregressive.
+            x: the images [B, H, W, C], uint8, for the earlier pixels and channels; None where
+                nothing depends on these.
 
         Returns:
             [B, H, W, C, 256], in nats.
@@ -87,7 +89,12 @@ class PixelHead(Likelihood):
             ValueError: features or x have the wrong shape or type.
         """
         self._check(features, x)
-        return self.distribution.log_probs(self._parameters(features, x))
+        parameters, distribution = self._parameters(features, x), self.distribution
+        if isinstance(distribution, PixelDistribution):
+            return distribution.of_channels(parameters)
+        assert x is not None  # checked
+        tables = [distribution.of_channel(parameters, x, c) for c in range(self.out_dim)]
+        return jnp.stack(tables, axis=-2)
 
     @abc.abstractmethod
     def sample(self, features: Float[Array, "b h w f"], key: jax.Array) -> UInt8[Array, "b h w c"]:
@@ -133,15 +140,15 @@ class PixelHead(Likelihood):
     @abc.abstractmethod
     def _parameters(
         self, features: Float[Array, "b h w f"], x: UInt8[Array, "b h w c"] | None
-    ) -> Float[Array, "b h w c p"]:
-        """Returns the parameters of all channels' distributions."""
+    ) -> Float[Array, "b h w p"]:
+        """Returns the parameters of all pixels' distributions."""
 
     def _check(self, features: Array, x: Array | None) -> None:
         """Checks shapes and types."""
         self._check_features(features)
         if x is None:
-            if self.autoregressive:
-                raise ValueError("x is None; an autoregressive head needs the earlier pixels")
+            if self.autoregressive or self.distribution.sequential:
+                raise ValueError("x is None; this head needs the earlier pixels or channels")
             return
         shape = (*features.shape[:3], self.out_dim)
         if x.shape != shape or x.dtype != jnp.uint8:
@@ -163,7 +170,7 @@ class IndependentHead(PixelHead):
     Args:
         in_dim: F, channels of the features, at least 1.
         out_dim: C, channels of the images, at least 1.
-        distribution: the family of each channel's distribution.
+        distribution: the family of a pixel's distributions.
         rngs: `params` draws the initial values.
 
     Raises:
@@ -173,11 +180,16 @@ class IndependentHead(PixelHead):
     reconstruction = "the mean of p(x | z)"
 
     def __init__(
-        self, in_dim: int, out_dim: int, distribution: PixelDistribution, *, rngs: nnx.Rngs
+        self,
+        in_dim: int,
+        out_dim: int,
+        distribution: PixelDistribution | ColorMixture,
+        *,
+        rngs: nnx.Rngs,
     ):
         in_dim, out_dim = check_integer("in_dim", in_dim), check_integer("out_dim", out_dim)
         self.in_dim, self.out_dim, self.distribution = in_dim, out_dim, distribution
-        self.out = nnx.Linear(in_dim, out_dim * distribution.num_parameters, rngs=rngs)
+        self.out = nnx.Linear(in_dim, distribution.size(out_dim), rngs=rngs)
 
     def sample(self, features: Float[Array, "b h w f"], key: jax.Array) -> UInt8[Array, "b h w c"]:
         """Draws images [B, H, W, C] from p(x | features).
@@ -185,18 +197,29 @@ class IndependentHead(PixelHead):
         Raises:
             ValueError: features have the wrong shape or type.
         """
-        return sample_values(self.log_probs(features), key)
+        self._check_features(features)
+        return draw_pixels(self.distribution, self.out(features), self.out_dim, key)
 
     def reconstruct(
         self, decoded: Float[Array, "b h w f"], key: jax.Array
     ) -> Float[Array, "b h w c"]:
-        """See `Likelihood.reconstruct`: the mean of p(x | decoded), in [-0.5, 0.5]."""
-        return mean_value(self.log_probs(decoded)) / 255 - 0.5
+        """See `Likelihood.reconstruct`: the mean of p(x | decoded), in [-0.5, 0.5].
+
+        Where a channel depends on earlier ones, it is the mean given theirs.
+        """
+        parameters, distribution = self.out(decoded), self.distribution
+        if isinstance(distribution, PixelDistribution):
+            return mean_value(distribution.of_channels(parameters)) / 255 - 0.5
+        means = jnp.zeros((*parameters.shape[:-1], self.out_dim), jnp.uint8)
+        for channel in range(self.out_dim):
+            mean = mean_value(distribution.of_channel(parameters, means, channel))
+            means = means.at[..., channel].set(jnp.round(mean).astype(jnp.uint8))
+        return to_floats(means)
 
     def _parameters(
         self, features: Float[Array, "b h w f"], x: UInt8[Array, "b h w c"] | None
-    ) -> Float[Array, "b h w c p"]:
-        return split_channels(self.out(features), self.out_dim)
+    ) -> Float[Array, "b h w p"]:
+        return self.out(features)
 
 
 class CategoricalHead(IndependentHead):
@@ -232,6 +255,35 @@ class LogisticMixtureHead(IndependentHead):
         super().__init__(in_dim, out_dim, logistic_mixture(num_mixtures), rngs=rngs)
 
 
-def split_channels(x: Float[Array, "b h w cp"], channels: int) -> Float[Array, "b h w c p"]:
-    """Reshapes [B, H, W, C P] to [B, H, W, C, P]."""
-    return x.reshape(*x.shape[:3], channels, x.shape[3] // channels)
+class ColorMixtureHead(IndependentHead):
+    """Independent pixels with the mixtures of PixelCNN++ over all channels, see `ColorMixture`.
+
+    Args:
+        in_dim: F, channels of the features, at least 1.
+        out_dim: C, channels of the images, at least 1.
+        num_mixtures: M, components of a mixture, at least 1.
+        rngs: `params` draws the initial values.
+
+    Raises:
+        ValueError: an argument out of its range.
+    """
+
+    def __init__(self, in_dim: int, out_dim: int, num_mixtures: int = 10, *, rngs: nnx.Rngs):
+        super().__init__(in_dim, out_dim, ColorMixture(num_mixtures), rngs=rngs)
+
+
+def draw_pixels(
+    distribution: PixelDistribution | ColorMixture,
+    parameters: Float[Array, "*shape p"],
+    channels: int,
+    key: jax.Array,
+) -> UInt8[Array, "*shape c"]:
+    """Draws pixels [..., C] from their parameters [..., P]."""
+    if isinstance(distribution, PixelDistribution):
+        return sample_values(distribution.of_channels(parameters), key)
+    drawn = jnp.zeros((*parameters.shape[:-1], channels), jnp.uint8)
+    for channel in range(channels):
+        table = distribution.of_channel(parameters, drawn, channel)
+        value = sample_values(table, jax.random.fold_in(key, channel))
+        drawn = drawn.at[..., channel].set(value)
+    return drawn

@@ -46,8 +46,8 @@ class TrainingConfig:
         seed: seed of the initial values and of the order of the images, from 0 to 2^32 - 1.
         devices: how many devices share a batch (GPUs, TPU cores, or CPU cores); None for all. The
             largest number of them that divides the batch is used.
-        workers: processes that read examples ahead, where that is more than a copy, such as decoding
-            files; 0: threads of the run's own process do.
+        workers: processes that read examples ahead, where that is more than a copy, such as for
+            image files; 0: threads of the run's own process do.
         log_every: steps between two lines of training metrics, at least 1 (there is one at every
             evaluation too).
         checkpoint_every: steps between two checkpoints, at least 1 (there is one at every
