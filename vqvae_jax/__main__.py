@@ -80,6 +80,13 @@ def _parser() -> argparse.ArgumentParser:
             metavar="PIXELS",
             help="scale the shorter side of images to this length first",
         )
+        added.add_argument(
+            "--pad",
+            type=int,
+            default=1,
+            metavar="PIXELS",
+            help="pad sizes to multiples of this, so that fewer sizes must be compiled",
+        )
         return added
 
     def of_images(name: str, text: str) -> argparse.ArgumentParser:

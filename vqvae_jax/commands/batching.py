@@ -25,9 +25,9 @@ class Sized:
     size: tuple[int, int]
 
 
-def padded(image: np.ndarray, downsampling: Sequence[int]) -> np.ndarray:
-    """Pads an image [H, W, C] to multiples of the factors, with its last rows and columns."""
-    ends = [-length % by for length, by in zip(image.shape[:2], downsampling, strict=True)]
+def padded(image: np.ndarray, multiples: Sequence[int]) -> np.ndarray:
+    """Pads an image [H, W, C] to multiples of two numbers, with its last row and column."""
+    ends = [-length % by for length, by in zip(image.shape[:2], multiples, strict=True)]
     return np.pad(image, [(0, end) for end in ends] + [(0, 0)], mode="edge")
 
 

@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 from flax import nnx
+from jaxtyping import Array
 
 from vqvae_jax.commands.common import check_free
 from vqvae_jax.commands.image_model import ImageModel
@@ -44,6 +45,7 @@ def evaluate(
     workdir: Path,
     inputs: Sequence[Path],
     resize: int,
+    pad: int,
     vqvae: Path | None,
     archives: str | None,
     data_dir: str | None,
@@ -59,7 +61,7 @@ def evaluate(
         _evaluate_prior(workdir, vqvae, archives, data_dir)
         return 0
     if inputs:
-        return _evaluate_files(workdir, inputs, resize)
+        return _evaluate_files(workdir, inputs, resize, pad)
     data = load_data(run, archives, data_dir)
     metrics = [metric for metric in _METRICS if metric.takes(data.image_shape)]
     task = TokenizerTask(run.model, optax.identity(), metrics=metrics)
@@ -73,7 +75,7 @@ def evaluate(
     return 0
 
 
-def _evaluate_files(workdir: Path, inputs: Sequence[Path], resize: int) -> int:
+def _evaluate_files(workdir: Path, inputs: Sequence[Path], resize: int, pad: int) -> int:
     """Prints the metrics of image files, of any size."""
     model, files = ImageModel(workdir), image_files(inputs)
     quantizer = model.tokenizer.quantizer
@@ -81,7 +83,7 @@ def _evaluate_files(workdir: Path, inputs: Sequence[Path], resize: int) -> int:
     squares = 0.0
     counts: Any = 0
     of_images: dict[str, list[float]] = {metric.name: [] for metric in _METRICS}
-    for batch in batches_of(files, model, resize):
+    for batch in batches_of(files, model, resize, pad):
         codes = model.encode([one.array for one in batch])
         counts = counts + np.asarray(quantizer.code_counts(jnp.asarray(codes)), np.int64)
         for one, image in zip(batch, model.decode([*codes]), strict=True):
@@ -89,11 +91,8 @@ def _evaluate_files(workdir: Path, inputs: Sequence[Path], resize: int) -> int:
             back = cut(image, one) + np.float32(0.5)
             squares += float(np.sum((x - back) ** 2, dtype=np.float64))
             done, pixels = done + 1, pixels + math.prod(one.size)
-            for metric in _METRICS:
-                if metric.takes(x.shape):
-                    of_images[metric.name].append(
-                        float(metric(*map(jnp.asarray, (x[None], back[None])))[0])
-                    )
+            for name, value in _compared(*map(jnp.asarray, (x[None], back[None]))).items():
+                of_images[name].append(float(value))
         tokens += codes.size
     if done:
         mse = squares / (pixels * model.channels)
@@ -108,6 +107,13 @@ def _evaluate_files(workdir: Path, inputs: Sequence[Path], resize: int) -> int:
         print(f"{counted(done, 'image')}:")
         _print(found, quantizer, tokens, pixels)
     return len(files) - done
+
+
+@jax.jit
+def _compared(images: Array, others: Array) -> dict[str, Array]:
+    """Compares an image with its reconstruction, both [1, H, W, C] in [0, 1]."""
+    shape = images.shape[1:]
+    return {of.name: of(images, others)[0] for of in _METRICS if of.takes(shape)}
 
 
 def _print(found: Mapping[str, float], quantizer: Quantizer, tokens: int, pixels: int) -> None:

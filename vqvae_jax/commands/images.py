@@ -2,12 +2,15 @@
 
 import collections
 import io
+import logging
+import math
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 
+from vqvae_jax.checks import check_integer
 from vqvae_jax.commands.batching import Sized, in_batches, padded
 from vqvae_jax.commands.code_files import read_codes, write_codes
 from vqvae_jax.commands.common import bar, ending
@@ -22,16 +25,19 @@ from vqvae_jax.words import counted
 with extra("train"):
     from PIL import Image
 
+_log = logging.getLogger(__name__)
+
 _ON_SHEET = 64
+_MANY_SIZES = 10
 
 
-def encode(workdir: Path, inputs: Sequence[Path], output: Path, resize: int) -> int:
+def encode(workdir: Path, inputs: Sequence[Path], output: Path, resize: int, pad: int) -> int:
     """Writes the codes of images, and their sizes; returns how many files could not be used."""
     ending(output, ".npz")
     model, files = ImageModel(workdir), image_files(inputs)
     codes: dict[str, np.ndarray] = {}
     sizes: dict[str, tuple[int, int]] = {}
-    for batch in batches_of(files, model, resize):
+    for batch in batches_of(files, model, resize, pad):
         arrays = model.encode([one.array for one in batch])
         codes |= {one.name: of_one for one, of_one in zip(batch, arrays, strict=True)}
         sizes |= {one.name: one.size for one in batch}
@@ -61,7 +67,12 @@ def decode(workdir: Path, source: Path, output: Path) -> None:
 
 
 def reconstruct(
-    workdir: Path, inputs: Sequence[Path], output: Path, resize: int, sheet: Path | None
+    workdir: Path,
+    inputs: Sequence[Path],
+    output: Path,
+    resize: int,
+    pad: int,
+    sheet: Path | None,
 ) -> int:
     """Writes images as their codes give them back; returns how many files could not be used."""
     check_folder("--output", output)
@@ -70,7 +81,7 @@ def reconstruct(
     targets = _targets(output, [*files])
     done = 0
     shown: list[tuple[np.ndarray, np.ndarray]] = []
-    for batch in batches_of(files, model, resize):
+    for batch in batches_of(files, model, resize, pad):
         images = model.decode([*model.encode([one.array for one in batch])])
         for one, image in zip(batch, images, strict=True):
             back = cut(image, one)
@@ -85,14 +96,24 @@ def reconstruct(
     return len(files) - done
 
 
-def batches_of(files: dict[str, Path], model: ImageModel, resize: int) -> Iterator[list[Sized]]:
+def batches_of(
+    files: dict[str, Path], model: ImageModel, resize: int, pad: int
+) -> Iterator[list[Sized]]:
     """Yields the images of files in batches of one size, padded; names those that are no images.
 
     Args:
         files: from `image_files`.
         model: says which channels, and what the sizes must be multiples of.
         resize: as `read_image` takes it as shorter_side.
+        pad: what the sizes must be multiples of too.
+
+    Raises:
+        ValueError: resize or pad is out of its range.
     """
+    check_integer("resize", resize, 0, 2**14)
+    check_integer("pad", pad, 1, 2**14)
+    multiples = [math.lcm(by, pad) for by in model.tokenizer.downsampling]
+    shapes: set[tuple[int, ...]] = set()
 
     def read() -> Iterator[Sized]:
         with bar(len(files)) as shown:
@@ -101,9 +122,12 @@ def batches_of(files: dict[str, Path], model: ImageModel, resize: int) -> Iterat
                 if isinstance(image, DataError):
                     shown.clear()
                     print("vqvae_jax:", *str(image).split(), file=sys.stderr)
-                else:
-                    whole = padded(image, model.tokenizer.downsampling)
-                    yield Sized(name, whole, (image.shape[0], image.shape[1]))
+                    continue
+                whole = padded(image, multiples)
+                shapes.add(whole.shape)
+                if len(shapes) == _MANY_SIZES:
+                    _log.warning("each size takes seconds to compile; --pad 64 makes fewer sizes")
+                yield Sized(name, whole, (image.shape[0], image.shape[1]))
 
     return in_batches(read())
 

@@ -55,17 +55,19 @@ def read_image(
 def _pixels(image: Any, channels: int, shorter_side: int, least: int) -> np.ndarray:
     size = _checked(image.size)
     orientation = image.getexif().get(ExifTags.Base.Orientation, 1)
-    target = _checked(_scaled(size, shorter_side, least))
+    width, height = _checked(_scaled(size, shorter_side, least))
     # A JPEG decodes at a half, a quarter or an eighth of its size in a fraction of the time.
-    image.draft(None, (2 * target[0], 2 * target[1]))
-    if orientation != 1:
-        image = ImageOps.exif_transpose(image)
-    if orientation in _LYING:
-        target = target[::-1]
-    upright = _in_mode(image, "RGB" if channels == 3 else "L")
+    image.draft(None, (2 * width, 2 * height))
+    if image.size == size:
+        upright = image if orientation == 1 else ImageOps.exif_transpose(image)
+        target = _scaled(upright.size, shorter_side, least)
+    else:
+        upright = ImageOps.exif_transpose(image)
+        target = (height, width) if orientation in _LYING else (width, height)
+    upright = _in_mode(upright, "RGB" if channels == 3 else "L")
     if upright.size != target:
         upright = upright.resize(target, Image.Resampling.BICUBIC)
-    return np.asarray(upright).reshape(target[1], target[0], channels)
+    return np.asarray(upright).reshape(*upright.size[::-1], channels)
 
 
 def _scaled(size: tuple[int, int], shorter_side: int, least: int) -> tuple[int, int]:

@@ -9,7 +9,6 @@ import logging
 import shutil
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import BinaryIO
 
 import numpy as np
 
@@ -60,7 +59,7 @@ class _Files:
     framings: Mapping[str, Framing]
     max_bad_files: int
 
-    def decoded(self, files: Mapping[str, BinaryIO]) -> Surveys:
+    def decoded(self, files: Mapping[str, io.BufferedIOBase]) -> Surveys:
         """Decodes all of them, and writes the pixels of each split to a file, if it has one."""
         number = sum(map(len, self.names.values()))
         _log.info("decoding %s of %s once", counted(number, "file"), self.root)

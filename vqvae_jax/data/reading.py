@@ -56,7 +56,7 @@ def reading(items: Items, first: int = 0, *, workers: int = 0) -> Iterator[Itera
         ahead = ahead.mp_prefetch(processes, _begin_worker)
     iterator = iter(ahead)
     try:
-        yield _named(iterator) if workers else iterator
+        yield _named(iterator, workers)
     finally:
         iterator.close()
 
@@ -110,12 +110,20 @@ class _Batches:
         return take(self.source, own, self.order.drawing(number))
 
 
-def _named(iterator: Iterator[Any]) -> Iterator[Any]:
+def _named(iterator: Iterator[Any], workers: int) -> Iterator[Any]:
+    """Iterates; an error has one line, without those that Grain adds."""
     try:
         yield from iterator
+    except DataError as error:
+        raise DataError(_first_line(error)) from error
     except RuntimeError as error:
-        reason = " ".join(str(error).split())
-        raise DataError(f"a process that reads examples ended: {reason}") from error
+        if workers == 0:
+            raise
+        raise DataError(f"a process that reads examples ended: {_first_line(error)}") from error
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).partition("\n")[0]
 
 
 def _cores() -> int:

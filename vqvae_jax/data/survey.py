@@ -6,6 +6,7 @@ their digest and the variance of their pixels. What it finds is kept, with the p
 
 import dataclasses
 import hashlib
+import io
 import itertools
 import logging
 import math
@@ -13,7 +14,7 @@ import os
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 
@@ -86,7 +87,7 @@ def survey(
     root: Path,
     names: Mapping[str, list[str]],
     framings: Mapping[str, Framing],
-    sinks: Mapping[str, BinaryIO],
+    sinks: Mapping[str, io.BufferedIOBase],
     max_bad_files: int,
 ) -> Surveys:
     """Decodes all files of all splits, once.

@@ -79,26 +79,24 @@ class SSIM(ImageMetric):
             raise ValueError(
                 f"images have shape {images.shape}; SSIM needs at least {_SIZE} x {_SIZE} pixels"
             )
-        m_x, m_y = _windowed(images), _windowed(others)
-        variances = _windowed(images**2) - m_x**2 + _windowed(others**2) - m_y**2
-        covariance = _windowed(images * others) - m_x * m_y
-        above = (2 * m_x * m_y + _C1) * (2 * covariance + _C2)
+        x, y = (of.transpose(0, 3, 1, 2) for of in (images, others))
+        products = jnp.stack([x, y, x * x, y * y, x * y])
+        means = _windowed(products.reshape(-1, *x.shape[2:]))
+        m_x, m_y, m_xx, m_yy, m_xy = means.reshape(5, len(x), -1, *means.shape[1:])
+        variances = m_xx - m_x**2 + m_yy - m_y**2
+        above = (2 * m_x * m_y + _C1) * (2 * (m_xy - m_x * m_y) + _C2)
         below = (m_x**2 + m_y**2 + _C1) * (variances + _C2)
         return jnp.mean(above / below, axis=(1, 2, 3))
 
 
-def _windowed(x: Float[Array, "b h w c"]) -> Float[Array, "b h_out w_out c"]:
-    """Returns the weighted means in all windows inside [B, H, W, C]."""
+def _windowed(planes: Float[Array, "n h w"]) -> Float[Array, "n h_out w_out"]:
+    """Returns the weighted means in all windows inside [N, H, W]."""
     places = np.arange(_SIZE) - _SIZE // 2
     weights = np.exp(-(places**2) / (2 * _SIGMA**2))
-    weights = (weights / weights.sum()).tolist()
-    for axis in (1, 2):
-        number = x.shape[axis] - _SIZE + 1
-        x = sum(
-            (
-                weight * jax.lax.slice_in_dim(x, start, start + number, axis=axis)
-                for start, weight in enumerate(weights)
-            ),
-            start=jnp.zeros((), x.dtype),
+    kernel = jnp.asarray(weights / weights.sum(), planes.dtype)
+    x = planes[..., None]
+    for along in ((_SIZE, 1, 1, 1), (1, _SIZE, 1, 1)):
+        x = jax.lax.conv_general_dilated(
+            x, kernel.reshape(along), (1, 1), "VALID", dimension_numbers=("NHWC", "HWIO", "NHWC")
         )
-    return x
+    return x[..., 0]

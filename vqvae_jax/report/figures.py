@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 _COLUMNS = 16
 _MAP_COLUMNS = 4
-_GAP, _TITLE = 6, 24  # pixels between images, and above them
+_GAP, _TITLE, _SHEET_WIDTH = 6, 28, 1600  # pixels
 _TITLES = {
     "nmse": "nmse: mse / data variance",
     "bits_per_dim": "-log2 p(x | z), bits per dimension",
@@ -66,22 +66,24 @@ def pairs(
         file_format: png, jpg, jpeg or webp.
     """
     with extra("train"):
-        from PIL import Image, ImageDraw
+        from PIL import Image, ImageDraw, ImageFont
 
-    height = max(first.shape[0] for first, _ in images)
-    width = max(first.shape[1] for first, _ in images)
-    columns = math.ceil(math.sqrt(2 * len(images) * height / width))
-    lines = -(-len(images) // columns)
-    cell = (2 * height + 3 * _GAP, width + _GAP)
-    sheet = Image.new("RGB", (columns * cell[1] + _GAP, lines * cell[0] + _TITLE), "white")
-    ImageDraw.Draw(sheet).text((_GAP, _GAP), title, fill="black")
-    for place, pair in enumerate(images):
-        line, column = divmod(place, columns)
-        left, top = column * cell[1] + _GAP, line * cell[0] + _TITLE
-        for image in pair:
+    places, left, top, lowest = [], _GAP, _TITLE, _TITLE
+    for first, _ in images:
+        height, width = first.shape[:2]
+        if left > _GAP and left + width > _SHEET_WIDTH:
+            left, top = _GAP, lowest
+        places.append((left, top))
+        left, lowest = left + width + _GAP, max(lowest, top + 2 * (height + _GAP))
+    right = max(x + first.shape[1] for (x, _), (first, _) in zip(places, images, strict=True))
+    sheet = Image.new("RGB", (max(right + _GAP, 480), lowest), "white")
+    font = ImageFont.load_default(_GAP + 6)
+    ImageDraw.Draw(sheet).text((_GAP, _GAP), title, fill="black", font=font)
+    for (left, top), pair in zip(places, images, strict=True):
+        for line, image in enumerate(pair):
             rgb = np.broadcast_to(image, (*image.shape[:2], 3))
-            sheet.paste(Image.fromarray(np.ascontiguousarray(rgb)), (left, top))
-            top += image.shape[0] + _GAP // 2
+            below = top + line * (len(image) + _GAP // 3)
+            sheet.paste(Image.fromarray(np.ascontiguousarray(rgb)), (left, below))
     buffer = io.BytesIO()
     sheet.save(buffer, {"jpg": "jpeg"}.get(file_format, file_format))
     return buffer.getvalue()
