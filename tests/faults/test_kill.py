@@ -13,7 +13,7 @@ from tests.faults.commands import KINDS, command, prepare
 
 pytestmark = pytest.mark.faults
 
-KILLS = 20
+KILLS = {"seed": 20, "ema": 20, "prior": 20, "folder": 10}
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -26,13 +26,13 @@ def test_random_kills_change_nothing(tmp_path, kind):
         seconds = time.monotonic() - begun
     delays = random.Random(kind)
     killed, rounds = [], 0
-    while len(killed) < KILLS:
+    while len(killed) < KILLS[kind]:
         rounds += 1
         workdir = tmp_path / f"run{rounds}"
         arguments = command(kind, workdir, data_dir)
         while True:
             process = start(arguments)
-            delay = delays.uniform(0, 0.6 * seconds) if len(killed) < KILLS else None
+            delay = delays.uniform(0, 0.6 * seconds) if len(killed) < KILLS[kind] else None
             try:
                 process.wait(delay)
             except subprocess.TimeoutExpired:

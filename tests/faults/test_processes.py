@@ -40,7 +40,7 @@ def wait_for_step(workdir, step):
     raise TimeoutError
 
 
-@pytest.mark.parametrize(("kind", "counts"), [("ema", (2, 4)), ("prior", (2,))])
+@pytest.mark.parametrize(("kind", "counts"), [("ema", (2, 4)), ("prior", (2,)), ("folder", (2,))])
 def test_processes_do_not_change_a_run(tmp_path, data_dir, kind, counts):
     settings = {"training__max_steps": 12}
     elsewhere = [f"--config.data.data_dir={prepare(tmp_path, train=92)}"]

@@ -50,7 +50,7 @@ class ImageModel:
             jax.jit(function, static_argnums=0) for function in (_encoded, _decoded)
         )
 
-    def encode(self, images: Sequence[np.ndarray]) -> Int[np.ndarray, "b h w ..."]:
+    def encode(self, images: Sequence[np.ndarray]) -> Int[np.ndarray, " b *codes"]:
         """Returns the codes of images uint8 [H, W, C] of one size."""
         return self._on_devices(self._encode, images)
 
@@ -67,12 +67,12 @@ class ImageModel:
 
 def _encoded(
     graphdef: nnx.GraphDef, state: nnx.State, images: UInt8[Array, "b h w c"]
-) -> Int[Array, "b h w ..."]:
+) -> Int[Array, " b *codes"]:
     return nnx.merge(graphdef, state).encode(to_floats(images))
 
 
 def _decoded(
-    graphdef: nnx.GraphDef, state: nnx.State, codes: Int[Array, "b h w ..."]
+    graphdef: nnx.GraphDef, state: nnx.State, codes: Int[Array, " b *codes"]
 ) -> Float[Array, "b h w c"]:
     model = nnx.merge(graphdef, state)
     decoded = model.decoded(model.quantizer.lookup(codes))

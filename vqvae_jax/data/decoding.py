@@ -42,7 +42,7 @@ def read_image(
     """
     try:
         with Image.open(file) as image:
-            return _pixels(image, channels, shorter_side, least)
+            return image_pixels(image, channels, shorter_side, least)
     except DataError as error:
         raise DataError(f"{file}: {error}") from error
     except Image.UnidentifiedImageError as error:
@@ -52,7 +52,14 @@ def read_image(
         raise DataError(f"{file} cannot be read: {' '.join(reason.split())}") from error
 
 
-def _pixels(image: Any, channels: int, shorter_side: int, least: int) -> np.ndarray:
+def image_pixels(
+    image: Any, channels: int, shorter_side: int = 0, least: int = 1
+) -> UInt8[np.ndarray, "h w c"]:
+    """Returns the pixels of a PIL image; arguments and result as for `read_image`.
+
+    Raises:
+        DataError: it has more than MAX_PIXELS, or pixels of another kind.
+    """
     size = _checked(image.size)
     orientation = image.getexif().get(ExifTags.Base.Orientation, 1)
     width, height = _checked(_scaled(size, shorter_side, least))

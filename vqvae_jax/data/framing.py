@@ -65,6 +65,11 @@ class Framing:
         """Whether an example changes from epoch to epoch."""
         return self.flip or self.crop == "random"
 
+    @property
+    def scaling(self) -> tuple[int, int]:
+        """The arguments shorter_side and least of `decoding.read_image`."""
+        return self.size or 0 if self.resize is None else self.resize, self.size or 1
+
     def read(self, file: Path) -> UInt8[np.ndarray, "n h w c"]:
         """Decodes an image file into the examples that it holds; with random crops, into itself.
 
@@ -73,8 +78,7 @@ class Framing:
         """
         from vqvae_jax.data.decoding import read_image  # needs an extra
 
-        shorter = self.size or 0 if self.resize is None else self.resize
-        return self.parts(read_image(file, self.channels, shorter, self.size or 1))
+        return self.parts(read_image(file, self.channels, *self.scaling))
 
     def parts(self, image: UInt8[np.ndarray, "h w c"]) -> UInt8[np.ndarray, "n h_out w_out c"]:
         """Returns an image's examples, from the image after scaling."""

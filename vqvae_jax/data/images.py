@@ -77,6 +77,6 @@ def labels_of(sources: Sequence[DataSource]) -> list[np.ndarray] | None:
     if any("label" not in source.spec for source in sources):
         return None
     return [
-        source.arrays["label"] if isinstance(source, ArraySource) else source.labels  # type: ignore[attr-defined]
+        source.all_of("label") if isinstance(source, ArraySource) else source.labels  # type: ignore[attr-defined]
         for source in sources
     ]

@@ -69,6 +69,7 @@ class ArraySource:
     Args:
         arrays: NumPy arrays by name, with the examples on the first axis of each.
         fingerprint: see `DataSource`; None: the SHA-256 of the arrays.
+        rows: integers [N], where the examples are in the arrays; None: all of them, in their order.
 
     Attributes:
         arrays: the arrays.
@@ -77,7 +78,12 @@ class ArraySource:
         DataError: something else is given, or the arrays differ in length.
     """
 
-    def __init__(self, arrays: Mapping[str, Any], fingerprint: str | None = None):
+    def __init__(
+        self,
+        arrays: Mapping[str, Any],
+        fingerprint: str | None = None,
+        rows: np.ndarray | None = None,
+    ):
         for name, array in arrays.items():
             if not _is_array(array):
                 raise DataError(f"{name!r} has type {type(array).__name__}; it must be an array")
@@ -90,7 +96,7 @@ class ArraySource:
             given = f"arrays of the lengths {lengths}" if lengths else "no arrays"
             raise DataError(f"a source of {given}; it must have arrays of one length")
         self.arrays = {name: np.asanyarray(array) for name, array in arrays.items()}
-        self._fingerprint = fingerprint
+        self._fingerprint, self._rows = fingerprint, rows
 
     @property
     def spec(self) -> dict[str, jax.ShapeDtypeStruct]:
@@ -104,20 +110,31 @@ class ArraySource:
     def fingerprint(self) -> str:
         """See `DataSource`."""
         if self._fingerprint is None:
-            self._fingerprint = tree_digest(self.arrays)
+            self._fingerprint = tree_digest(self[:])
         return self._fingerprint
 
     @property
     def num_bytes(self) -> int:
-        """The size of the arrays."""
-        return sum(array.nbytes for array in self.arrays.values())
+        """The size of all examples."""
+        of_all = sum(array.nbytes for array in self.arrays.values())
+        return of_all if self._rows is None else of_all * len(self._rows) // self._length
+
+    def all_of(self, name: str) -> np.ndarray:
+        """Returns one of the arrays, with the examples in their order on the first axis."""
+        array = self.arrays[name]
+        return array if self._rows is None else array[self._rows]
+
+    @property
+    def _length(self) -> int:
+        return len(next(iter(self.arrays.values())))
 
     def __len__(self) -> int:
-        return len(next(iter(self.arrays.values())))
+        return self._length if self._rows is None else len(self._rows)
 
     def __getitem__(self, index: Any, /) -> Examples:
         """Returns the example at an index; for an array of indices, or a slice, all of those."""
-        return {name: array[index] for name, array in self.arrays.items()}
+        place = index if self._rows is None else self._rows[index]
+        return {name: array[place] for name, array in self.arrays.items()}
 
 
 def as_source(given: Any, argument: str) -> DataSource:

@@ -74,7 +74,7 @@ class ArrayFeed:
         self._on_devices: Any = None
         if are_accelerators(devices) and source.num_bytes <= _MAX_BYTES_ON_ACCELERATOR:
             mesh = mesh_for(devices, len(devices))
-            self._on_devices = place(source.arrays, replicated(mesh))
+            self._on_devices = place(source[:], replicated(mesh))
             self._gather = jax.jit(_take, out_shardings=split(mesh, axis=1))
 
     def take(self, indices: np.ndarray, mesh: Mesh) -> Batch:

@@ -2,7 +2,7 @@
 
 import dataclasses
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from flax import nnx
 
@@ -149,12 +149,14 @@ def load_data(run: SavedRun, archives: str | None = None, data_dir: str | None =
     """
     moved = {"archives": archives, "data_dir": data_dir}
     given = {name: value for name, value in moved.items() if value is not None}
-    takes = {field.name for field in dataclasses.fields(run.config.data)}  # type: ignore[arg-type]
-    for name in given.keys() - takes:
-        raise DataError(
-            f"{name} is given; the data of {run.workdir}, {run.config.data_kind}, take none"
-        )
-    data = dataclasses.replace(run.config.data, **given).recall(run.description)  # type: ignore[type-var]
+    for name in given:
+        if not hasattr(run.config.data, name):
+            kind = run.config.data_kind
+            raise DataError(
+                f"{name} is given; {run.workdir} has data of kind {kind}, without {name}"
+            )
+    now: Any = dataclasses.replace(cast(Any, run.config.data), **given)
+    data: Dataset = now.recall(run.description)
     if data.digest != run.description["data"]["digest"]:
         raise DataError(
             f"{data.name} came from {run.description['data']['source']} when the run was trained; "

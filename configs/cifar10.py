@@ -1,0 +1,35 @@
+r"""The VQ-VAE paper's residual network on CIFAR-10: 8 x 8 codes of 512, 32 x 32 RGB.
+
+    python train.py --config configs/cifar10.py
+
+CIFAR-10 must be prepared by TFDS in array_record; a folder of its images, in class folders in train
+and test, does as well:
+
+    python train.py --config configs/cifar10.py --config.data.kind=ImageFolder \
+        --config.data.path=FOLDER
+"""
+
+import ml_collections
+
+
+def get_config() -> ml_collections.ConfigDict:
+    network = {"width": 256, "num_blocks": 2, "downsampling": 4}
+    return ml_collections.ConfigDict(
+        {
+            "data": {"name": "cifar10"},
+            "model": {
+                "encoder": {"kind": "ResNetEncoder", **network},
+                "quantizer": {
+                    "kind": "EMAVectorQuantizer",
+                    "embedding_dim": 64,
+                    "num_embeddings": 512,
+                    "revival_threshold": 0.1,
+                    "kmeans_init": True,
+                },
+                "decoder": {"kind": "ResNetDecoder", **network},
+                "likelihood": {"kind": "SquaredError"},
+            },
+            "training": {"batch_size": 128, "learning_rate": 2e-4, "num_epochs": 5, "seed": 0},
+            "evaluation": {"metrics": [{"kind": "PSNR"}, {"kind": "SSIM"}]},
+        }
+    )

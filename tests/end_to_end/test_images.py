@@ -1,0 +1,232 @@
+"""A folder of images: trained on, encoded, decoded, reconstructed, evaluated."""
+
+import json
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from PIL import Image
+
+from tests.data.pictures import header_of_png, pattern, write
+from tests.end_to_end.programs import ROOT, metrics, run
+from vqvae_jax import PSNR, SSIM, load_model
+from vqvae_jax.__main__ import main
+from vqvae_jax.pixels import to_floats
+
+SIZES = {"a": (12, 16), "b": (13, 18), "deep/c": (16, 12), "d": (12, 16)}
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory):
+    """A folder with photos, and a run on them in `run`."""
+    root = tmp_path_factory.mktemp("images")
+    sizes = {f"train/{index}": (14 + index % 3, 20 - index % 5) for index in range(40)}
+    write(root / "photos", sizes | {f"test/{index}": (16, 16) for index in range(6)})
+    write(root / "others", SIZES)
+    gray = Image.fromarray(pattern(12, 16)).convert("L")
+    gray.save(root / "others" / "gray.jpg")
+    (root / "others" / "broken.png").write_bytes(b"no image")
+    (root / "others" / "bomb.png").write_bytes(header_of_png(100_000, 100_000))
+    settings = {
+        "data.path": root / "photos",
+        "data.data_dir": root / "data",
+        "data.size": 12,
+        "data.resize": 0,
+        "model.encoder.width": 8,
+        "model.decoder.width": 8,
+        "model.quantizer.num_embeddings": 16,
+        "training.batch_size": 8,
+        "training.max_steps": 12,
+        "training.workers": 0,
+    }
+    flags = [f"--config.{name}={value}" for name, value in settings.items()]
+    config = ROOT / "configs" / "images.py"
+    result = run(["--config", config, "--workdir", root / "run", *flags])
+    assert result.returncode == 0, result.stderr
+    return root
+
+
+@pytest.fixture(scope="module")
+def model(root):
+    return load_model(root / "run")
+
+
+def command(root, name, *arguments):
+    return main([name, "--model", str(root / "run"), *map(str, arguments)])
+
+
+def reconstructed(model, file):
+    """An image and its reconstruction, padded at the edge and cut back, one by one: uint8."""
+    with Image.open(file) as image:
+        x = np.asarray(image.convert("RGB"))
+    height, width = x.shape[:2]
+    padded = np.pad(x, [(0, -height % 4), (0, -width % 4), (0, 0)], mode="edge")
+    y = model.decode(model.encode(to_floats(jnp.asarray(padded[None]))))[0, :height, :width]
+    return x, np.clip(np.round((np.asarray(y) + 0.5) * 255), 0, 255).astype(np.uint8)
+
+
+def read(file):
+    with Image.open(file) as image:
+        assert image.format == "PNG"
+        return np.asarray(image).astype(int)
+
+
+def test_a_run_logs_its_metrics_and_draws_color(root):
+    (last,) = (record for record in metrics(root / "run")[-1:] if record["split"] == "test")
+    assert 0 < last["nmse"] < 3
+    for name in ("reconstructions.png", "codebook.png", "training.png"):
+        with Image.open(root / "run" / name) as picture:
+            assert picture.size[0] > 300
+    described = json.loads((root / "run" / "run.json").read_text())
+    assert described["config"]["data"]["kind"] == "ImageFolder"
+    assert described["data"]["image_shape"] == [12, 12, 3]
+
+
+def test_images_of_any_size_come_back(root, model, tmp_path, capsys):
+    """Those that can be read; the others are named, and the exit status is 1."""
+    sheet = tmp_path / "sheet.png"
+    status = command(root, "reconstruct", root / "others", "--output", tmp_path, "--sheet", sheet)
+    out, err = capsys.readouterr()
+    assert status == 1
+    assert out == f"{tmp_path}: 5 images\n"
+    lines = sorted(err.splitlines())
+    assert len(lines) == 2
+    assert lines[0].startswith(f"vqvae_jax: {root}/others/bomb.png ")
+    assert lines[1] == f"vqvae_jax: {root}/others/broken.png is no image of a known format"
+    for name in (*(f"{name}.png" for name in SIZES), "gray.jpg"):
+        x, expected = reconstructed(model, root / "others" / name)
+        found = read((tmp_path / name).with_suffix(".png"))
+        assert found.shape == x.shape
+        assert np.abs(found - expected).max() <= 1
+    assert read(sheet).shape[2] == 3
+
+
+def test_codes_are_the_models_and_decode_to_the_same(root, model, tmp_path):
+    files = [root / "others" / f"{name}.png" for name in SIZES]
+    assert command(root, "encode", *files, "--output", tmp_path / "codes.npz") == 0
+    with np.load(tmp_path / "codes.npz") as codes:
+        for name, (height, width) in SIZES.items():
+            of_one = codes[f"{name}.png"]
+            assert of_one.dtype == np.int32
+            assert of_one.shape == (-(-height // 4), -(-width // 4))
+        x, _ = reconstructed(model, files[0])
+        np.testing.assert_array_equal(
+            codes["a.png"], model.encode(to_floats(jnp.asarray(x[None])))[0]
+        )
+    assert command(root, "decode", tmp_path / "codes.npz", "--output", tmp_path / "back") == 0
+    assert command(root, "reconstruct", *files, "--output", tmp_path / "direct") == 0
+    for name in SIZES:
+        back, direct = (read(tmp_path / way / f"{name}.png") for way in ("back", "direct"))
+        np.testing.assert_array_equal(back, direct)
+
+
+def test_files_and_folders_keep_their_places(root, tmp_path):
+    photos = root / "photos" / "test"
+    command(root, "reconstruct", photos, root / "others" / "a.png", "--output", tmp_path)
+    found = sorted(str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*.png"))
+    assert found == ["others/a.png", *(f"photos/test/{index}.png" for index in range(6))]
+
+
+def test_names_that_differ_in_the_suffix_stay_apart(root, tmp_path):
+    folder = tmp_path / "x"
+    write(folder, {"a": (12, 12), "b": (12, 12)})
+    Image.fromarray(pattern(12, 12)).save(folder / "a.jpg")
+    command(root, "reconstruct", folder, "--output", tmp_path / "y")
+    found = sorted(path.name for path in (tmp_path / "y").iterdir())
+    assert found == ["a.jpg.png", "a.png.png", "b.png"]
+
+
+def printed(capsys):
+    """The metrics that a command printed."""
+    first, *lines = capsys.readouterr().out.splitlines()
+    return first, dict(line.strip().split(": ") for line in lines)
+
+
+def test_evaluation_of_files_is_per_pixel_and_per_image(root, model, tmp_path, capsys):
+    files = [root / "others" / f"{name}.png" for name in SIZES]
+    assert command(root, "evaluate", *files) == 0
+    first, found = printed(capsys)
+    assert first == "4 images:"
+    errors, psnr, ssim = [], [], []
+    for file in files:
+        x, y = (of[None].astype(np.float32) / 255 for of in reconstructed(model, file))
+        errors.append(((x - y) ** 2).ravel())
+        psnr.append(float(PSNR()(*map(jnp.asarray, (x, y)))[0]))
+        ssim.append(float(SSIM()(*map(jnp.asarray, (x, y)))[0]))
+    mse = np.concatenate(errors).mean()
+    np.testing.assert_allclose(float(found["mse"]), mse, rtol=0.01)
+    np.testing.assert_allclose(float(found["psnr"]), -10 * np.log10(mse), atol=0.05)
+    np.testing.assert_allclose(float(found["image_psnr"]), np.mean(psnr), atol=0.05)
+    np.testing.assert_allclose(float(found["ssim"]), np.mean(ssim), atol=0.01)
+    assert found["codes_used"].endswith(" of 16")
+    tokens = 2 * 12 + 20 + 12
+    pixels = sum(height * width for height, width in SIZES.values())
+    np.testing.assert_allclose(
+        float(found["bits per pixel of the codes"]), 4 * tokens / pixels, rtol=1e-3
+    )
+
+
+def test_evaluation_of_the_held_out_split_is_that_of_the_run(root, capsys):
+    assert command(root, "evaluate") == 0
+    first, found = printed(capsys)
+    assert first == "6 held-out images of photos:"
+    last = metrics(root / "run")[-1]
+    for name in ("mse", "nmse", "psnr", "perplexity", "reconstruction_loss"):
+        np.testing.assert_allclose(float(found[name]), last[name], rtol=1e-3)
+    assert {"image_psnr", "ssim"} <= found.keys()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["encode", "FILE", "--output", "x.json"], "x.json ends in .json; it must end in .npz"),
+        (["encode", "none.png", "--output", "x.npz"], "none.png cannot be read: No such file"),
+        (["decode", "FILE", "--output", "x"], "a.png is no file of codes"),
+        (["decode", "none.npz", "--output", "x"], "No such file or directory"),
+        (["reconstruct", "FILE", "--output", "FILE"], "a.png is a file, not a folder"),
+        (["reconstruct", "FILE", "--output", "x", "--pad", "0"], "pad is 0; it must be an integer"),
+        (["evaluate", "FILE", "--resize", "-1"], "resize is -1; it must be an integer"),
+        (["evaluate", "--archives", "x"], "has data of kind ImageFolder, without archives"),
+    ],
+)
+def test_what_cannot_be_done_is_one_line(root, tmp_path, monkeypatch, capsys, arguments, message):
+    monkeypatch.chdir(tmp_path)
+    file = str(root / "others" / "a.png")
+    assert command(root, *(file if one == "FILE" else one for one in arguments)) in (1, 2)
+    err = capsys.readouterr().err
+    assert message in err
+    assert err.count("\n") == 1
+    assert not [*tmp_path.iterdir()]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"__model__": np.array("x")}, "the codes of another model"),
+        ({"__sizes__": np.zeros((2, 2), np.int32)}, r"has sizes int32 (2, 2) of 1 images"),
+        ({"a.png": np.zeros((3, 4))}, "holds a.png as float64 (3, 4), not as codes"),
+        ({"a.png": np.full((3, 4), 16, np.int32)}, "codes from 16 to 16; they must be"),
+        ({"a.png": np.zeros((3, 3), np.int32)}, "is 16 x 12 pixels; it must be at most 12 x 12"),
+        ({"a.png": None, "../a.png": np.zeros((3, 4), np.int32)}, "no name of a file in a folder"),
+    ],
+)
+def test_wrong_codes_are_refused(root, tmp_path, capsys, change, message):
+    file = tmp_path / "codes.npz"
+    assert command(root, "encode", root / "others" / "a.png", "--output", file) == 0
+    with np.load(file) as read_back:
+        codes = dict(read_back) | change
+    np.savez(file, **{name: array for name, array in codes.items() if array is not None})
+    capsys.readouterr()
+    assert command(root, "decode", file, "--output", tmp_path / "back") == 1
+    assert message in capsys.readouterr().err
+    assert not (tmp_path / "back").exists()
+
+
+def test_pixels_can_be_padded_to_fewer_sizes(root, tmp_path):
+    files = [root / "others" / f"{name}.png" for name in SIZES]
+    command(root, "encode", *files, "--output", tmp_path / "codes.npz", "--pad", "16")
+    with np.load(tmp_path / "codes.npz") as codes:
+        assert {codes[f"{name}.png"].shape for name in SIZES} == {(4, 4), (4, 8)}
+    command(root, "decode", tmp_path / "codes.npz", "--output", tmp_path / "back")
+    for name, size in SIZES.items():
+        assert read(tmp_path / "back" / f"{name}.png").shape == (*size, 3)

@@ -1,0 +1,140 @@
+"""Arrays of images in .npy and .npz files as data sets."""
+
+import dataclasses
+import hashlib
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from vqvae_jax.checks import check_path, check_share
+from vqvae_jax.data import cache
+from vqvae_jax.data.dataset import DataConfig, Dataset
+from vqvae_jax.data.source import ArraySource, Examples
+from vqvae_jax.errors import DataError
+
+_CHUNK = 1024  # images at a time
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ArrayFile(DataConfig):
+    """Images in a .npy file, or in a .npz file with labels: uint8 [N, H, W, C] or [N, H, W].
+
+    A .npy file is memory-mapped. A .npz file holds "image" and, if there are labels, "label",
+    integers [N].
+
+    Args:
+        path: the file.
+        test_path: a file like it with the held-out images; None: they are held out of the first one
+            by a hash of their place in it.
+        test_fraction: fraction of the images held out if there is no test_path.
+
+    Raises:
+        ValueError: an argument out of its range.
+    """
+
+    path: str
+    test_path: str | None = None
+    test_fraction: float = 0.1
+
+    def __post_init__(self) -> None:
+        check_path("path", self.path)
+        if self.test_path is not None:
+            check_path("test_path", self.test_path)
+        check_share("test_fraction", self.test_fraction)
+
+    def load(self) -> Dataset:
+        """See `DataConfig.load`.
+
+        Raises:
+            DataError: a file is missing, is damaged or holds something else.
+        """
+        file = Path(self.path).expanduser().absolute()
+        arrays = _read(file)
+        if self.test_path is None:
+            held_out = _held_out(len(arrays["image"]), self.test_fraction)
+            splits = {"train": (arrays, ~held_out), "test": (arrays, held_out)}
+            if not all(chosen.any() for _, chosen in splits.values()):
+                raise DataError(
+                    f"{file} holds {len(held_out)} images, of which data.test_fraction, now "
+                    f"{self.test_fraction}, holds out {held_out.sum()}; both splits must have some"
+                )
+        else:
+            other = _read(Path(self.test_path).expanduser().absolute())
+            if (there := _form(other)) != (here := _form(arrays)):
+                raise DataError(f"{self.test_path} holds {there}; it must hold {here} like {file}")
+            splits = {
+                split: (held, np.ones(len(held["image"]), bool))
+                for split, held in (("train", arrays), ("test", other))
+            }
+        digest, counts = hashlib.sha256(), np.zeros(256, np.int64)
+        sources = {}
+        for split, (held, chosen) in splits.items():
+            rows = np.flatnonzero(chosen)
+            digest.update(repr((split, len(rows), _form(held))).encode())
+            for start in range(0, len(rows), _CHUNK):
+                part = {name: array[rows[start : start + _CHUNK]] for name, array in held.items()}
+                for array in part.values():
+                    digest.update(np.ascontiguousarray(array).data)
+                if split == "train":
+                    counts += cache.value_counts(part["image"])
+            sources[split] = held, None if chosen.all() else rows
+        name = digest.hexdigest()
+        return Dataset(
+            name=file.stem,
+            source=str(file),
+            archives={},
+            train=ArraySource(sources["train"][0], f"{name} train", sources["train"][1]),
+            test=ArraySource(sources["test"][0], f"{name} test", sources["test"][1]),
+            variance=cache.variance_of(counts.tolist()),
+            digest=name,
+            folder=str(file),
+        )
+
+
+def _read(file: Path) -> Examples:
+    """Returns the arrays of a file: image [N, H, W, C], and label [N] if there is one."""
+    try:
+        read: Any = np.load(file, mmap_mode="r", allow_pickle=False)
+        if isinstance(read, np.ndarray):
+            arrays = {"image": read}
+        else:
+            with read:
+                arrays = dict(read)
+    except FileNotFoundError as error:
+        raise DataError(f"{file} is missing") from error
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile, NotImplementedError) as error:
+        raise DataError(
+            f"{file} is no .npy or .npz file: {' '.join(str(error).split())}"
+        ) from error
+    if "image" not in arrays or {*arrays} - {"image", "label"}:
+        held = ", ".join(arrays) or "nothing"
+        raise DataError(f"{file} holds {held}; it must hold image, or image and label")
+    images = arrays["image"]
+    if images.dtype != np.uint8 or images.ndim not in (3, 4) or 0 in images.shape:
+        raise DataError(
+            f"{file} holds images {images.dtype} {images.shape}; they must be uint8 [N, H, W, C] "
+            "or [N, H, W]"
+        )
+    found = {"image": images if images.ndim == 4 else images[..., None]}
+    if "label" in arrays:
+        labels = arrays["label"]
+        if labels.shape != images.shape[:1] or labels.dtype.kind not in "iu":
+            raise DataError(
+                f"{file} holds labels {labels.dtype} {labels.shape}; they must be integers "
+                f"({len(images)},)"
+            )
+        found["label"] = labels.astype(np.int32)
+    return found
+
+
+def _form(arrays: Examples) -> str:
+    """Describes what arrays have to have in common."""
+    return f"images of {arrays['image'].shape[1:]}" + (" with labels" if "label" in arrays else "")
+
+
+def _held_out(count: int, fraction: float) -> np.ndarray:
+    """Returns which of the images are held out, by a hash of their place: bool [N]."""
+    digests = [hashlib.sha256(str(place).encode()).digest()[:7] for place in range(count)]
+    return np.array([int.from_bytes(digest, "big") < fraction * 2**56 for digest in digests])
