@@ -10,6 +10,8 @@ import threading
 from collections.abc import Iterator
 from typing import Any, Protocol, runtime_checkable
 
+import numpy as np
+
 from vqvae_jax.data.batches import InOrder, TrainingOrder
 from vqvae_jax.data.source import ArraySource, DataSource, Examples, take
 from vqvae_jax.errors import DataError
@@ -86,9 +88,11 @@ def read_batches(
     if isinstance(source, ArraySource):
         yield (batches[number] for number in range(first, len(order)))
         return
-    is_decoded = getattr(source, "is_decoded", False)
-    with reading(batches, first, workers=0 if is_decoded else workers) as ahead:
-        yield ahead
+    if getattr(source, "is_decoded", False):
+        workers = 0
+    with reading(batches, first, workers=workers) as ahead:
+        # Copies: what comes from a worker lies in memory that is shared with it.
+        yield ({name: np.array(of) for name, of in batch.items()} for batch in ahead)
 
 
 @dataclasses.dataclass(frozen=True)
