@@ -13,6 +13,7 @@ import jax
 import pytest
 
 from tests.conftest import write_small_set
+from tests.data.pictures import write
 from vqvae_jax.__main__ import _parser
 from vqvae_jax.training import flags
 
@@ -39,6 +40,11 @@ SHORTER = [
     (
         r"(--config\.data\.archives=FOLDER)",
         r"\1 --config.data.name=my_digits --workdir runs/digits",
+    ),
+    (
+        r"(--config configs/images\S*)",
+        r"\1 --config.model.encoder.width=8 --config.model.decoder.width=8"
+        " --config.training.batch_size=8",
     ),
     (r"(benchmarks/samples\.py)", r"\1 --number 10 --epochs 1"),
     (r"(benchmarks/sampling\.py)", r"\1 --number 2"),
@@ -166,6 +172,9 @@ def place(tmp_path_factory):
     for name in ("train.py", "configs", "benchmarks"):
         (folder / name).symlink_to(ROOT / name)
     write_small_set(folder / "FOLDER", size=28, train=200)
+    write(folder / "PHOTOS", {f"photo{index}": (70, 90) for index in range(40)})
+    write(folder / "PHOTOS", {"some": (70, 90)}, ".jpg")
+    write(folder / "OTHER_FOLDER", {"1": (70, 90), "2": (64, 64)})
     python = folder / "bin" / "python"
     python.parent.mkdir()
     python.write_text(f'#!/bin/sh\nexec {shlex.quote(sys.executable)} "$@"\n')

@@ -93,7 +93,7 @@ def test_every_quantizer_is_a_component(name):
 
 @pytest.mark.parametrize("name", known_kinds(Likelihood))
 def test_every_likelihood_is_a_component(name):
-    needed = {} if name == "SquaredError" else {"in_dim": 8}
+    needed = {} if name.endswith("Error") else {"in_dim": 8}
     model = assert_takes_images(config_with(likelihood={"kind": name, **needed}))
     assert type(model.likelihood).__name__ == name
 
@@ -210,7 +210,7 @@ def test_a_class_of_ones_own_goes_by_its_import_path(mine):
         ),
         ("quantizer", {"kind": "Quantizer"}, "model.quantizer.kind is 'Quantizer'; it must be"),
         ("quantizer", {"kind": ["FSQ"]}, "model.quantizer.kind is ['FSQ']; it must be"),
-        ("likelihood", {"kind": "FSQ"}, "model.likelihood.kind is 'FSQ'; it must be one of Auto"),
+        ("likelihood", {"kind": "FSQ"}, "model.likelihood.kind is 'FSQ'; it must be one of Abs"),
         ("encoder", {"kind": "os:system"}, "model.encoder.kind is 'os:system'; it must be"),
         ("encoder", {"kind": "subprocess:Popen"}, "model.encoder.kind is 'subprocess:Popen'"),
         ("encoder", {"kind": "optax:adam"}, "model.encoder.kind is 'optax:adam'; it must be"),
