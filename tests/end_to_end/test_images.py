@@ -120,6 +120,7 @@ def test_codes_are_the_models_and_decode_to_the_same(root, model, tmp_path):
         np.testing.assert_array_equal(back, direct)
 
 
+@pytest.mark.slow
 def test_files_and_folders_keep_their_places(root, tmp_path):
     photos = root / "photos" / "test"
     command(root, "reconstruct", photos, root / "others" / "a.png", "--output", tmp_path)
@@ -127,6 +128,7 @@ def test_files_and_folders_keep_their_places(root, tmp_path):
     assert found == ["others/a.png", *(f"photos/test/{index}.png" for index in range(6))]
 
 
+@pytest.mark.slow
 def test_names_that_differ_in_the_suffix_stay_apart(root, tmp_path):
     folder = tmp_path / "x"
     write(folder, {"a": (12, 12), "b": (12, 12)})
@@ -142,6 +144,7 @@ def printed(capsys):
     return first, dict(line.strip().split(": ") for line in lines)
 
 
+@pytest.mark.slow
 def test_evaluation_of_files_is_per_pixel_and_per_image(root, model, tmp_path, capsys):
     files = [root / "others" / f"{name}.png" for name in SIZES]
     assert command(root, "evaluate", *files) == 0
@@ -222,6 +225,7 @@ def test_wrong_codes_are_refused(root, tmp_path, capsys, change, message):
     assert not (tmp_path / "back").exists()
 
 
+@pytest.mark.slow
 def test_pixels_can_be_padded_to_fewer_sizes(root, tmp_path):
     files = [root / "others" / f"{name}.png" for name in SIZES]
     command(root, "encode", *files, "--output", tmp_path / "codes.npz", "--pad", "16")

@@ -113,12 +113,13 @@ def test_pixel_by_pixel_is_all_at_once(features, distribution, num_layers, size)
     pixels = x.reshape(2, -1, 2)
     graphdef, state = nnx.split(head)
     step = jax.jit(lambda state, *args: nnx.merge(graphdef, state).step(*args))
+    of_channel = jax.jit(distribution.of_channel, static_argnums=2)
     # What is called the pixel before the first is not looked at.
     cache, previous = jax.jit(head.start)(features), jnp.full((2, 2), 77, jnp.uint8)
     for position in range(HEIGHT * WIDTH):
         parameters, cache = step(state, cache, jnp.int32(position), previous)
         previous = pixels[:, position]
-        tables = [distribution.of_channel(parameters, previous, channel) for channel in range(2)]
+        tables = [of_channel(parameters, previous, channel) for channel in range(2)]
         np.testing.assert_allclose(np.stack(tables, 1), expected[:, position], rtol=1e-5, atol=1e-5)
 
 

@@ -71,6 +71,7 @@ def test_every_parameter_learns(normalize):
         assert np.abs(leaf).max() > 0, path
 
 
+@pytest.mark.slow
 def test_a_tokenizer_of_them_learns():
     """Ten steps on eight images lower the loss by half."""
     rngs = nnx.Rngs(0)

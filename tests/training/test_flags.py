@@ -110,7 +110,7 @@ def test_another_prior_keeps_what_is_not_the_networks():
         ("mnist", "data=3", "data is a group of settings; it cannot be '3'"),
         ("mnist", "=3", " is unknown; the sections are"),
         ("mnist", "training.seed.x=3", "training.seed.x is unknown; training.seed is 0"),
-        ("mnist", "model.likelihood=FSQ", "model.likelihood.kind is 'FSQ'; it must be one of Auto"),
+        ("mnist", "model.likelihood=FSQ", "model.likelihood.kind is 'FSQ'; it must be one of Abs"),
         ("mnist", "training.batch_size=many", "training.batch_size is 'many'; it must be an int"),
         ("mnist", "training.learning_rate=nan", "training.learning_rate is nan; it must be a fin"),
         ("mnist", "training.seed", "--config.training.seed has no value"),
