@@ -8,18 +8,13 @@ The VQ-VAE is looked for in runs/cifar10_likelihood, and trained there first if 
 
 import ml_collections
 
-from configs import cifar10_likelihood
+from configs import cifar10_likelihood, mnist_likelihood_prior
 
 
 def get_config() -> ml_collections.ConfigDict:
-    config = cifar10_likelihood.get_config()
-    config.vqvae_training = config.training
-    config.prior = {"vqvae": "runs/cifar10_likelihood", "kind": "GatedPixelCNN"}
-    config.training = {
-        "batch_size": 128,
-        "learning_rate": 1e-3,
-        "schedule": "cosine",
-        "num_epochs": 5,
-        "seed": 0,
-    }
+    config = mnist_likelihood_prior.get_config()
+    vqvae = cifar10_likelihood.get_config()
+    config.data, config.model = vqvae.data, vqvae.model
+    config.vqvae_training = vqvae.training
+    config.prior.vqvae = "runs/cifar10_likelihood"
     return config

@@ -1,6 +1,5 @@
 """Likelihoods of the data given the decoder's output: squared errors, pixel distributions."""
 
-from vqvae_jax.likelihoods.absolute_error import AbsoluteError
 from vqvae_jax.likelihoods.autoregressive import AutoregressiveColorHead, AutoregressiveHead
 from vqvae_jax.likelihoods.base import Likelihood
 from vqvae_jax.likelihoods.color import ColorMixture
@@ -20,7 +19,7 @@ from vqvae_jax.likelihoods.heads import (
     LogisticMixtureHead,
     PixelHead,
 )
-from vqvae_jax.likelihoods.squared_error import SquaredError
+from vqvae_jax.likelihoods.pointwise import AbsoluteError, SquaredError
 
 __all__ = [
     "CATEGORICAL",

@@ -1,0 +1,42 @@
+"""The errors between the decoder's output and the data."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from vqvae_jax import AbsoluteError, SquaredError
+
+X = jnp.asarray(np.random.RandomState(0).randn(2, 3, 4, 2), jnp.float32)
+DECODED = X + jnp.asarray(np.random.RandomState(1).randn(2, 3, 4, 2), jnp.float32)
+
+
+def test_the_absolute_error_is_in_units_of_the_datas_deviation():
+    likelihood = AbsoluteError(2, 0.25)
+    error = np.abs(DECODED - X).mean()
+    loss = likelihood.loss(DECODED, X)
+    np.testing.assert_allclose(loss, error / 0.5, rtol=1e-6)
+    np.testing.assert_allclose(likelihood.metrics(float(loss))["mae"], error, rtol=1e-6)
+    mask = jnp.zeros((2, 3, 4), bool).at[0].set(True)
+    masked = likelihood.loss(DECODED, X, mask)
+    np.testing.assert_allclose(masked, np.abs(DECODED - X)[0].mean() / 0.5, rtol=1e-6)
+
+
+@pytest.mark.parametrize("kind", [AbsoluteError, SquaredError])
+def test_the_output_is_the_data(kind):
+    likelihood = kind(2, 0.25)
+    np.testing.assert_array_equal(likelihood.decode(DECODED, None), DECODED)
+    np.testing.assert_array_equal(likelihood.reconstruct(DECODED, jax.random.key(0)), DECODED)
+    assert likelihood.loss(X, X) == 0
+    assert likelihood.monitor in likelihood.metrics(1.0)
+
+
+@pytest.mark.usefixtures("unchecked")
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [((0, 1.0), "out_dim is 0; it must be"), ((1, 0.0), "data_variance is 0.0; it must be")],
+)
+@pytest.mark.parametrize("kind", [AbsoluteError, SquaredError])
+def test_wrong_arguments_are_named(kind, arguments, message):
+    with pytest.raises(ValueError, match=message):
+        kind(*arguments)
