@@ -3,9 +3,13 @@
     python train.py --config configs/images.py --config.data.path=PHOTOS
 
 PHOTOS holds images of any size, in any folders; those of a folder test are held out, if there are
-folders train and test, else every tenth. Of each image training sees another part of 64 x 64 pixels
-in every epoch, after its shorter side was scaled to 96 pixels; --config.data.crop=center and
+folders train and test, else about a tenth. In every epoch training sees another part of each image,
+64 x 64 pixels, after its shorter side was scaled to 96; --config.data.crop=center and
 --config.data.resize=64 would show the whole image. --config.data.size=128 is what it says.
+
+Expected on 431 photos of 64 to 256 pixels a side, 57 held out, with --config.data.resize=0, 125
+epochs, 25 minutes on two cores: of the held-out photos, whole, psnr 25.3 dB, ssim 0.79, 512 of 512
+codes used, 0.57 bits per pixel.
 """
 
 import ml_collections

@@ -1,6 +1,7 @@
 """Files that are written whole or not at all, and files that lock."""
 
 import contextlib
+import errno
 import os
 import tempfile
 from collections.abc import Iterator
@@ -63,6 +64,12 @@ def check_folder(name: str, folder: Path) -> None:
     there = next((place for place in (folder, *folder.parents) if place.exists()), folder)
     if there.is_file():
         raise ConfigError(f"{name} is {folder}; {there} is a file, not a folder")
+
+
+def check_parent(file: Path) -> None:
+    """Raises FileNotFoundError if the folder of a file to be written is missing."""
+    if not file.absolute().parent.is_dir():
+        raise FileNotFoundError(errno.ENOENT, "No such folder", str(file.absolute().parent))
 
 
 def remove_drafts(folder: Path) -> None:

@@ -4,9 +4,9 @@ The devices are GPUs, TPU cores or, in `train.py` on CPUs, one per core: XLA:CPU
 of a batch on two devices in little more than the time of one half, but with two threads it computes
 a whole batch hardly faster than with one.
 
-There may be several processes (`jax.distributed`). Then each holds all data and the whole state and
-computes its devices' part of every batch; sums are all-reduced, and the first process writes the
-files.
+There may be several processes (`jax.distributed`). Then each holds the whole state, and all arrays
+of data, or reads its own share of what is in files. It computes its devices' part of every batch;
+sums are all-reduced, and the first process writes the files.
 """
 
 import hashlib

@@ -87,9 +87,23 @@ def test_class_folders_are_labels(tmp_path, load, split):
         assert examples["label"].tolist() == [0] * 5 + [1] * 5 + [2] * 5
 
 
-def test_a_class_that_is_only_held_out_is_named(tmp_path, load):
-    write(tmp_path / "x", {"train/a/1": (8, 8), "test/a/1": (8, 8), "test/new/2": (8, 8)})
-    with pytest.raises(DataError, match="images of the class new held out, but not to train on"):
+def test_a_class_may_have_a_single_image(tmp_path, load):
+    write(tmp_path / "x", {f"album{index:02}/a": (8, 8) for index in range(20)})
+    data = load(tmp_path / "x")
+    labels = [everything(source)["label"] for source in (data.train, data.test)]
+    assert sorted(np.concatenate(labels)) == list(range(20))
+
+
+@pytest.mark.parametrize("name", ["val", "valid", "validation"])
+def test_the_held_out_folder_has_many_names(tmp_path, load, name):
+    write(tmp_path / "x", {"train/1": (8, 8), "train/2": (8, 8), f"{name}/3": (8, 8)})
+    data = load(tmp_path / "x")
+    assert (len(data.train), len(data.test), [*data.train.spec]) == (2, 1, ["image"])
+
+
+def test_a_folder_to_train_on_alone_is_refused(tmp_path, load):
+    write(tmp_path / "x", {"train/1": (8, 8), "other/2": (8, 8)})
+    with pytest.raises(DataError, match=r"a folder train, but none in test, val, .*name .*x/train"):
         load(tmp_path / "x")
 
 
@@ -186,11 +200,41 @@ def test_damaged_files_are_named_counted_and_skipped(photos, load, caplog):
     )
 
 
-def test_a_file_that_changes_under_a_run_is_named(photos, load):
-    source = load(photos, crop="random", resize=0, cache="nowhere").train
+def test_damaged_files_are_counted_again_at_the_next_start(photos, load, caplog):
+    (photos / "a1.png").write_bytes(b"no image")
+    for keep in ("disk", "nowhere"):
+        load(photos, max_bad_files=1, cache=keep)
+        with pytest.raises(DataError, match=r"a1\.png is no image.*max_bad_files, now 0, allows"):
+            load(photos, cache=keep)
+        caplog.clear()
+        load(photos, max_bad_files=1, cache=keep)
+        assert "a1.png is no image of a known format; it is skipped" in caplog.text
+
+
+def test_a_link_to_nothing_is_a_damaged_file(photos, load):
+    (photos / "link.png").symlink_to(photos / "nowhere")
+    with pytest.raises(DataError, match=r"link\.png cannot be read: No such file"):
+        load(photos)
+    load(photos, max_bad_files=1)
+
+
+def test_a_flip_decodes_nothing_again(photos, load, monkeypatch):
+    plain = load(photos)
+    monkeypatch.setattr("vqvae_jax.data.kept.survey", None)
+    flipped = load(photos, flip=True)
+    assert flipped.digest == plain.digest
+    assert flipped.train.fingerprint != plain.train.fingerprint
+    assert flipped.test.fingerprint == plain.test.fingerprint
+
+
+@pytest.mark.parametrize("crop", ["center", "random", "tiles"])
+def test_a_file_that_changes_under_a_run_is_named(photos, load, crop):
+    source = load(photos, crop=crop, cache="nowhere").train
     for file in photos.iterdir():
-        Image.fromarray(pattern(40, 40)).save(file)
-    with pytest.raises(DataError, match="is not the image any more that it was when the run began"):
+        with Image.open(file) as image:
+            brighter = image.point(lambda value: 255 - value)
+        brighter.save(file)
+    with pytest.raises(DataError, match="has changed since the run began"):
         source[0]
     for file in photos.iterdir():
         file.unlink()

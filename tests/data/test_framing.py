@@ -23,6 +23,13 @@ def test_tiles_cover_the_middle_and_do_not_overlap():
     np.testing.assert_array_equal(np.concatenate(rows), IMAGE[2:18, 3:27])
 
 
+def test_tiles_are_not_scaled_unless_asked():
+    assert Framing(size=8).scaling == (8, 8)
+    assert Framing(size=8, crop="tiles").scaling == (0, 8)
+    assert Framing(size=8, crop="tiles", resize=16).scaling == (16, 8)
+    assert Framing().scaling == (0, 1)
+
+
 def test_random_crops_reach_every_place_and_half_are_mirrored():
     framing = Framing(size=18, crop="random", flip=True)
     np.testing.assert_array_equal(framing.parts(IMAGE), IMAGE[None])

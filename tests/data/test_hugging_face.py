@@ -50,10 +50,18 @@ def test_the_fingerprint_is_that_of_data_and_framing(rows):
         HuggingFaceSource(rows, size=12).fingerprint,
         HuggingFaceSource(rows, size=13).fingerprint,
         HuggingFaceSource(rows, size=12, fingerprint="other").fingerprint,
+        HuggingFaceSource(rows, size=12, label="of").fingerprint,
     }
-    assert len(fingerprints) == 3
+    assert len(fingerprints) == 4
     with pytest.raises(DataError, match="a list has no fingerprint; one must"):
         HuggingFaceSource([*rows], size=12)
+
+
+def test_arrays_may_be_gray_or_lists(rows):
+    gray = pattern(12, 12)[..., :1]
+    rows[0]["image"], rows[1]["image"] = gray, gray.tolist()
+    examples = take(HuggingFaceSource(rows, size=12, channels=1), np.arange(2))
+    np.testing.assert_array_equal(examples["image"], [gray, gray])
 
 
 def test_what_is_no_image_is_named(rows):

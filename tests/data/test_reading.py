@@ -86,6 +86,23 @@ def test_the_shares_of_all_processes_are_the_batch(parts, of_array):
         np.testing.assert_array_equal(together, batch["index"])
 
 
+@pytest.mark.parametrize("is_safe", [False, True])
+def test_a_source_is_read_by_one_thread_unless_it_allows_more(is_safe):
+    class Watched(Numbers):
+        is_thread_safe = is_safe
+        inside, most = 0, 0
+
+        def __getitem__(self, index):
+            type(self).inside += 1
+            type(self).most = max(self.most, self.inside)
+            time.sleep(0.02)
+            type(self).inside -= 1
+            return super().__getitem__(index)
+
+    read(Watched(60), InOrder(60, 4))
+    assert (Watched.most > 1) == (is_safe and len(os.sched_getaffinity(0)) > 1)
+
+
 def test_what_cannot_be_read_is_raised():
     with pytest.raises(DataError, match=r"^number 7 is broken$"):
         read(Numbers(10, broken=7), InOrder(10, 4))

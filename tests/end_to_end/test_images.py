@@ -131,11 +131,20 @@ def test_files_and_folders_keep_their_places(root, tmp_path):
 @pytest.mark.slow
 def test_names_that_differ_in_the_suffix_stay_apart(root, tmp_path):
     folder = tmp_path / "x"
-    write(folder, {"a": (12, 12), "b": (12, 12)})
+    write(folder, {"a": (12, 12), "b": (12, 12), "a.jpg": (12, 12)})
     Image.fromarray(pattern(12, 12)).save(folder / "a.jpg")
     command(root, "reconstruct", folder, "--output", tmp_path / "y")
     found = sorted(path.name for path in (tmp_path / "y").iterdir())
-    assert found == ["a.jpg.png", "a.png.png", "b.png"]
+    assert found == ["a.jpg.png", "a.jpg.png.png", "a.png.png", "b.png.png"]
+
+
+def test_originals_are_not_written_over(root, tmp_path, capsys):
+    folder = tmp_path / "x"
+    write(folder, {"a": (12, 12)})
+    before = (folder / "a.png").read_bytes()
+    assert command(root, "reconstruct", folder, "--output", folder) == 1
+    assert "a.png would be written over; choose another --output" in capsys.readouterr().err
+    assert (folder / "a.png").read_bytes() == before
 
 
 def printed(capsys):
@@ -183,6 +192,7 @@ def test_evaluation_of_the_held_out_split_is_that_of_the_run(root, capsys):
     ("arguments", "message"),
     [
         (["encode", "FILE", "--output", "x.json"], "x.json ends in .json; it must end in .npz"),
+        (["encode", "FILE", "--output", "no/x.npz"], "No such folder"),
         (["encode", "none.png", "--output", "x.npz"], "none.png cannot be read: No such file"),
         (["decode", "FILE", "--output", "x"], "a.png is no file of codes"),
         (["decode", "none.npz", "--output", "x"], "No such file or directory"),

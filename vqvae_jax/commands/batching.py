@@ -31,19 +31,24 @@ def padded(image: np.ndarray, multiples: Sequence[int]) -> np.ndarray:
     return np.pad(image, [(0, end) for end in ends] + [(0, 0)], mode="edge")
 
 
-def in_batches(arrays: Iterable[Sized]) -> Iterator[list[Sized]]:
-    """Yields arrays together that have the same shape; a few at a time, so memory stays bounded."""
+def in_batches(arrays: Iterable[Sized], pixels: int = 1) -> Iterator[list[Sized]]:
+    """Yields arrays together that have the same shape; a few at a time, so memory stays bounded.
+
+    Args:
+        arrays: the arrays [H, W, ...].
+        pixels: how many pixels each of their positions stands for.
+    """
     waiting: dict[tuple[int, ...], list[Sized]] = {}
     positions = 0
     for one in arrays:
         group = waiting.setdefault(one.array.shape, [])
         group.append(one)
-        positions += _positions(one)
-        full = (len(group) + 1) * _positions(one) > _PER_BATCH
+        positions += _positions(one) * pixels
+        full = (len(group) + 1) * _positions(one) * pixels > _PER_BATCH
         while full or positions > _WAITING:
             shape = one.array.shape if full else next(iter(waiting))
             batch = waiting.pop(shape)
-            positions -= sum(map(_positions, batch))
+            positions -= sum(map(_positions, batch)) * pixels
             full = False
             yield batch
     yield from waiting.values()

@@ -30,12 +30,17 @@ def write_codes(
     Raises:
         OSError: it cannot be written.
     """
-    buffer = io.BytesIO()
-    others = {
+    arrays = {
+        **codes,
         _SIZES: np.array([sizes[name] for name in codes], np.int32).reshape(-1, 2),
         _MODEL: np.array(model),
     }
-    np.savez_compressed(buffer, allow_pickle=False, **codes, **others)
+    buffer = io.BytesIO()
+    # As np.savez_compressed, for which some names are arguments.
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, array in arrays.items():
+            with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
+                np.lib.format.write_array(member, array, allow_pickle=False)
     write_atomically(file, buffer.getvalue())
 
 
@@ -46,12 +51,14 @@ def read_codes(file: Path, model: str) -> list[Sized]:
         DataError: it is no such file, is damaged, or of another model.
         OSError: it cannot be read.
     """
+    content = file.read_bytes()
     try:
-        with np.load(io.BytesIO(file.read_bytes()), allow_pickle=False) as arrays:
+        with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
             read = dict(arrays)
         sizes, of_model = read.pop(_SIZES), str(read.pop(_MODEL))
-    except (ValueError, KeyError, EOFError, zipfile.BadZipFile, NotImplementedError) as error:
-        raise DataError(f"{file} is no file of codes: {' '.join(str(error).split())}") from error
+    except Exception as error:  # NumPy, zipfile and zlib each raise their own kinds
+        reason = " ".join(str(error).split())
+        raise DataError(f"{file} is no file of codes, or is damaged: {reason}") from error
     if sizes.shape != (len(read), 2) or sizes.dtype != np.int32:
         raise DataError(f"{file} has sizes {sizes.dtype} {sizes.shape} of {len(read)} images")
     if of_model != model:

@@ -10,7 +10,7 @@ import numpy as np
 from flax import nnx
 from jaxtyping import Array, Float, Int, UInt8
 
-from vqvae_jax.errors import CheckpointError
+from vqvae_jax.errors import CheckpointError, DataError
 from vqvae_jax.models import Tokenizer
 from vqvae_jax.parallel import all_devices, mesh_for, place, replicated, split
 from vqvae_jax.pixels import to_floats
@@ -51,7 +51,11 @@ class ImageModel:
         )
 
     def encode(self, images: Sequence[np.ndarray]) -> Int[np.ndarray, " b *codes"]:
-        """Returns the codes of images uint8 [H, W, C] of one size."""
+        """Returns the codes of images uint8 [H, W, C] of one size.
+
+        Raises:
+            DataError: they are too large for the devices' memory.
+        """
         return self._on_devices(self._encode, images)
 
     def decode(self, codes: Sequence[np.ndarray]) -> Float[np.ndarray, "b h w c"]:
@@ -62,7 +66,13 @@ class ImageModel:
         mesh = mesh_for(self._devices, len(arrays))
         self._state = place(self._state, replicated(mesh))
         given = place(np.stack(arrays), split(mesh))
-        return np.asarray(function(self._graphdef, self._state, given))
+        try:
+            return np.asarray(function(self._graphdef, self._state, given))
+        except jax.errors.JaxRuntimeError as error:
+            reason = str(error).partition("\n")[0]
+            raise DataError(
+                f"JAX gave up on {arrays[0].shape}: {reason}; --resize makes images smaller"
+            ) from error
 
 
 def _encoded(

@@ -5,7 +5,7 @@ import io
 import logging
 import math
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +18,7 @@ from vqvae_jax.commands.image_model import ImageModel
 from vqvae_jax.data.image_files import image_files, read_images
 from vqvae_jax.errors import DataError
 from vqvae_jax.extras import extra
-from vqvae_jax.files import check_folder, write_atomically
+from vqvae_jax.files import check_folder, check_parent, write_atomically
 from vqvae_jax.report import figures
 from vqvae_jax.words import counted
 
@@ -34,6 +34,7 @@ _MANY_SIZES = 10
 def encode(workdir: Path, inputs: Sequence[Path], output: Path, resize: int, pad: int) -> int:
     """Writes the codes of images, and their sizes; returns how many files could not be used."""
     ending(output, ".npz")
+    check_parent(output)
     model, files = ImageModel(workdir), image_files(inputs)
     codes: dict[str, np.ndarray] = {}
     sizes: dict[str, tuple[int, int]] = {}
@@ -58,7 +59,7 @@ def decode(workdir: Path, source: Path, output: Path) -> None:
         _check_codes(one, model, source)
     targets = _targets(output, [one.name for one in codes])
     with bar(len(codes)) as shown:
-        for batch in in_batches(codes):
+        for batch in in_batches(codes, math.prod(model.tokenizer.downsampling)):
             images = model.decode([one.array for one in batch])
             for one, image in zip(batch, images, strict=True):
                 _write_png(targets[one.name], cut(image, one))
@@ -77,8 +78,11 @@ def reconstruct(
     """Writes images as their codes give them back; returns how many files could not be used."""
     check_folder("--output", output)
     suffix = "" if sheet is None else ending(sheet, ".png", ".jpg", ".jpeg", ".webp")
+    if sheet is not None:
+        check_parent(sheet)
     model, files = ImageModel(workdir), image_files(inputs)
     targets = _targets(output, [*files])
+    _check_apart(targets, files)
     done = 0
     shown: list[tuple[np.ndarray, np.ndarray]] = []
     for batch in batches_of(files, model, resize, pad):
@@ -124,8 +128,9 @@ def batches_of(
                     print("vqvae_jax:", *str(image).split(), file=sys.stderr)
                     continue
                 whole = padded(image, multiples)
+                is_new = whole.shape not in shapes
                 shapes.add(whole.shape)
-                if len(shapes) == _MANY_SIZES:
+                if is_new and len(shapes) == _MANY_SIZES:
                     _log.warning("each size takes seconds to compile; --pad 64 makes fewer sizes")
                 yield Sized(name, whole, (image.shape[0], image.shape[1]))
 
@@ -161,14 +166,22 @@ def _check_codes(one: Sized, model: ImageModel, source: Path) -> None:
 
 
 def _targets(output: Path, names: Sequence[str]) -> dict[str, Path]:
-    """Returns the .png to write for each name; two that differ in the suffix alone keep it."""
+    """Returns the .png to write for each name; those that differ in the suffix alone keep it."""
     stems = collections.Counter(str(Path(name).with_suffix("")) for name in names)
+    clash = max(stems.values(), default=1) > 1
+    return {name: output / f"{name if clash else Path(name).with_suffix('')}.png" for name in names}
 
-    def target(name: str) -> str:
-        stem = str(Path(name).with_suffix(""))
-        return f"{stem if stems[stem] == 1 else name}.png"
 
-    return {name: output / target(name) for name in names}
+def _check_apart(targets: Mapping[str, Path], files: Mapping[str, Path]) -> None:
+    """Refuses to write over what is read.
+
+    Raises:
+        DataError: a file to write is one of those to read.
+    """
+    read = {file.resolve() for file in files.values()}
+    for target in targets.values():
+        if target.resolve() in read:
+            raise DataError(f"{target} would be written over; choose another --output")
 
 
 def _pixels(image: np.ndarray) -> np.ndarray:

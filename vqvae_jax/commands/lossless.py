@@ -35,6 +35,8 @@ def decompress(workdir: Path, vqvae: Path | None, source: Path, target: Path) ->
 
     prior_run, vqvae_run = load_pair(workdir, vqvae)
     height, width, channels = prior_run.description["data"]["image_shape"]
+    if channels != 1:
+        raise DataError(f"{workdir} holds a prior of images with {channels} channels; IDX has one")
     with bar(None) as shown:
         images = coding.decompress(
             vqvae_run.model,

@@ -2,7 +2,6 @@
 
 import dataclasses
 import hashlib
-import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -104,10 +103,11 @@ def _read(file: Path) -> Examples:
                 arrays = dict(read)
     except FileNotFoundError as error:
         raise DataError(f"{file} is missing") from error
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile, NotImplementedError) as error:
-        raise DataError(
-            f"{file} is no .npy or .npz file: {' '.join(str(error).split())}"
-        ) from error
+    except OSError as error:
+        raise DataError(f"{file} cannot be read: {error.strerror or error}") from error
+    except Exception as error:  # NumPy, zipfile and zlib each raise their own kinds
+        reason = " ".join(str(error).split())
+        raise DataError(f"{file} is no .npy or .npz file, or is damaged: {reason}") from error
     if "image" not in arrays or {*arrays} - {"image", "label"}:
         held = ", ".join(arrays) or "nothing"
         raise DataError(f"{file} holds {held}; it must hold image, or image and label")

@@ -23,8 +23,9 @@ from vqvae_jax.words import counted
 class ImageFolder(Framing, DataConfig):
     """A folder of images: JPEG, PNG, WebP, GIF, BMP and TIFF, with any folders inside.
 
-    If it holds folders train and test, those are the splits; else images are held out by a hash of
-    their names. If all images lie in folders, the outermost of these are their classes.
+    If it holds folders train and test (or val, valid, validation), those are the splits; else
+    images are held out by a hash of their names. If all images lie in folders, the outermost of
+    these are their classes.
 
         photos = vqvae_jax.ImageFolder(path="PHOTOS", size=64, crop="random").load()
         vqvae_jax.train(model, photos.train, photos.test, workdir="runs/photos")
@@ -105,7 +106,7 @@ def _load(config: ImageFolder) -> Dataset:
 
     root = Path(config.path).expanduser().absolute()
     listed = _splits(root, list_images(root), config.test_fraction)
-    classes = _classes(root, listed)
+    classes = _classes(listed)
     framings = {"train": config.framing, "test": config.held_out}
     names = {split: [name for name, _ in files] for split, files in listed.items()}
     root_dir = data_folder(config.data_dir)
@@ -133,7 +134,7 @@ def _load(config: ImageFolder) -> Dataset:
             sizes[split],
             labels[split],
             len(found.survey),
-            f"{digest.hexdigest()} {split}",
+            f"{digest.hexdigest()} {split} {framings[split]}",
         )
         for split, found in opened.items()
     }
@@ -157,25 +158,32 @@ def _size(config: ImageFolder, names: list[str], survey: Survey) -> tuple[int, i
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff")
 
+_HELD_OUT = ("test", "val", "valid", "validation")
+
 # A file's path, and the part of it below the split's folder.
 _Listed = list[tuple[str, str]]
 
 
 def _splits(root: Path, names: list[str], test_fraction: float) -> dict[str, _Listed]:
-    """Divides files by their folders train and test; without these by a hash of their names."""
+    """Divides files by the folders of splits; without these by a hash of their names."""
     if not names:
         raise DataError(f"{root} holds no images ({', '.join(SUFFIXES)})")
-    below = {
-        split: [
-            (name, inside) for name in names if (inside := name.removeprefix(f"{split}/")) != name
-        ]
-        for split in SPLITS
-    }
-    if all(below.values()):
-        return below
-    shares = [int(hashlib.sha256(name.encode()).hexdigest()[:13], 16) / 16**13 for name in names]
+    below: dict[str, _Listed] = {folder: [] for folder in ("train", *_HELD_OUT)}
+    for name in names:
+        folder, _, inside = name.partition("/")
+        if inside and folder in below:
+            below[folder].append((name, inside))
+    if below["train"]:
+        test = next((below[folder] for folder in _HELD_OUT if below[folder]), None)
+        if test is None:
+            raise DataError(
+                f"{root} has images in a folder train, but none in {', '.join(_HELD_OUT)}; name "
+                f"{root / 'train'} to have some of them held out"
+            )
+        return {"train": below["train"], "test": test}
     splits: dict[str, _Listed] = {split: [] for split in SPLITS}
-    for name, share in zip(names, shares, strict=True):
+    for name in names:
+        share = int(hashlib.sha256(os.fsencode(name)).hexdigest()[:13], 16) / 16**13
         splits["test" if share < test_fraction else "train"].append((name, name))
     if not all(splits.values()):
         raise DataError(
@@ -185,13 +193,11 @@ def _splits(root: Path, names: list[str], test_fraction: float) -> dict[str, _Li
     return splits
 
 
-def _classes(root: Path, listed: Mapping[str, _Listed]) -> dict[str, list[int]] | None:
+def _classes(listed: Mapping[str, _Listed]) -> dict[str, list[int]] | None:
     """Returns the class of each file, by number; None: they are not all in class folders."""
     folders = {split: [inside.partition("/") for _, inside in of] for split, of in listed.items()}
     if not all(rest for parts in folders.values() for _, _, rest in parts):
         return None
-    numbers = {name: place for place, name in enumerate(sorted({p[0] for p in folders["train"]}))}
-    others = sorted({part[0] for part in folders["test"]} - numbers.keys())
-    if others:
-        raise DataError(f"{root} has images of the class {others[0]} held out, but not to train on")
-    return {split: [numbers[part[0]] for part in parts] for split, parts in folders.items()}
+    names = sorted({name for parts in folders.values() for name, _, _ in parts})
+    numbers = {name: number for number, name in enumerate(names)}
+    return {split: [numbers[name] for name, _, _ in parts] for split, parts in folders.items()}

@@ -17,8 +17,8 @@ class Framing:
     Args:
         size: S, the height and width of an example in pixels; None: the images' own, which must be
             the same for all.
-        resize: length in pixels that the shorter side is scaled to first, at least size; None:
-            size; 0: not at all, but for images that are smaller than size.
+        resize: length in pixels that the shorter side is scaled to first, at least size; 0: not at
+            all, but for images that are smaller than size; None: size, or for tiles 0.
         crop: the part of an image that is an example: its center; random, another part in every
             epoch (held out: the center); or tiles, all parts beside each other, each an example.
         flip: whether training mirrors half of the examples, drawn in every epoch.
@@ -68,7 +68,9 @@ class Framing:
     @property
     def scaling(self) -> tuple[int, int]:
         """The arguments shorter_side and least of `decoding.read_image`."""
-        return self.size or 0 if self.resize is None else self.resize, self.size or 1
+        if self.resize is not None:
+            return self.resize, self.size or 1
+        return 0 if self.size is None or self.crop == "tiles" else self.size, self.size or 1
 
     def read(self, file: Path) -> UInt8[np.ndarray, "n h w c"]:
         """Decodes an image file into the examples that it holds; with random crops, into itself.

@@ -54,7 +54,7 @@ class HuggingFaceSource:
                 f"a {type(dataset).__name__} has no fingerprint; one must be given, which changes "
                 "with its data"
             )
-        self.fingerprint = f"{known} {self._framing}"
+        self.fingerprint = f"{known} {image!r} {label!r} {self._framing}"
         shape = (size, size, self._framing.channels)
         self.spec = {"image": jax.ShapeDtypeStruct(shape, np.dtype(np.uint8))}
         if label is not None:
@@ -96,7 +96,13 @@ class HuggingFaceSource:
         row = self._dataset[index]
         given = row[self._image]
         try:
-            image = given if isinstance(given, Image.Image) else Image.fromarray(np.asarray(given))
+            image = given
+            if not isinstance(given, Image.Image):
+                pixels = np.asarray(given)
+                if pixels.dtype.kind in "iu" and pixels.size and pixels.min() >= 0:
+                    pixels = pixels if pixels.max() > 255 else pixels.astype(np.uint8)
+                is_gray = pixels.ndim == 3 and pixels.shape[2] == 1
+                image = Image.fromarray(pixels[..., 0] if is_gray else pixels)
             return row, image_pixels(image, self._framing.channels, *self._framing.scaling)
         except (DataError, TypeError, ValueError, OSError) as error:
             raise DataError(f"{self._image} of row {index} cannot be used: {error}") from error

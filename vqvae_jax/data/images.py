@@ -23,6 +23,8 @@ class ImageSource:
         fingerprint: see `DataSource`.
     """
 
+    is_thread_safe = True
+
     def __init__(
         self,
         pixels: Pixels,
@@ -76,7 +78,12 @@ def labels_of(sources: Sequence[DataSource]) -> list[np.ndarray] | None:
     """Returns the labels of sources' examples; None: they have none."""
     if any("label" not in source.spec for source in sources):
         return None
-    return [
-        source.all_of("label") if isinstance(source, ArraySource) else source.labels  # type: ignore[attr-defined]
-        for source in sources
-    ]
+    return [_labels_of(source) for source in sources]
+
+
+def _labels_of(source: DataSource) -> np.ndarray:
+    if isinstance(source, ArraySource):
+        return source.all_of("label")
+    if hasattr(source, "labels"):
+        return source.labels
+    return np.array([source[index]["label"] for index in range(len(source))])

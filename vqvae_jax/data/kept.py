@@ -6,6 +6,7 @@ import hashlib
 import io
 import json
 import logging
+import os
 import shutil
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -18,6 +19,7 @@ from vqvae_jax.data.pixels import FilePixels, FlatPixels, Pixels
 from vqvae_jax.data.survey import (
     Survey,
     Surveys,
+    check_bad,
     image_digest,
     read_surveys,
     stamp,
@@ -59,11 +61,20 @@ class _Files:
     framings: Mapping[str, Framing]
     max_bad_files: int
 
-    def decoded(self, files: Mapping[str, io.BufferedIOBase]) -> Surveys:
+    def decoded(self, files: Mapping[str, io.BufferedIOBase]) -> tuple[Surveys, list[str]]:
         """Decodes all of them, and writes the pixels of each split to a file, if it has one."""
         number = sum(map(len, self.names.values()))
         _log.info("decoding %s of %s once", counted(number, "file"), self.root)
         return survey(self.root, self.names, self.framings, files, self.max_bad_files)
+
+    def check(self, bad: list[str]) -> None:
+        """Names the files that a pass before found damaged.
+
+        Raises:
+            DataError: there are more than max_bad_files.
+        """
+        for count in range(1, len(bad) + 1):
+            check_bad(bad[:count], self.max_bad_files)
 
     def opened(
         self, surveys: Surveys, pixels: Mapping[str, np.ndarray | Path]
@@ -78,7 +89,7 @@ class _Files:
         framing = self.framings[split]
         if flat is not None:
             return FlatPixels(flat, found.shapes, framing.channels)
-        return FilePixels(self.root, self.names[split], found.files, found.shapes, framing)
+        return FilePixels(self.root, self.names[split], found.files, found.digests, framing)
 
 
 def open_images(
@@ -106,33 +117,38 @@ def open_images(
     files = _Files(root, names, framings, max_bad_files)
     if keep == "memory":
         buffers = {split: io.BytesIO() for split in names}
-        surveys = files.decoded(buffers)
+        surveys, _ = files.decoded(buffers)
         return files.opened(
             surveys, {split: np.frombuffer(buffers[split].getbuffer(), np.uint8) for split in names}
         )
-    place = _digest(str(root), repr(framings))[:16]
+    # What is drawn in training does not change what is kept.
+    how = repr([dataclasses.replace(framing, flip=False) for framing in framings.values()])
+    place = _digest(os.fsencode(root).hex(), how)[:16]
     home = cache.folder_of(f"{root.name or 'images'}.{place}", data_dir)
-    key = _digest(stamp(root, names), repr(framings), PIL.__version__)
+    key = _digest(stamp(root, names), how, PIL.__version__)
     with exclusively(home.with_name(f"{home.name}.lock")):
         if keep == "disk":
             return _on_disk(files, home, key)
-        found = read_surveys(home, key)
-        if found is None:
-            found = files.decoded({})
+        known = read_surveys(home, key)
+        if known is not None:
+            files.check(known[1])
+        else:
+            known = files.decoded({})
             try:
                 with _replacing(home) as draft:
-                    write_surveys(draft, key, found)
+                    write_surveys(draft, key, *known)
             except OSError as error:
                 _log.warning("what was found in %s is not kept: %s", root, error)
-    return files.opened(found, {})
+    return files.opened(known[0], {})
 
 
 def _on_disk(files: _Files, home: Path, key: str) -> dict[str, Opened]:
     pixels = {split: home / f"{split}.pixels" for split in files.names}
-    found = read_surveys(home, key)
-    if found is not None:
+    known = read_surveys(home, key)
+    if known is not None:
+        files.check(known[1])
         with contextlib.suppress(DataError, OSError):
-            opened = files.opened(found, pixels)
+            opened = files.opened(known[0], pixels)
             if all(map(_is_intact, opened.values())):
                 return opened
         if any(file.exists() for file in pixels.values()):
@@ -143,9 +159,9 @@ def _on_disk(files: _Files, home: Path, key: str) -> dict[str, Opened]:
                 split: stack.enter_context((draft / file.name).open("wb"))
                 for split, file in pixels.items()
             }
-            found = files.decoded(written)
-        write_surveys(draft, key, found)
-    return files.opened(found, pixels)
+            known = files.decoded(written)
+        write_surveys(draft, key, *known)
+    return files.opened(known[0], pixels)
 
 
 def _is_intact(opened: Opened) -> bool:

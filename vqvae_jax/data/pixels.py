@@ -8,6 +8,7 @@ import numpy as np
 from jaxtyping import UInt8
 
 from vqvae_jax.data.framing import Framing
+from vqvae_jax.data.survey import image_digest
 from vqvae_jax.errors import DataError
 
 
@@ -64,14 +65,14 @@ class FilePixels:
         root: the folder of the files.
         names: the files, relative to it.
         files: integers [N], the place in `names` of each example's file.
-        shapes: integers [N, 2], height and width of each example.
+        digests: uint8 [N, 16], `survey.image_digest` of each example.
         framing: how the files are decoded.
     """
 
     root: Path
     names: list[str]
     files: np.ndarray
-    shapes: np.ndarray
+    digests: np.ndarray
     framing: Framing
 
     are_decoded = False
@@ -86,8 +87,9 @@ class FilePixels:
         file = self.root / self.names[place]
         parts = self.framing.read(file)
         part = index - int(np.searchsorted(self.files, place))
-        if part >= len(parts) or parts[part].shape[:2] != tuple(self.shapes[index]):
-            raise DataError(f"{file} is not the image any more that it was when the run began")
+        digest = image_digest(parts[part]) if part < len(parts) else b""
+        if digest != self.digests[index].tobytes():
+            raise DataError(f"{file} has changed since the run began")
         return parts[part]
 
 

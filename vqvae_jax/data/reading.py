@@ -10,8 +10,6 @@ import threading
 from collections.abc import Iterator
 from typing import Any, Protocol, runtime_checkable
 
-import numpy as np
-
 from vqvae_jax.data.batches import InOrder, TrainingOrder
 from vqvae_jax.data.source import ArraySource, DataSource, Examples, take
 from vqvae_jax.errors import DataError
@@ -19,6 +17,8 @@ from vqvae_jax.extras import extra
 
 # Items that each thread, and each worker, has ready.
 _AHEAD = 2
+
+_NEVER = 2**62  # bytes
 
 
 @runtime_checkable
@@ -33,13 +33,16 @@ class Items(Protocol):
 
 
 @contextlib.contextmanager
-def reading(items: Items, first: int = 0, *, workers: int = 0) -> Iterator[Iterator[Any]]:
+def reading(
+    items: Items, first: int = 0, *, workers: int = 0, threads: int | None = None
+) -> Iterator[Iterator[Any]]:
     """Yields an iterator over items, in their order; what is ahead is read in the meantime.
 
     Args:
         items: what is read.
         first: the index that it begins with.
-        workers: processes that read; 0: the threads of this process, one for each core.
+        workers: processes that read; 0: threads of this process.
+        threads: how many; None: one for each core.
 
     Raises:
         DataError: a worker died. What reading an item raises is raised here too.
@@ -51,10 +54,14 @@ def reading(items: Items, first: int = 0, *, workers: int = 0) -> Iterator[Itera
     if not flags.FLAGS.is_parsed():
         flags.FLAGS.mark_as_parsed()  # Grain reads some, which programs without absl never parse
     dataset = grain.MapDataset.source(items)[first:]
-    threads = 1 if workers else _cores()
+    threads = 1 if workers else threads or _cores()
     ahead = dataset.to_iter_dataset(grain.ReadOptions(threads, _AHEAD * threads))
     if workers:
         processes = grain.MultiprocessingOptions(workers, per_worker_buffer_size=_AHEAD)
+        # Through pipes: shared memory may be small, as in containers, where writing to it kills the
+        # process, and what is left in it at the end is reported as leaked.
+        options = grain.experimental.DatasetOptions(min_shm_size=_NEVER)
+        ahead = grain.experimental.WithOptionsIterDataset(ahead, options)
         ahead = ahead.mp_prefetch(processes, _begin_worker)
     iterator = iter(ahead)
     try:
@@ -90,9 +97,9 @@ def read_batches(
         return
     if getattr(source, "is_decoded", False):
         workers = 0
-    with reading(batches, first, workers=workers) as ahead:
-        # Copies: what comes from a worker lies in memory that is shared with it.
-        yield ({name: np.array(of) for name, of in batch.items()} for batch in ahead)
+    threads = None if getattr(source, "is_thread_safe", False) else 1
+    with reading(batches, first, workers=workers, threads=threads) as ahead:
+        yield ahead
 
 
 @dataclasses.dataclass(frozen=True)

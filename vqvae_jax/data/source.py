@@ -37,10 +37,12 @@ class DataSource(Protocol):
             def __getitem__(self, index):
                 return {"image": np.asarray(Image.open(FILES[index]))}
 
-    It may have two more members. `draw(index, random)` returns an example for training, such as a
+    It may have more members. `draw(index, random)` returns an example for training, such as a
     random crop, with the numbers of `random`, a `numpy.random.RandomState`: they depend on the
-    run's seed, the epoch and the index alone. `is_decoded = True` says that reading an example is
-    no more than a copy, so worker processes do not pay.
+    run's seed, the epoch and the index alone. `is_thread_safe = True` says that several threads may
+    read at once; else one does. `is_decoded = True` says that reading is no more than a copy. With
+    `training.workers` the source is pickled, unless it is decoded, and each worker process reads
+    with its own copy; a program must then have its `if __name__ == "__main__":`.
 
     Attributes:
         spec: the shape and type of each array of an example, by name.

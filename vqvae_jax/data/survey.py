@@ -9,7 +9,6 @@ import hashlib
 import io
 import itertools
 import logging
-import math
 import os
 import sys
 from collections.abc import Mapping
@@ -56,9 +55,8 @@ class Survey:
 
 Surveys = dict[str, Survey]
 
-
-# Files that a thread decodes in a row.
-_FILES_AT_A_TIME = 32
+# A thread decodes files in a row: at most so many, of at most so many bytes together.
+_FILES_AT_A_TIME, _BYTES_AT_A_TIME = 32, 2**18
 
 
 @dataclasses.dataclass(frozen=True)
@@ -66,15 +64,14 @@ class _Decoded:
     """What becomes of some files of a split at a time: their examples, or why there are none."""
 
     root: Path
-    names: list[str]
+    groups: list[list[str]]
     framing: Framing
 
     def __len__(self) -> int:
-        return math.ceil(len(self.names) / _FILES_AT_A_TIME)
+        return len(self.groups)
 
     def __getitem__(self, index: int, /) -> list[Any]:
-        start = index * _FILES_AT_A_TIME
-        return [self._read(name) for name in self.names[start : start + _FILES_AT_A_TIME]]
+        return [self._read(name) for name in self.groups[index]]
 
     def _read(self, name: str) -> Any:
         try:
@@ -83,14 +80,37 @@ class _Decoded:
             return error
 
 
+def _grouped(root: Path, names: list[str]) -> list[list[str]]:
+    """Divides files into groups that a thread decodes: few, if they are large."""
+    groups: list[list[str]] = [[]]
+    size = 0
+    for name in names:
+        more = _size_and_time(root / name)[0]
+        if len(groups[-1]) == _FILES_AT_A_TIME or (groups[-1] and size + more > _BYTES_AT_A_TIME):
+            groups.append([])
+            size = 0
+        groups[-1].append(name)
+        size += more
+    return groups
+
+
+def _size_and_time(file: Path) -> tuple[int, int]:
+    """Returns a file's size and time; 0 and 0 if it is gone, as a link may point to nothing."""
+    try:
+        stat = file.stat()
+    except OSError:
+        return 0, 0
+    return stat.st_size, stat.st_mtime_ns
+
+
 def survey(
     root: Path,
     names: Mapping[str, list[str]],
     framings: Mapping[str, Framing],
     sinks: Mapping[str, io.BufferedIOBase],
     max_bad_files: int,
-) -> Surveys:
-    """Decodes all files of all splits, once.
+) -> tuple[Surveys, list[str]]:
+    """Decodes all files of all splits, once; returns what it found, and what files are damaged.
 
     Args:
         root: the folder.
@@ -105,17 +125,18 @@ def survey(
     with extra("train"):
         from tqdm import tqdm
 
-    found, bad = {}, 0
+    found: Surveys = {}
+    bad: list[str] = []
     total = sum(map(len, names.values()))
     with tqdm(total=total, unit="files", disable=not sys.stderr.isatty()) as bar:
         for split, files in names.items():
             made = _Found()
-            with reading(_Decoded(root, files, framings[split])) as decoded:
+            with reading(_Decoded(root, _grouped(root, files), framings[split])) as decoded:
                 for place, examples in enumerate(itertools.chain.from_iterable(decoded)):
                     bar.update()
                     if isinstance(examples, DataError):
-                        bad += 1
-                        _refuse(examples, bad, max_bad_files)
+                        bad.append(str(examples))
+                        check_bad(bad, max_bad_files)
                         continue
                     for image in examples:
                         made.add(place, image)
@@ -124,15 +145,19 @@ def survey(
             if not made.files:
                 raise DataError(f"{root} has no image for the split {split} that can be used")
             found[split] = made.survey()
-    return found
+    return found, bad
 
 
-def _refuse(error: DataError, bad: int, allowed: int) -> None:
-    """Names a damaged file, and gives up if there are too many."""
-    if bad > allowed:
-        several = f"{bad} files cannot be used, the last one: " if bad > 1 else ""
-        raise DataError(f"{several}{error}; data.max_bad_files, now {allowed}, allows for some")
-    _log.warning("WARNING: %s; it is skipped", error)
+def check_bad(bad: list[str], allowed: int) -> None:
+    """Names the last of the damaged files, and gives up if there are too many.
+
+    Raises:
+        DataError: there are more than allowed.
+    """
+    if len(bad) > allowed:
+        several = f"{len(bad)} files cannot be used, the last one: " if len(bad) > 1 else ""
+        raise DataError(f"{several}{bad[-1]}; data.max_bad_files, now {allowed}, allows for some")
+    _log.warning("WARNING: %s; it is skipped", bad[-1])
 
 
 class _Found:
@@ -166,20 +191,16 @@ def image_digest(image: np.ndarray) -> bytes:
 
 
 def stamp(root: Path, names: Mapping[str, list[str]]) -> str:
-    """Returns a digest of the names, sizes and times of files; it changes when any of them does.
-
-    Raises:
-        OSError: a file is gone.
-    """
+    """Returns a digest of the names, sizes and times of files; it changes when any of them does."""
     digest = hashlib.sha256()
     for split, files in names.items():
         for name in files:
-            stat = os.stat(root / name)
-            digest.update(repr((split, name, stat.st_size, stat.st_mtime_ns)).encode())
+            described = repr((split, os.fsencode(name), *_size_and_time(root / name)))
+            digest.update(described.encode())
     return digest.hexdigest()
 
 
-def read_surveys(home: Path, key: str) -> Surveys | None:
+def read_surveys(home: Path, key: str) -> tuple[Surveys, list[str]] | None:
     """Returns what `write_surveys` stored in a folder; None: nothing, something damaged or older.
 
     Args:
@@ -188,19 +209,26 @@ def read_surveys(home: Path, key: str) -> Surveys | None:
     """
     try:
         arrays, description = read_arrays(home / _FILE)
-        if description != {"format": _FORMAT, "key": key}:
+        if (description["format"], description["key"]) != (_FORMAT, key):
             return None
         names = [field.name for field in dataclasses.fields(Survey)]
         splits = dict.fromkeys(name.partition(".")[0] for name in arrays)
-        return {
+        found = {
             split: Survey(**{name: arrays[f"{split}.{name}"] for name in names}) for split in splits
         }
-    except (DamagedError, KeyError, OSError):
+        return found, [str(line) for line in description["bad"]]
+    except (DamagedError, KeyError, TypeError, OSError):
         return None
 
 
-def write_surveys(home: Path, key: str, surveys: Surveys) -> None:
-    """Stores surveys in a folder, whole or not at all; arguments as for `read_surveys`.
+def write_surveys(home: Path, key: str, surveys: Surveys, bad: list[str]) -> None:
+    """Stores surveys in a folder, whole or not at all.
+
+    Args:
+        home: the folder.
+        key: as for `read_surveys`.
+        surveys: by split.
+        bad: the damaged files, each in a line.
 
     Raises:
         OSError: they cannot be written.
@@ -210,4 +238,4 @@ def write_surveys(home: Path, key: str, surveys: Surveys) -> None:
         for split, survey in surveys.items()
         for name, array in vars(survey).items()
     }
-    write_arrays(home / _FILE, arrays, {"format": _FORMAT, "key": key})
+    write_arrays(home / _FILE, arrays, {"format": _FORMAT, "key": key, "bad": bad})

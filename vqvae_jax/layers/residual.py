@@ -22,7 +22,7 @@ class GroupNorm(nnx.Module):
     Mean and variance are over positions and the channels of a group, in float32.
 
     Args:
-        features: C, at least 1; there are 32 groups, or the most below that divide C.
+        features: C, at least 1; there are gcd(C, 32) groups.
     """
 
     def __init__(self, features: int):

@@ -128,7 +128,7 @@ def _check(width: int, num_blocks: int, downsampling: int, normalize: bool) -> i
     check_integer("num_blocks", num_blocks, 0)
     check_flag("normalize", normalize)
     factors = [2**halvings for halvings in range(1, _MOST.bit_length())]
-    if downsampling not in factors:
+    if check_integer("downsampling", downsampling) not in factors:
         raise ValueError(
             f"downsampling is {downsampling!r}; it must be one of {', '.join(map(str, factors))}"
         )

@@ -1,6 +1,7 @@
 """From a config to a run: data, model and task, and the VQ-VAE that a prior needs."""
 
 import dataclasses
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,8 @@ from vqvae_jax.data import Dataset, DataSource, NamedDataset, labels_of
 from vqvae_jax.errors import ConfigError, DataError
 from vqvae_jax.files import check_folder
 from vqvae_jax.likelihoods import Likelihood
-from vqvae_jax.parallel import check_same, first_process_first
+from vqvae_jax.metrics import ImageMetric
+from vqvae_jax.parallel import check_same, first_process_first, wait_for_all
 from vqvae_jax.tasks import PriorTask, Task, TokenizerTask
 from vqvae_jax.training.building import describe, prior_for, tokenizer_for
 from vqvae_jax.training.checkpoint import Checkpoint, described_run, latest_checkpoint
@@ -55,6 +57,7 @@ def train_config(config: Config, workdir: Path) -> None:
     """
     check_folder("--workdir", workdir)
     with failures_named():
+        wait_for_all()  # connects the processes: later calls may take their time, the first may not
         config, data = first_process_first(lambda: _with_data(config, workdir))
         _train(config, data, workdir)
 
@@ -119,10 +122,21 @@ def _tokenizer(config: Config, data: Dataset) -> _Learned:
     task = TokenizerTask(
         tokenizer_for(config, data),
         title=f"{data.name} test split",
-        metrics=build(EvaluationConfig, config.evaluation, "evaluation").metrics,
+        metrics=_metrics(config, data),
         **optimization(config.training, len(data.train)),
     )
     return _Learned(task, data.train, data.test, describe(config, data))
+
+
+def _metrics(config: Config, data: Dataset) -> Sequence[ImageMetric]:
+    metrics = build(EvaluationConfig, config.evaluation, "evaluation").metrics
+    for metric in metrics:
+        if not metric.takes(data.image_shape):
+            raise ConfigError(
+                f"evaluation.metrics has {type(metric).__name__}, which cannot compare images of "
+                f"{data.image_shape}"
+            )
+    return metrics
 
 
 def _decisive(description: dict[str, Any]) -> list[Any]:
@@ -183,7 +197,9 @@ def _prior(config: Config, data: Dataset, workdir: Path) -> _Learned:
 def _vqvae_of(config: Config) -> Config:
     """Returns the config of the VQ-VAE's run, from a prior's config."""
     assert config.vqvae_training is not None
-    return Config(data=config.data, model=config.model, training=config.vqvae_training)
+    return dataclasses.replace(
+        config, training=config.vqvae_training, prior=None, network=None, vqvae_training=None
+    )
 
 
 def _run_in(folder: Path) -> Checkpoint | None:
