@@ -1,6 +1,7 @@
 """A folder of images: trained on, encoded, decoded, reconstructed, evaluated."""
 
 import json
+import re
 
 import jax.numpy as jnp
 import numpy as np
@@ -11,7 +12,10 @@ from tests.data.pictures import header_of_png, pattern, write
 from tests.end_to_end.programs import ROOT, metrics, run
 from vqvae_jax import PSNR, SSIM, load_model
 from vqvae_jax.__main__ import main
+from vqvae_jax.coding import compress, decompress
+from vqvae_jax.data import take
 from vqvae_jax.pixels import to_floats
+from vqvae_jax.training.saved import load_data, load_pair
 
 SIZES = {"a": (12, 16), "b": (13, 18), "deep/c": (16, 12), "d": (12, 16)}
 
@@ -244,3 +248,39 @@ def test_pixels_can_be_padded_to_fewer_sizes(root, tmp_path):
     command(root, "decode", tmp_path / "codes.npz", "--output", tmp_path / "back")
     for name, size in SIZES.items():
         assert read(tmp_path / "back" / f"{name}.png").shape == (*size, 3)
+
+
+@pytest.mark.slow
+def test_a_prior_over_a_folder_codes_it_losslessly(root, tmp_path, capsys):
+    """Its VQ-VAE, which is trained first, is on the same folder."""
+    settings = {
+        "data.kind": "ImageFolder",
+        "data.path": root / "photos",
+        "data.data_dir": root / "data",
+        "data.size": 8,
+        "data.crop": "tiles",
+        "model.encoder.width": 8,
+        "model.decoder.width": 8,
+        "model.quantizer.num_embeddings": 8,
+        "model.likelihood.hidden_dim": 8,
+        "model.likelihood.num_layers": 1,
+        "prior.channels": 8,
+        "prior.vqvae": tmp_path / "vqvae",
+        "training.max_steps": 2,
+        "training.batch_size": 8,
+        "vqvae_training.max_steps": 2,
+    }
+    flags = [f"--config.{name}={value}" for name, value in settings.items()]
+    config = ROOT / "configs" / "cifar10_likelihood_prior.py"
+    result = run(["--config", config, "--workdir", tmp_path / "prior", *flags])
+    assert result.returncode == 0, result.stderr
+    described = json.loads((tmp_path / "vqvae" / "run.json").read_text())
+    assert described["config"]["data"]["kind"] == "ImageFolder"
+    assert main(["evaluate", "--model", str(tmp_path / "prior")]) == 0
+    bits = float(re.search(r"at most: (\S+)", capsys.readouterr().out)[1])
+    prior, vqvae = load_pair(tmp_path / "prior")
+    images = take(load_data(prior).test, np.arange(12))["image"]
+    content = compress(vqvae.model, prior.model, images)
+    back = decompress(vqvae.model, prior.model, content, (8, 8, 3))
+    np.testing.assert_array_equal(back, images)
+    assert 8 * len(content) / images.size < 1.3 * bits
