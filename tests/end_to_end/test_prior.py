@@ -199,7 +199,7 @@ def test_early_stopping_stops_and_says_so(tmp_path, folders, whole_run, capsys):
     settings = {"training__learning_rate": 0.5, "training__patience": 2, "training__max_steps": 200}
     workdir = tmp_path / "run"
     train_here(folders, workdir, vqvae=whole_run[1], **settings)
-    assert "stopped early: the last 2 epochs were not better" in capsys.readouterr().out
+    assert "stopped early: the last 2 evaluations were not better" in capsys.readouterr().out
     values = [r["nll"] for r in metrics(workdir) if r["split"] == "test"]
     assert values.index(min(values)) == len(values) - 3
     assert len(values) < 17
