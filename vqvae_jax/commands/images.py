@@ -27,7 +27,7 @@ with extra("train"):
 
 _log = logging.getLogger(__name__)
 
-_ON_SHEET = 64
+_ON_SHEET, _PIXELS_ON_SHEET = 64, 2**23  # of the originals
 _MANY_SIZES = 10
 
 
@@ -83,7 +83,7 @@ def reconstruct(
     model, files = ImageModel(workdir), image_files(inputs)
     targets = _targets(output, [*files])
     _check_apart(targets, files)
-    done = 0
+    done, room = 0, _PIXELS_ON_SHEET
     shown: list[tuple[np.ndarray, np.ndarray]] = []
     for batch in batches_of(files, model, resize, pad):
         images = model.decode([*model.encode([one.array for one in batch])])
@@ -91,7 +91,8 @@ def reconstruct(
             back = cut(image, one)
             _write_png(targets[one.name], back)
             done += 1
-            if sheet is not None and len(shown) < _ON_SHEET:
+            room -= math.prod(one.size) if sheet is not None else 0
+            if sheet is not None and len(shown) < _ON_SHEET and (room >= 0 or not shown):
                 shown.append((cut(one.array, one), _pixels(back)))
     if sheet is not None and shown:
         title = f"{counted(len(shown), 'image')}, and below each what its codes in {workdir} give"
