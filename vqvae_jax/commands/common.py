@@ -1,4 +1,4 @@
-"""What several commands need."""
+"""Helpers that several commands share."""
 
 import sys
 from pathlib import Path

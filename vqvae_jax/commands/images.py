@@ -62,7 +62,7 @@ def decode(workdir: Path, source: Path, output: Path) -> None:
         for batch in in_batches(codes, math.prod(model.tokenizer.downsampling)):
             images = model.decode([one.array for one in batch])
             for one, image in zip(batch, images, strict=True):
-                _write_png(targets[one.name], cut(image, one))
+                _write_png(targets[one.name], _pixels(cut(image, one)))
                 shown.update()
     print(f"{output}: {counted(len(codes), 'image')}")
 
@@ -88,12 +88,12 @@ def reconstruct(
     for batch in batches_of(files, model, resize, pad):
         images = model.decode([*model.encode([one.array for one in batch])])
         for one, image in zip(batch, images, strict=True):
-            back = cut(image, one)
+            back = _pixels(cut(image, one))
             _write_png(targets[one.name], back)
             done += 1
             room -= math.prod(one.size) if sheet is not None else 0
             if sheet is not None and len(shown) < _ON_SHEET and (room >= 0 or not shown):
-                shown.append((cut(one.array, one), _pixels(back)))
+                shown.append((cut(one.array, one), back))
     if sheet is not None and shown:
         title = f"{counted(len(shown), 'image')}, and below each what its codes in {workdir} give"
         write_atomically(sheet, figures.pairs(shown, title, suffix[1:]))
@@ -186,13 +186,13 @@ def _check_apart(targets: Mapping[str, Path], files: Mapping[str, Path]) -> None
 
 
 def _pixels(image: np.ndarray) -> np.ndarray:
+    """Returns an image [H, W, C] in [-0.5, 0.5] as uint8."""
     return np.round((image + 0.5) * 255).astype(np.uint8)
 
 
-def _write_png(file: Path, image: np.ndarray) -> None:
-    """Writes an image [H, W, C] in [-0.5, 0.5], gray or RGB."""
+def _write_png(file: Path, pixels: np.ndarray) -> None:
+    """Writes an image uint8 [H, W, C], gray or RGB."""
     buffer = io.BytesIO()
-    pixels = _pixels(image)
     Image.fromarray(pixels[..., 0] if pixels.shape[2] == 1 else pixels).save(buffer, "PNG")
     file.parent.mkdir(parents=True, exist_ok=True)
     write_atomically(file, buffer.getvalue())

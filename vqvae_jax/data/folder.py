@@ -18,6 +18,10 @@ from vqvae_jax.data.survey import SPLITS, Survey
 from vqvae_jax.errors import DataError
 from vqvae_jax.words import counted
 
+SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff")
+
+_HELD_OUT = ("test", "val", "valid", "validation")
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class ImageFolder(Framing, DataConfig):
@@ -155,10 +159,6 @@ def _size(config: ImageFolder, names: list[str], survey: Survey) -> tuple[int, i
         return config.size, config.size
     return check_one_size(survey.shapes, [names[place] for place in survey.files])
 
-
-SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff")
-
-_HELD_OUT = ("test", "val", "valid", "validation")
 
 # A file's path, and the part of it below the split's folder.
 _Listed = list[tuple[str, str]]

@@ -35,7 +35,7 @@ _DIGEST_BYTES = 16
 
 @dataclasses.dataclass(frozen=True)
 class Survey:
-    """What a pass over the files of a split found.
+    """The examples that a pass over the files of a split found.
 
     Attributes:
         files: int32 [N], the place of each example's file among the listed ones.
@@ -61,7 +61,7 @@ _FILES_AT_A_TIME, _BYTES_AT_A_TIME = 32, 2**18
 
 @dataclasses.dataclass(frozen=True)
 class _Decoded:
-    """What becomes of some files of a split at a time: their examples, or why there are none."""
+    """Random access to groups of files: the examples of each file, or why it has none."""
 
     root: Path
     groups: list[list[str]]
