@@ -17,6 +17,7 @@ from vqvae_jax import (
     ArraySource,
     AutoregressiveHead,
     CategoricalHead,
+    ColorMixtureHead,
     LogisticMixtureHead,
     VectorQuantizer,
     nll,
@@ -25,6 +26,7 @@ from vqvae_jax import (
 from vqvae_jax.layers import Conv, ConvTranspose
 from vqvae_jax.metrics import Totals
 from vqvae_jax.metrics.bits import bits_per_dim
+from vqvae_jax.models import ResNetEncoder
 
 BATCH = 4
 random = np.random.RandomState(0)
@@ -40,6 +42,7 @@ HEADS = {
     "categorical": CategoricalHead,
     "logistic mixture": functools.partial(LogisticMixtureHead, num_mixtures=2),
     "autoregressive": AUTOREGRESSIVE,
+    "color mixture": functools.partial(ColorMixtureHead, num_mixtures=2),
 }
 
 
@@ -86,6 +89,16 @@ LOSSES = {
     ),
     **{
         name: (build, lambda module, x: module(x).loss, (IMAGES,)) for name, build in MODELS.items()
+    },
+    **{
+        f"ResNetEncoder, {name}": (
+            lambda normalize=normalize: ResNetEncoder(
+                3, 4, width=6, num_blocks=1, downsampling=2, normalize=normalize, rngs=nnx.Rngs(0)
+            ),
+            lambda module, x: jnp.sum(jnp.sin(module(x))),
+            (IMAGES,),
+        )
+        for name, normalize in (("ReLU", False), ("GroupNorm and swish", True))
     },
     "FSQ, masked": (
         MODELS["FSQ"],

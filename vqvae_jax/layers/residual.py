@@ -31,9 +31,10 @@ class GroupNorm(nnx.Module):
 
     def __call__(self, x: Float[Array, "b *spatial c"]) -> Float[Array, "b *spatial c"]:
         """Normalizes x [B, *spatial, C]; the result has its type."""
-        grouped = wide(x).reshape(len(x), -1, self.num_groups, x.shape[-1] // self.num_groups)
-        mean = jnp.mean(grouped, axis=(1, 3), keepdims=True)
-        variance = jnp.mean((grouped - mean) ** 2, axis=(1, 3), keepdims=True)
+        grouped = wide(x).reshape(*x.shape[:-1], self.num_groups, x.shape[-1] // self.num_groups)
+        of_group = (*range(1, x.ndim - 1), x.ndim)
+        mean = jnp.mean(grouped, axis=of_group, keepdims=True)
+        variance = jnp.mean((grouped - mean) ** 2, axis=of_group, keepdims=True)
         normalized = ((grouped - mean) * jax.lax.rsqrt(variance + 1e-6)).reshape(x.shape)
         ones = (1,) * (x.ndim - 1)
         scale, bias = (wide(given[...]).reshape(*ones, -1) for given in (self.scale, self.bias))

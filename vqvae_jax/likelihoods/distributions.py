@@ -62,7 +62,8 @@ class PixelDistribution:
         return self.log_probs(self._of_channels(parameters))
 
     def _of_channels(self, parameters: Float[Array, "*shape cp"]) -> Float[Array, "*shape c p"]:
-        return parameters.reshape(*parameters.shape[:-1], -1, self.num_parameters)
+        *shape, total = parameters.shape
+        return parameters.reshape(*shape, total // self.num_parameters, self.num_parameters)
 
 
 def categorical_log_prob(

@@ -82,7 +82,7 @@ class SSIM(ImageMetric):
         x, y = (of.transpose(0, 3, 1, 2) for of in (images, others))
         products = jnp.stack([x, y, x * x, y * y, x * y])
         means = _windowed(products.reshape(-1, *x.shape[2:]))
-        m_x, m_y, m_xx, m_yy, m_xy = means.reshape(5, len(x), -1, *means.shape[1:])
+        m_x, m_y, m_xx, m_yy, m_xy = means.reshape(*products.shape[:3], *means.shape[1:])
         variances = m_xx - m_x**2 + m_yy - m_y**2
         above = (2 * m_x * m_y + _C1) * (2 * (m_xy - m_x * m_y) + _C2)
         below = (m_x**2 + m_y**2 + _C1) * (variances + _C2)
