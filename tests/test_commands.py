@@ -77,7 +77,8 @@ def test_what_was_written_is_counted(tmp_path, models, capsys, number, words):
         (["compress", "a.gz", "a.gz"], "a.gz ends in .gz; it must end in .vq"),
         (
             ["decompress", "a.vq", "a.png"],
-            "a.png ends in .png; it must end in .gz or .idx or .idx3-ubyte, or have no ending\n",
+            "a.png ends in .png; it must end in .npy or .gz or .idx or .idx3-ubyte, or have no "
+            "ending\n",
         ),
     ],
 )

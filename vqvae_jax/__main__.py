@@ -151,13 +151,14 @@ def _parser() -> argparse.ArgumentParser:
     for name, text, output in (
         (
             "compress",
-            "compress the images of an IDX file, gzipped or plain, losslessly",
+            "compress the images of a .npy or an IDX file losslessly",
             "the file to write, a .vq",
         ),
         (
             "decompress",
-            "decompress such a file into an IDX file",
-            "the file to write: gzipped if .gz; plain if .idx, .idx3-ubyte or without suffix",
+            "decompress such a file into a .npy or an IDX file",
+            "the file to write: a .npy; or IDX, gzipped if .gz; plain if .idx, .idx3-ubyte or "
+            "without suffix",
         ),
     ):
         added = of_prior(name, text)

@@ -12,7 +12,6 @@ from tests.data.pictures import header_of_png, pattern, write
 from tests.end_to_end.programs import ROOT, metrics, run
 from vqvae_jax import PSNR, SSIM, load_model
 from vqvae_jax.__main__ import main
-from vqvae_jax.coding import compress, decompress
 from vqvae_jax.data import take
 from vqvae_jax.pixels import to_floats
 from vqvae_jax.training.saved import load_data, load_pair
@@ -278,9 +277,17 @@ def test_a_prior_over_a_folder_codes_it_losslessly(root, tmp_path, capsys):
     assert described["config"]["data"]["kind"] == "ImageFolder"
     assert main(["evaluate", "--model", str(tmp_path / "prior")]) == 0
     bits = float(re.search(r"at most: (\S+)", capsys.readouterr().out)[1])
-    prior, vqvae = load_pair(tmp_path / "prior")
+    prior, _ = load_pair(tmp_path / "prior")
     images = take(load_data(prior).test, np.arange(12))["image"]
-    content = compress(vqvae.model, prior.model, images)
-    back = decompress(vqvae.model, prior.model, content, (8, 8, 3))
-    np.testing.assert_array_equal(back, images)
-    assert 8 * len(content) / images.size < 1.3 * bits
+    source, small, back = (tmp_path / name for name in ("images.npy", "small.vq", "back.npy"))
+    np.save(source, images)
+    model = ["--model", str(tmp_path / "prior")]
+    assert main(["compress", *model, str(source), str(small)]) == 0
+    assert main(["decompress", *model, str(small), str(back)]) == 0
+    np.testing.assert_array_equal(np.load(back), images)
+    assert 8 * small.stat().st_size / images.size < 1.3 * bits
+    assert main(["decompress", *model, str(small), str(tmp_path / "back.gz")]) == 1
+    assert "images with 3 channels; an IDX file has one" in capsys.readouterr().err
+    np.save(source, images[:, :4])
+    assert main(["compress", *model, str(source), str(small)]) == 1
+    assert "holds images of (4, 8, 3); they must be of (8, 8, 3)" in capsys.readouterr().err

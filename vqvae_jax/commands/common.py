@@ -1,8 +1,11 @@
 """Helpers that several commands share."""
 
+import io
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from vqvae_jax.errors import CheckpointError
 from vqvae_jax.extras import extra
@@ -21,6 +24,13 @@ def ending(file: Path, *allowed: str) -> str:
         must += ", or have no ending" if "" in allowed else ""
         raise ValueError(f"{file} {given}; it must {must}")
     return ending
+
+
+def npy(array: np.ndarray) -> bytes:
+    """Returns the content of a .npy file."""
+    buffer = io.BytesIO()
+    np.save(buffer, array)
+    return buffer.getvalue()
 
 
 def check_free(run: SavedRun) -> None:

@@ -2,7 +2,10 @@
 
 from pathlib import Path
 
-from vqvae_jax.commands.common import bar, check_free, ending
+import numpy as np
+
+from vqvae_jax.commands.common import bar, check_free, ending, npy
+from vqvae_jax.data.array_file import read_arrays
 from vqvae_jax.data.idx import read_idx, write_idx
 from vqvae_jax.errors import DataError
 from vqvae_jax.files import write_atomically
@@ -11,13 +14,16 @@ from vqvae_jax.words import counted
 
 
 def compress(workdir: Path, vqvae: Path | None, source: Path, target: Path) -> None:
-    """Compresses the images of an IDX file."""
+    """Compresses the images of a .npy or an IDX file."""
     ending(target, ".vq")
     from vqvae_jax import coding
 
     prior_run, vqvae_run = load_pair(workdir, vqvae)
     check_free(prior_run)
-    images = read_idx(source, axes=3)[..., None]
+    if source.suffix.lower() == ".npy":
+        images = np.asarray(read_arrays(source)["image"])
+    else:
+        images = read_idx(source, axes=3)[..., None]
     expected = tuple(prior_run.description["data"]["image_shape"])
     if images.shape[1:] != expected:
         raise DataError(f"{source} holds images of {images.shape[1:]}; they must be of {expected}")
@@ -29,14 +35,17 @@ def compress(workdir: Path, vqvae: Path | None, source: Path, target: Path) -> N
 
 
 def decompress(workdir: Path, vqvae: Path | None, source: Path, target: Path) -> None:
-    """Writes the images of a compressed file as an IDX file."""
-    ending(target, ".gz", ".idx", ".idx3-ubyte", "")
+    """Writes the images of a compressed file as a .npy or an IDX file."""
+    suffix = ending(target, ".npy", ".gz", ".idx", ".idx3-ubyte", "")
     from vqvae_jax import coding
 
     prior_run, vqvae_run = load_pair(workdir, vqvae)
     height, width, channels = prior_run.description["data"]["image_shape"]
-    if channels != 1:
-        raise DataError(f"{workdir} holds a prior of images with {channels} channels; IDX has one")
+    if channels != 1 and suffix != ".npy":
+        raise DataError(
+            f"{workdir} holds a prior of images with {channels} channels; an IDX file has one, and "
+            "a .npy file any"
+        )
     with bar(None) as shown:
         images = coding.decompress(
             vqvae_run.model,
@@ -46,5 +55,8 @@ def decompress(workdir: Path, vqvae: Path | None, source: Path, target: Path) ->
             str(source),
             shown.update,
         )
-    write_idx(target, images[..., 0])
+    if suffix == ".npy":
+        write_atomically(target, npy(images))
+    else:
+        write_idx(target, images[..., 0])
     print(f"{target}: {counted(len(images), 'image')}")

@@ -1,13 +1,12 @@
 """The commands that draw from a prior."""
 
-import io
 from pathlib import Path
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from vqvae_jax.commands.common import check_free, ending
+from vqvae_jax.commands.common import check_free, ending, npy
 from vqvae_jax.files import write_atomically
 from vqvae_jax.pixels import to_integers
 from vqvae_jax.priors import Prior
@@ -52,19 +51,13 @@ def sample(
         guidance=guidance,
     )
     if suffix == ".npy":
-        content = _npy(np.asarray(to_integers(jnp.asarray(images))))
+        content = npy(np.asarray(to_integers(jnp.asarray(images))))
     else:
         content = figures.samples(
             images, labels, f"{counted(number, 'sample')} of {workdir}", suffix[1:]
         )
     write_atomically(output, content)
     print(f"{output}: {counted(number, 'image')}")
-
-
-def _npy(array: np.ndarray) -> bytes:
-    buffer = io.BytesIO()
-    np.save(buffer, array)
-    return buffer.getvalue()
 
 
 def _labels(prior: Prior, number: int, label: int | None) -> np.ndarray | None:

@@ -50,7 +50,7 @@ class ArrayFile(DataConfig):
             DataError: a file is missing, is damaged or holds something else.
         """
         file = Path(self.path).expanduser().absolute()
-        arrays = _read(file)
+        arrays = read_arrays(file)
         if self.test_path is None:
             held_out = _held_out(len(arrays["image"]), self.test_fraction)
             splits = {"train": (arrays, ~held_out), "test": (arrays, held_out)}
@@ -60,7 +60,7 @@ class ArrayFile(DataConfig):
                     f"{self.test_fraction}, holds out {held_out.sum()}; both splits must have some"
                 )
         else:
-            other = _read(Path(self.test_path).expanduser().absolute())
+            other = read_arrays(Path(self.test_path).expanduser().absolute())
             if (there := _form(other)) != (here := _form(arrays)):
                 raise DataError(f"{self.test_path} holds {there}; it must hold {here} like {file}")
             splits = {
@@ -92,8 +92,12 @@ class ArrayFile(DataConfig):
         )
 
 
-def _read(file: Path) -> Examples:
-    """Returns the arrays of a file: image [N, H, W, C], and label [N] if there is one."""
+def read_arrays(file: Path) -> Examples:
+    """Returns the arrays of a file: "image" [N, H, W, C], and "label" [N] if there is one.
+
+    Raises:
+        DataError: the file is missing, is damaged or holds something else.
+    """
     try:
         read: Any = np.load(file, mmap_mode="r", allow_pickle=False)
         if isinstance(read, np.ndarray):
