@@ -10,6 +10,8 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+CODES, DIM, DECAY = 512, 64, 0.99
+
 
 class Block(nn.Module):
     """x + Conv 1x1(ReLU(Conv 3x3(ReLU(x))))."""
@@ -24,7 +26,7 @@ class Block(nn.Module):
         return x + self.layers(x)
 
 
-def encoder(width: int, latent_dim: int) -> nn.Module:
+def encoder(width: int) -> nn.Module:
     return nn.Sequential(
         nn.Conv2d(3, width, 4, stride=2, padding=1),
         nn.ReLU(),
@@ -32,13 +34,13 @@ def encoder(width: int, latent_dim: int) -> nn.Module:
         Block(width),
         Block(width),
         nn.ReLU(),
-        nn.Conv2d(width, latent_dim, 1),
+        nn.Conv2d(width, DIM, 1),
     )
 
 
-def decoder(width: int, latent_dim: int) -> nn.Module:
+def decoder(width: int) -> nn.Module:
     return nn.Sequential(
-        nn.Conv2d(latent_dim, width, 3, padding=1),
+        nn.Conv2d(DIM, width, 3, padding=1),
         Block(width),
         Block(width),
         nn.ReLU(),
@@ -49,31 +51,48 @@ def decoder(width: int, latent_dim: int) -> nn.Module:
 
 
 class Codebook:
-    """Codes that are moving averages of the vectors that chose them (the paper's appendix A.1)."""
+    """Codes that are moving averages of the vectors that chose them (the paper's appendix A.1).
 
-    def __init__(self, vectors: torch.Tensor, number: int, decay: float = 0.99):
-        self.codes = vectors[torch.randperm(len(vectors))[:number]].clone()
-        self.decay = decay
+    They start from k-means. A code that is used less than a tenth of its fair share, on average
+    over at least 20 vectors a code, becomes a vector of the batch that is far from its own code.
+    """
+
+    def __init__(self, vectors: torch.Tensor):
+        self.codes = vectors[torch.randperm(len(vectors))[:CODES]].clone()
         for _ in range(10):  # k-means
-            counts, sums = self._totals(vectors, self.nearest(vectors))
-            used = counts > 0
-            self.codes[used] = sums[used] / counts[used, None]
-        self.counts, self.sums = counts, counts[:, None] * self.codes
+            self.counts, sums = self._totals(vectors, self.nearest(vectors))
+            used = self.counts > 0
+            self.codes[used] = sums[used] / self.counts[used, None]
+        self.sums = self.counts[:, None] * self.codes
+        self.usage, self.steps, self.seen = torch.ones(CODES), 0, len(vectors) / CODES
 
     def nearest(self, vectors: torch.Tensor) -> torch.Tensor:
         return ((self.codes**2).sum(1) - 2 * vectors @ self.codes.t()).argmin(1)
 
     def update(self, vectors: torch.Tensor, indices: torch.Tensor) -> None:
         counts, sums = self._totals(vectors, indices)
-        self.counts.lerp_(counts, 1 - self.decay)
-        self.sums.lerp_(sums, 1 - self.decay)
+        self.counts.lerp_(counts, 1 - DECAY)
+        self.sums.lerp_(sums, 1 - DECAY)
         used = counts > 0
         self.codes[used] = self.sums[used] / self.counts[used, None]
+        self._revive(vectors, indices, counts)
+
+    def _revive(self, vectors: torch.Tensor, indices: torch.Tensor, counts: torch.Tensor) -> None:
+        share = len(vectors) / CODES
+        spanned = min(self.seen / (self.seen + share), 1 - share / 20)
+        kept = min(DECAY, max((1 + self.steps) / (20 + self.steps), spanned))
+        self.usage = kept * self.usage + (1 - kept) * counts / share
+        self.steps, self.seen = self.steps + 1, min(self.seen + share, 20)
+        dead = torch.nonzero(self.usage < 0.1)[:, 0]
+        if len(dead):
+            errors = ((vectors - self.codes[indices]) ** 2).sum(1)
+            self.codes[dead] = vectors[torch.multinomial(errors, len(dead))]
+            self.usage[dead], self.counts[dead], self.sums[dead] = 1.0, 0.0, 0.0
 
     def _totals(
         self, vectors: torch.Tensor, indices: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        chosen = F.one_hot(indices, len(self.codes)).to(vectors.dtype)
+        chosen = F.one_hot(indices, CODES).to(vectors.dtype)
         return chosen.sum(0), chosen.t() @ vectors
 
 
@@ -98,9 +117,9 @@ def main(path: str, seed: int, settings: dict[str, Any]) -> None:
     torch.manual_seed(seed)
     with np.load(path) as held:
         train, test = (torch.from_numpy(held[split]) for split in ("train", "test"))
-    batch, dim = settings["batch_size"], settings["embedding_dim"]
+    batch = settings["batch_size"]
     variance = (train.numpy() / np.float32(255)).var(dtype=np.float64)
-    encode, decode = encoder(settings["width"], dim), decoder(settings["width"], dim)
+    encode, decode = encoder(settings["width"]), decoder(settings["width"])
     for network in (encode, decode):
         network.to(memory_format=torch.channels_last)
     optimizer = torch.optim.Adam([*encode.parameters(), *decode.parameters()], 2e-4)
@@ -111,7 +130,7 @@ def main(path: str, seed: int, settings: dict[str, Any]) -> None:
             z = encode(x)
             vectors = vectors_of(z.detach())
             if codebook is None:
-                codebook = Codebook(vectors, settings["num_embeddings"])
+                codebook = Codebook(vectors)
             codes, indices = quantized(codebook, z.detach())
             codebook.update(vectors, indices)
             reconstruction = decode(z + (codes - z).detach())
@@ -120,7 +139,7 @@ def main(path: str, seed: int, settings: dict[str, Any]) -> None:
             loss.backward()
             optimizer.step()
     assert codebook is not None
-    squares, uses = 0.0, np.zeros(settings["num_embeddings"])
+    squares, uses = 0.0, np.zeros(CODES)
     with torch.no_grad():
         for images in test.split(batch):
             x = floats(images)
