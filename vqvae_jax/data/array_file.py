@@ -9,7 +9,7 @@ import numpy as np
 
 from vqvae_jax.checks import check_path, check_share
 from vqvae_jax.data import cache
-from vqvae_jax.data.dataset import DataConfig, Dataset
+from vqvae_jax.data.dataset import DataConfig, Dataset, held_out
 from vqvae_jax.data.source import ArraySource, Examples
 from vqvae_jax.errors import DataError
 
@@ -52,13 +52,9 @@ class ArrayFile(DataConfig):
         file = Path(self.path).expanduser().absolute()
         arrays = read_arrays(file)
         if self.test_path is None:
-            held_out = _held_out(len(arrays["image"]), self.test_fraction)
-            splits = {"train": (arrays, ~held_out), "test": (arrays, held_out)}
-            if not all(chosen.any() for _, chosen in splits.values()):
-                raise DataError(
-                    f"{file} holds {len(held_out)} images, of which data.test_fraction, now "
-                    f"{self.test_fraction}, holds out {held_out.sum()}; both splits must have some"
-                )
+            places = [str(place) for place in range(len(arrays["image"]))]
+            chosen = held_out(places, self.test_fraction, file)
+            splits = {"train": (arrays, ~chosen), "test": (arrays, chosen)}
         else:
             other = read_arrays(Path(self.test_path).expanduser().absolute())
             if (there := _form(other)) != (here := _form(arrays)):
@@ -136,9 +132,3 @@ def read_arrays(file: Path) -> Examples:
 def _form(arrays: Examples) -> str:
     """Describes what arrays have to have in common."""
     return f"images of {arrays['image'].shape[1:]}" + (" with labels" if "label" in arrays else "")
-
-
-def _held_out(count: int, fraction: float) -> np.ndarray:
-    """Returns which of the images are held out, by a hash of their place: bool [N]."""
-    digests = [hashlib.sha256(str(place).encode()).digest()[:7] for place in range(count)]
-    return np.array([int.from_bytes(digest, "big") < fraction * 2**56 for digest in digests])

@@ -2,11 +2,17 @@
 
 import abc
 import dataclasses
-from collections.abc import Mapping
+import hashlib
+import os
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from vqvae_jax.data.source import ArraySource, DataSource, Splits
+from vqvae_jax.errors import DataError
+from vqvae_jax.words import counted
 
 
 @dataclasses.dataclass(frozen=True)
@@ -73,6 +79,27 @@ class DataConfig(abc.ABC):
         """
         del run
         return self.load()
+
+
+def held_out(names: Sequence[str], fraction: float, where: object) -> np.ndarray:
+    """Returns which of the images are held out, by a hash of their names: bool [N].
+
+    Args:
+        names: the images' names, which do not change.
+        fraction: fraction of them held out.
+        where: what holds them, for errors.
+
+    Raises:
+        DataError: it is all of them, or none.
+    """
+    digests = (hashlib.sha256(os.fsencode(name)).digest()[:7] for name in names)
+    chosen = np.array([int.from_bytes(digest, "big") < fraction * 2**56 for digest in digests])
+    if chosen.all() or not chosen.any():
+        raise DataError(
+            f"{where} holds {counted(len(names), 'image')}, of which data.test_fraction, now "
+            f"{fraction}, holds out {chosen.sum()}; both splits must have some"
+        )
+    return chosen
 
 
 def dataset_of(name: str, root: Path, splits: Splits, description: dict[str, Any]) -> Dataset:

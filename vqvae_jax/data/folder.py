@@ -10,13 +10,12 @@ import numpy as np
 
 from vqvae_jax.checks import check_choice, check_integer, check_path, check_share
 from vqvae_jax.data import cache
-from vqvae_jax.data.dataset import DataConfig, Dataset
+from vqvae_jax.data.dataset import DataConfig, Dataset, held_out
 from vqvae_jax.data.framing import Framing, check_one_size
 from vqvae_jax.data.images import image_source
 from vqvae_jax.data.prepared import data_folder
 from vqvae_jax.data.survey import SPLITS, Survey
 from vqvae_jax.errors import DataError
-from vqvae_jax.words import counted
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff")
 
@@ -182,14 +181,8 @@ def _splits(root: Path, names: list[str], test_fraction: float) -> dict[str, _Li
             )
         return {"train": below["train"], "test": test}
     splits: dict[str, _Listed] = {split: [] for split in SPLITS}
-    for name in names:
-        share = int(hashlib.sha256(os.fsencode(name)).hexdigest()[:13], 16) / 16**13
-        splits["test" if share < test_fraction else "train"].append((name, name))
-    if not all(splits.values()):
-        raise DataError(
-            f"{root} holds {counted(len(names), 'image')}, of which data.test_fraction, now "
-            f"{test_fraction}, holds out {len(splits['test'])}; both splits must have some"
-        )
+    for name, is_held_out in zip(names, held_out(names, test_fraction, root), strict=True):
+        splits["test" if is_held_out else "train"].append((name, name))
     return splits
 
 

@@ -1,17 +1,18 @@
 """Data sets of the package `datasets` of Hugging Face as sources."""
 
-import functools
+import dataclasses
 from typing import Any
 
-import jax
 import numpy as np
+from jaxtyping import UInt8
 
 from vqvae_jax.data.framing import Framing
-from vqvae_jax.data.source import Examples
+from vqvae_jax.data.images import ImageSource
+from vqvae_jax.data.pixels import Pixels
 from vqvae_jax.errors import DataError
 
 
-class HuggingFaceSource:
+class HuggingFaceSource(ImageSource):
     """The images of a `datasets.Dataset`, or of anything else with rows that are mappings.
 
         photos = datasets.load_dataset("imagefolder", data_dir="PHOTOS")["train"]
@@ -32,6 +33,8 @@ class HuggingFaceSource:
         ValueError: an argument out of its range.
     """
 
+    is_thread_safe = False
+
     def __init__(
         self,
         dataset: Any,
@@ -41,12 +44,11 @@ class HuggingFaceSource:
         fingerprint: str | None = None,
         **framing: Any,
     ):
-        self._dataset, self._image, self._label = dataset, image, label
-        self._framing = Framing(**framing)
-        size = self._framing.size
+        frame = Framing(**framing)
+        size = frame.size
         if size is None:
             raise ValueError("size is None; it must be given")
-        if self._framing.crop == "tiles":
+        if frame.crop == "tiles":
             raise ValueError("crop is 'tiles'; it must be 'center' or 'random'")
         known = fingerprint or getattr(dataset, "_fingerprint", None)
         if known is None:
@@ -54,61 +56,52 @@ class HuggingFaceSource:
                 f"a {type(dataset).__name__} has no fingerprint; one must be given, which changes "
                 "with its data"
             )
-        self.fingerprint = f"{known} {image!r} {label!r} {self._framing}"
-        shape = (size, size, self._framing.channels)
-        self.spec = {"image": jax.ShapeDtypeStruct(shape, np.dtype(np.uint8))}
-        if label is not None:
-            self.spec["label"] = jax.ShapeDtypeStruct((), np.dtype(np.int32))
+        super().__init__(
+            _Rows(dataset, image, frame),
+            frame,
+            (size, size),
+            None if label is None else _column(dataset, label),
+            len(dataset),
+            f"{known} {image!r} {label!r} {frame}",
+        )
 
-    def __len__(self) -> int:
-        return len(self._dataset)
 
-    @functools.cached_property
-    def labels(self) -> np.ndarray:
-        """All labels: int32 [N]."""
-        return np.asarray(self._dataset[self._label], np.int32)
+@dataclasses.dataclass(frozen=True)
+class _Rows(Pixels):
+    """The images in rows, read each time."""
 
-    def __getitem__(self, index: int, /) -> Examples:
-        """Returns an example; of random crops, the center.
+    dataset: Any
+    column: str
+    framing: Framing
 
-        Raises:
-            DataError: its image cannot be used.
-        """
-        row, image = self._row(index)
-        return self._example(row, self._framing.center(image))
+    def __getitem__(self, index: int, /) -> UInt8[np.ndarray, "h w c"]:
+        from vqvae_jax.data.decoding import image_pixels  # needs an extra
 
-    def draw(self, index: int, random: np.random.RandomState) -> Examples:
-        """Returns an example for training, with what is random in it drawn.
-
-        Raises:
-            DataError: its image cannot be used.
-        """
-        row, image = self._row(index)
-        if self._framing.crop == "center":
-            image = self._framing.center(image)
-        return self._example(row, self._framing.draw(image, random))
-
-    def _row(self, index: int) -> tuple[Any, np.ndarray]:
-        from PIL import Image
-
-        from vqvae_jax.data.decoding import image_pixels
-
-        row = self._dataset[index]
-        given = row[self._image]
+        given = self.dataset[index][self.column]
         try:
-            image = given
-            if not isinstance(given, Image.Image):
-                pixels = np.asarray(given)
-                if pixels.dtype.kind in "iu" and pixels.size and pixels.min() >= 0:
-                    pixels = pixels if pixels.max() > 255 else pixels.astype(np.uint8)
-                is_gray = pixels.ndim == 3 and pixels.shape[2] == 1
-                image = Image.fromarray(pixels[..., 0] if is_gray else pixels)
-            return row, image_pixels(image, self._framing.channels, *self._framing.scaling)
+            image = image_pixels(_picture(given), self.framing.channels, *self.framing.scaling)
         except (DataError, TypeError, ValueError, OSError) as error:
-            raise DataError(f"{self._image} of row {index} cannot be used: {error}") from error
+            raise DataError(f"{self.column} of row {index} cannot be used: {error}") from error
+        return self.framing.parts(image)[0]
 
-    def _example(self, row: Any, image: np.ndarray) -> Examples:
-        example = {"image": image}
-        if self._label is not None:
-            example["label"] = np.asarray(row[self._label], np.int32)
-        return example
+
+def _picture(given: Any) -> Any:
+    """Returns a PIL image, or an array as one."""
+    from PIL import Image
+
+    if isinstance(given, Image.Image):
+        return given
+    pixels = np.asarray(given)
+    if pixels.dtype.kind in "iu" and pixels.size and pixels.min() >= 0:
+        pixels = pixels if pixels.max() > 255 else pixels.astype(np.uint8)
+    is_gray = pixels.ndim == 3 and pixels.shape[2] == 1
+    return Image.fromarray(pixels[..., 0] if is_gray else pixels)
+
+
+def _column(dataset: Any, name: str) -> np.ndarray:
+    """Returns a column of integers: int32 [N]."""
+    try:
+        values = dataset[name]
+    except TypeError:  # a sequence of rows
+        values = [dataset[index][name] for index in range(len(dataset))]
+    return np.asarray(values, np.int32)

@@ -45,11 +45,19 @@ class ImageSource:
         return self._count
 
     def __getitem__(self, index: int, /) -> Examples:
-        """Returns an example, of random crops the center."""
+        """Returns an example, of random crops the center.
+
+        Raises:
+            DataError: its image cannot be used.
+        """
         return self._example(index, self._framing.center(self._pixels[index]))
 
     def draw(self, index: int, random: np.random.RandomState) -> Examples:
-        """Returns an example for training, with what is random in it drawn."""
+        """Returns an example for training, with what is random in it drawn.
+
+        Raises:
+            DataError: its image cannot be used.
+        """
         return self._example(index, self._framing.draw(self._pixels[index], random))
 
     def _example(self, index: int, image: np.ndarray) -> Examples:

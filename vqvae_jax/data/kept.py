@@ -73,8 +73,8 @@ class _Files:
         Raises:
             DataError: there are more than max_bad_files.
         """
-        for count in range(1, len(bad) + 1):
-            check_bad(bad[:count], self.max_bad_files)
+        for number, line in enumerate(bad, start=1):
+            check_bad(line, number, self.max_bad_files)
 
     def opened(
         self, surveys: Surveys, pixels: Mapping[str, np.ndarray | Path]

@@ -1,5 +1,6 @@
 """Stores of images' pixels: in memory, in a file, or decoded from the images' files each time."""
 
+import abc
 import dataclasses
 from pathlib import Path
 from typing import Any
@@ -12,11 +13,26 @@ from vqvae_jax.data.survey import image_digest
 from vqvae_jax.errors import DataError
 
 
-class FlatPixels:
-    """Images one after the other in an array, which may be memory-mapped.
+class Pixels(abc.ABC):
+    """Random access to images of any sizes.
 
     Attributes:
         are_decoded: whether access is no more than a copy.
+    """
+
+    are_decoded = False
+
+    @abc.abstractmethod
+    def __getitem__(self, index: int, /) -> UInt8[np.ndarray, "h w c"]:
+        """Returns the image at an index.
+
+        Raises:
+            DataError: it cannot be used.
+        """
+
+
+class FlatPixels(Pixels):
+    """Images one after the other in an array, which may be memory-mapped.
 
     Args:
         flat: uint8, the pixels of all images; or the file that holds them.
@@ -33,7 +49,7 @@ class FlatPixels:
         self.flat = self._mapped(flat) if isinstance(flat, Path) else flat
 
     def __getitem__(self, index: int, /) -> UInt8[np.ndarray, "h w c"]:
-        """Returns the image at an index."""
+        """See `Pixels`."""
         start = int(self._ends[index - 1]) if index else 0
         image = self.flat[start : int(self._ends[index])]
         return image.reshape(*self._shapes[index], self._channels)
@@ -58,7 +74,7 @@ class FlatPixels:
 
 
 @dataclasses.dataclass(frozen=True)
-class FilePixels:
+class FilePixels(Pixels):
     """Images decoded from their files each time.
 
     Attributes:
@@ -75,14 +91,8 @@ class FilePixels:
     digests: np.ndarray
     framing: Framing
 
-    are_decoded = False
-
     def __getitem__(self, index: int, /) -> UInt8[np.ndarray, "h w c"]:
-        """Returns the image at an index.
-
-        Raises:
-            DataError: its file cannot be decoded, or has changed.
-        """
+        """See `Pixels`: its file must be decoded, and not have changed."""
         place = int(self.files[index])
         file = self.root / self.names[place]
         parts = self.framing.read(file)
@@ -91,6 +101,3 @@ class FilePixels:
         if digest != self.digests[index].tobytes():
             raise DataError(f"{file} has changed since the run began")
         return parts[part]
-
-
-Pixels = FlatPixels | FilePixels

@@ -136,7 +136,7 @@ def survey(
                     bar.update()
                     if isinstance(examples, DataError):
                         bad.append(str(examples))
-                        check_bad(bad, max_bad_files)
+                        check_bad(bad[-1], len(bad), max_bad_files)
                         continue
                     for image in examples:
                         made.add(place, image)
@@ -148,16 +148,21 @@ def survey(
     return found, bad
 
 
-def check_bad(bad: list[str], allowed: int) -> None:
-    """Names the last of the damaged files, and gives up if there are too many.
+def check_bad(line: str, number: int, allowed: int) -> None:
+    """Names a damaged file, and gives up if there are too many.
+
+    Args:
+        line: what is wrong with it.
+        number: how many damaged files there are with it.
+        allowed: how many there may be.
 
     Raises:
-        DataError: there are more than allowed.
+        DataError: there are more.
     """
-    if len(bad) > allowed:
-        several = f"{len(bad)} files cannot be used, the last one: " if len(bad) > 1 else ""
-        raise DataError(f"{several}{bad[-1]}; data.max_bad_files, now {allowed}, allows for some")
-    _log.warning("WARNING: %s; it is skipped", bad[-1])
+    if number > allowed:
+        several = f"{number} files cannot be used, the last one: " if number > 1 else ""
+        raise DataError(f"{several}{line}; data.max_bad_files, now {allowed}, allows for some")
+    _log.warning("WARNING: %s; it is skipped", line)
 
 
 class _Found:
