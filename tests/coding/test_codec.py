@@ -27,9 +27,10 @@ from vqvae_jax import (
     ResidualVQ,
     VectorQuantizer,
 )
-from vqvae_jax.coding import codec, compress, decompress, streams
+from vqvae_jax.coding import codec, compress, decompress, streams, walk
 from vqvae_jax.coding.container import pack, unpack
 from vqvae_jax.coding.streams import OutOfStepError, Reader, Writer
+from vqvae_jax.coding.walk import Walk
 from vqvae_jax.errors import DataError
 from vqvae_jax.metrics.bits import bits_per_dim
 
@@ -120,12 +121,34 @@ def coded(request):
     case, images = CASES[request.param], random_images(40)
     models, written, read, done = case.models(), [], [], ([], [])
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(codec, "_BATCH_SIZE", 16)
+        in_batches_of(16, patch)
         patch.setattr(codec, "Writer", recording(Writer, written))
         patch.setattr(codec, "Reader", recording(Reader, read))
-        content = compress(*models, images, done[0].append)
-        decoded = decompress(*models, content, SHAPE, progress=done[1].append)
+        one = jax.devices()[:1]  # so that calls come in order
+        content = compress(*models, images, done[0].append, one)
+        decoded = decompress(*models, content, SHAPE, progress=done[1].append, devices=one)
     return Coded(models, content, images, decoded, written, read, done)
+
+
+def in_batches_of(size, monkeypatch):
+    monkeypatch.setattr(codec, "BATCH_SIZE", size)
+    monkeypatch.setattr(walk, "BATCH_SIZE", size)
+
+
+def compiled_once():
+    """A `Walk` that is compiled once for the same arguments."""
+    known = {}
+
+    class Known(Walk):
+        def __new__(cls, *given):
+            return known.get(given) or super().__new__(cls)
+
+        def __init__(self, *given):
+            if given not in known:
+                super().__init__(*given)
+                known[given] = self
+
+    return Known
 
 
 def recording(base, calls):
@@ -194,13 +217,13 @@ def test_progress_adds_up_to_the_images(coded):
 @pytest.fixture(scope="module")
 def tiny():
     """Models of the simplest kind, and what is compiled for them once for all tests."""
-    return CASES["categorical"].models(), functools.cache(codec._Codec)
+    return CASES["categorical"].models(), compiled_once()
 
 
 @pytest.fixture
 def models(tiny, monkeypatch):
-    monkeypatch.setattr(codec, "_BATCH_SIZE", 4)
-    monkeypatch.setattr(codec, "_Codec", tiny[1])
+    in_batches_of(4, monkeypatch)
+    monkeypatch.setattr(codec, "Walk", tiny[1])
     return tiny[0]
 
 
@@ -236,8 +259,8 @@ def test_any_number_of_images(models, count):
 @pytest.mark.slow
 def test_few_images_pixel_by_pixel(monkeypatch):
     """As above, with the head that goes through images in another way."""
-    monkeypatch.setattr(codec, "_BATCH_SIZE", 2)
-    monkeypatch.setattr(codec, "_Codec", functools.cache(codec._Codec))
+    in_batches_of(2, monkeypatch)
+    monkeypatch.setattr(codec, "Walk", compiled_once())
     models = CASES["autoregressive"].models()
     for count in (0, 1, 3):
         images = random_images(count)

@@ -46,3 +46,25 @@ def test_pixel_by_pixel_is_all_at_once(height, dilations):
         found, cache = step(state, cache, jnp.int32(position), previous)
         np.testing.assert_allclose(found, expected[:, i, j], rtol=1e-5, atol=1e-5)
         previous = x[:, i, j]
+
+
+def test_rows_and_their_pixels_are_all_at_once():
+    parts = drawn(
+        lambda: nnx.List(
+            [
+                VerticalConv(3, 4, 3, 3, rngs=nnx.Rngs(0)),
+                HorizontalConv(3, 4, 2, rngs=nnx.Rngs(0)),
+                *(make_layer(dilation, nnx.Rngs(0)) for dilation in (1, 2)),
+            ]
+        )
+    )
+    stack = GatedStack(parts[0], parts[1], parts[2:])
+    x, condition = normal(2, 4, 5, 3), normal(2, 4, 1, 8, seed=1)
+    expected = stack(x, [(condition, None)] * 2)
+    cache, previous = stack.start(2, 5, None), jnp.full((2, 3), jnp.nan)
+    for i in range(4):
+        cache = stack.start_row(cache, i, previous, [(condition[:, i : i + 1], None)] * 2)
+        for j in range(5):
+            found, cache = stack.pixel(cache, j, previous)
+            np.testing.assert_allclose(found, expected[:, i, j], rtol=1e-5, atol=1e-5)
+            previous = x[:, i, j]

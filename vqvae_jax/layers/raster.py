@@ -6,7 +6,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Bool, Float, Int
 
 from vqvae_jax.layers.causal import HorizontalConv, VerticalConv, columns_left, rows_above
 from vqvae_jax.layers.gated import Condition, GatedLayer
@@ -108,30 +108,33 @@ class GatedStack:
         """
         width = cache.rows.shape[2]
         row, column = position // width, position % width
-        x = jnp.where(position > 0, previous, jnp.zeros_like(previous))[:, None, None]
-        at = (0, cache.rows.shape[1] - 1, (column - 1) % width, 0)
-        cache = dataclasses.replace(
-            cache,
-            rows=jax.lax.dynamic_update_slice(cache.rows, x, at),
-            left=jnp.concatenate([cache.left[:, :, 1:], x], axis=2),
-        )
-        cache = jax.lax.cond(
+        # A conditional copies what passes through it.
+        moving = jax.lax.cond(
             column == 0,
-            lambda cache: self._next_row(cache, conditions(row)),
+            lambda cache: self.start_row(cache, row, previous, conditions(row)),
             lambda cache: cache,
-            cache,
+            dataclasses.replace(cache, condition=None),
         )
-        h, horizontal = self.left(cache.left), []
-        for layer, across, before in zip(self.layers, cache.across, cache.horizontal, strict=True):
-            framed = jnp.concatenate([before, h], axis=2)
-            across = jax.lax.dynamic_slice_in_dim(across, column, 1, axis=2)
-            h = layer.horizontal_pixels(framed, across)
-            horizontal.append(framed[:, :, 1:])
-        return h[:, 0, 0], dataclasses.replace(cache, horizontal=horizontal)
+        h, moving = self.pixel(moving, column, previous)
+        return h, dataclasses.replace(moving, condition=cache.condition)
 
-    def _next_row(self, cache: RasterCache, conditions: Sequence[Condition]) -> RasterCache:
-        """Computes the vertical stack's part of a row: the cache at its first pixel."""
-        v, vertical, across = self.above(cache.rows), [], []
+    def start_row(
+        self,
+        cache: RasterCache,
+        row: int | Int[Array, ""],
+        previous: Float[Array, "b c"],
+        conditions: Sequence[Condition],
+    ) -> RasterCache:
+        """Returns the cache before the first pixel of a row: computes the vertical stack.
+
+        Args:
+            cache: from `start`, or after the last pixel of the row above.
+            row: i; rows must be visited in order, from 0.
+            previous: x at the last pixel of the row above [B, C]; ignored at row 0.
+            conditions: of this row, as for a call.
+        """
+        rows = _entered(cache.rows, row > 0, previous, cache.rows.shape[2] - 1)
+        v, vertical, across = self.above(rows), [], []
         for layer, condition, above in zip(self.layers, conditions, cache.vertical, strict=True):
             framed = jnp.concatenate([above, v], axis=1)
             v, addend = layer.vertical_rows(framed, condition)
@@ -139,9 +142,46 @@ class GatedStack:
             across.append(addend)
         return dataclasses.replace(
             cache,
-            rows=jnp.roll(cache.rows, -1, axis=1),
+            rows=jnp.roll(rows, -1, axis=1),
             left=jnp.zeros_like(cache.left),
             vertical=vertical,
             across=across,
             horizontal=[jnp.zeros_like(before) for before in cache.horizontal],
         )
+
+    def pixel(
+        self, cache: RasterCache, column: int | Int[Array, ""], previous: Float[Array, "b c"]
+    ) -> tuple[Float[Array, "b d"], RasterCache]:
+        """Computes a call's result at one pixel of a row that was started.
+
+        Args:
+            cache: from `start_row`, or from the pixel before.
+            column: j; must be visited in order, from 0.
+            previous: x at the pixel before [B, C]; ignored at column 0.
+
+        Returns:
+            [B, D], and the next cache.
+        """
+        x = jnp.where(column > 0, previous, jnp.zeros_like(previous))[:, None, None]
+        left = jnp.concatenate([cache.left[:, :, 1:], x], axis=2)
+        h, horizontal = self.left(left), []
+        for layer, across, before in zip(self.layers, cache.across, cache.horizontal, strict=True):
+            framed = jnp.concatenate([before, h], axis=2)
+            across = jax.lax.dynamic_slice_in_dim(across, column, 1, axis=2)
+            h = layer.horizontal_pixels(framed, across)
+            horizontal.append(framed[:, :, 1:])
+        # At column 0 this enters a zero where the row's last pixel comes later.
+        rows = _entered(cache.rows, column > 0, previous, column - 1)
+        return h[:, 0, 0], dataclasses.replace(cache, rows=rows, left=left, horizontal=horizontal)
+
+
+def _entered(
+    rows: Float[Array, "b r w c"],
+    known: bool | Bool[Array, ""],
+    x: Float[Array, "b c"],
+    column: int | Int[Array, ""],
+) -> Float[Array, "b r w c"]:
+    """Returns rows with x in a column of the last one, counted from the end if negative; or 0."""
+    x = jnp.where(known, x, jnp.zeros_like(x))[:, None, None]
+    _, height, width, _ = rows.shape
+    return jax.lax.dynamic_update_slice(rows, x, (0, height - 1, column % width, 0))
