@@ -43,7 +43,7 @@ def main() -> None:
     keep_memory()
 
     prior, vqvae = load_pair(options.workdir)
-    data = load_data(prior, options.archives)
+    data = load_data(prior, archives=options.archives)
     number = min(len(data.test), options.number or len(data.test))
     images = np.stack([data.test[index]["image"] for index in range(number)])
     shape = images.shape[1:]

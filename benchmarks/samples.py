@@ -62,7 +62,7 @@ def main() -> None:
     keep_memory()
 
     prior, vqvae = load_pair(options.workdir)
-    data = load_data(prior, options.archives)
+    data = load_data(prior, archives=options.archives)
     classifier = trained(data, options.epochs)
     test_images, test_labels = data.test.arrays["image"], data.test.arrays["label"]
     share = recognized(classifier, to_floats(jnp.asarray(test_images)), test_labels)

@@ -69,8 +69,12 @@ def _parser() -> argparse.ArgumentParser:
         return added
 
     def with_data(added: argparse.ArgumentParser) -> None:
-        added.add_argument("--archives", help="folder with the data set's IDX archives")
-        added.add_argument("--data-dir", help="TFDS's folder for prepared data")
+        for name, text in (
+            ("archives", "folder with the data set's IDX archives"),
+            ("path", "folder or file of the images"),
+            ("data-dir", "TFDS's folder for prepared data"),
+        ):
+            added.add_argument(f"--{name}", help=f"{text}, if that has moved")
 
     def resized(added: argparse.ArgumentParser) -> argparse.ArgumentParser:
         added.add_argument(

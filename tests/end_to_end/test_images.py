@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 
 import jax.numpy as jnp
 import numpy as np
@@ -277,6 +278,10 @@ def test_a_prior_over_a_folder_codes_it_losslessly(root, tmp_path, capsys):
     assert described["config"]["data"]["kind"] == "ImageFolder"
     assert main(["evaluate", "--model", str(tmp_path / "prior")]) == 0
     bits = float(re.search(r"at most: (\S+)", capsys.readouterr().out)[1])
+    moved = tmp_path / "moved"
+    shutil.copytree(root / "photos", moved)
+    assert main(["evaluate", "--model", str(tmp_path / "prior"), "--path", str(moved)]) == 0
+    assert f"at most: {bits:.4f}" in capsys.readouterr().out
     prior, _ = load_pair(tmp_path / "prior")
     images = take(load_data(prior).test, np.arange(12))["image"]
     source, small, back = (tmp_path / name for name in ("images.npy", "small.vq", "back.npy"))

@@ -33,11 +33,11 @@ _BATCH = 128
 _METRICS = (PSNR(), SSIM())
 
 
-def extract(workdir: Path, archives: str | None, data_dir: str | None) -> None:
+def extract(workdir: Path, **moved: str | None) -> None:
     """Writes the codes of both splits under a VQ-VAE to <workdir>/codes.safetensors."""
     run = load_run(workdir, Tokenizer)
     file = workdir / "codes.safetensors"
-    codes = load_codes(run.model, load_data(run, archives, data_dir), file)
+    codes = load_codes(run.model, load_data(run, **moved), file)
     print(f"{file}: codes {codes.train_codes.shape} to train on, {codes.test_codes.shape} held out")
 
 
@@ -47,8 +47,7 @@ def evaluate(
     resize: int,
     pad: int,
     vqvae: Path | None,
-    archives: str | None,
-    data_dir: str | None,
+    **moved: str | None,
 ) -> int:
     """Prints the metrics of a run on its held-out split; of a VQ-VAE, on image files if given.
 
@@ -58,11 +57,11 @@ def evaluate(
     if isinstance(run.model, Prior):
         if inputs:
             raise ValueError(f"{inputs[0]} is given; {workdir} holds a prior, which takes no files")
-        _evaluate_prior(workdir, vqvae, archives, data_dir)
+        _evaluate_prior(workdir, vqvae, moved)
         return 0
     if inputs:
         return _evaluate_files(workdir, inputs, resize, pad)
-    data = load_data(run, archives, data_dir)
+    data = load_data(run, **moved)
     metrics = [metric for metric in _METRICS if metric.takes(data.image_shape)]
     task = TokenizerTask(run.model, optax.identity(), metrics=metrics)
     state = dict(zip(("params", "variables"), task.weights, strict=True))
@@ -124,12 +123,10 @@ def _print(found: Mapping[str, float], quantizer: Quantizer, tokens: int, pixels
     print(f"  bits per pixel of the codes: {bits:.4g}")
 
 
-def _evaluate_prior(
-    workdir: Path, vqvae: Path | None, archives: str | None, data_dir: str | None
-) -> None:
+def _evaluate_prior(workdir: Path, vqvae: Path | None, moved: Mapping[str, str | None]) -> None:
     prior_run, vqvae_run = load_pair(workdir, vqvae)
     prior: Prior = prior_run.model
-    data = load_data(prior_run, archives, data_dir)
+    data = load_data(prior_run, **moved)
     if not isinstance(vqvae_run.model.likelihood, PixelHead):
         codes = load_codes(vqvae_run.model, data, vqvae_run.workdir / "codes.safetensors")
         task = PriorTask(prior, optax.identity(), vqvae_run.model, codes.test_codes.shape[1:])

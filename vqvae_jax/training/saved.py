@@ -135,19 +135,18 @@ def _with_weights(model: Model, checkpoint: Checkpoint) -> Model:
     return model
 
 
-def load_data(run: SavedRun, archives: str | None = None, data_dir: str | None = None) -> Dataset:
+def load_data(run: SavedRun, **moved: str | None) -> Dataset:
     """Loads the data that a run was trained on.
 
     Args:
         run: from `load_run` or `load_pair`.
-        archives: a folder with their archives; None to look where they were.
-        data_dir: TFDS's data folder; likewise.
+        moved: settings of the run's data, such as archives, path or data_dir, that have changed;
+            None: they have not.
 
     Raises:
         DataError: they cannot be found any more, or the arguments name other data.
         OSError: data_dir cannot be written.
     """
-    moved = {"archives": archives, "data_dir": data_dir}
     given = {name: value for name, value in moved.items() if value is not None}
     for name in given:
         if not hasattr(run.config.data, name):
