@@ -19,7 +19,7 @@ def get_config() -> ml_collections.ConfigDict:
     config.model.likelihood = {
         "kind": "AutoregressiveColorHead",
         "in_dim": 32,
-        "hidden_dim": 64,
+        "hidden_dim": 32,
         "num_layers": 5,
     }
     config.training.batch_size = 64
