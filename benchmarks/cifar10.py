@@ -3,16 +3,18 @@
     python benchmarks/cifar10.py --path FOLDER --pytorch .venv-torch/bin/python [--width 256]
 
 FOLDER holds CIFAR-10 as image files, in folders train and test. Every contender trains with each
-seed: 1,000 steps of 100 images, which are two epochs, all else as in the config; PyTorch has its
-k-means, moving averages and revival in a writing of its own. Our runs are those of train.py, in
-folders of their own under the workdir: stopped and started again, the study resumes. Prints the
-held-out figures at the end: means over seeds, and their range.
+seed: 1,000 steps of 100 images, which are two epochs, all else as in the config. PyTorch has the
+moving averages and revival too; its k-means starts from uniform draws, ours is k-means++. Our runs
+are those of train.py, in folders of their own under the workdir, which is for one folder of images:
+stopped and started again, the study resumes. Prints the held-out figures at the end: means over
+seeds, and their range.
 """
 
 import argparse
 import json
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 from statistics import mean
 from typing import Any
@@ -33,13 +35,14 @@ def main() -> None:
     parser.add_argument("--workdir", type=Path, default=Path("runs/cifar10_study"))
     parser.add_argument("--width", type=int, default=256, help="channels of the networks")
     parser.add_argument("--seeds", type=int, default=3)
-    options, flags = parser.parse_known_args()
+    parser.add_argument("--data-dir", help="folder of cached data, as for train.py")
+    options = parser.parse_args()
     options.workdir.mkdir(parents=True, exist_ok=True)
 
     contenders = {
-        "float32": lambda seed: ours(options, "float32", seed, flags),
-        "bfloat16": lambda seed: ours(options, "bfloat16", seed, flags),
-        "PyTorch": lambda seed: pytorch(options, seed, flags),
+        "float32": lambda seed: ours(options, "float32", seed),
+        "bfloat16": lambda seed: ours(options, "bfloat16", seed),
+        "PyTorch": lambda seed: pytorch(options, seed),
     }
     results: dict[str, list[dict[str, Any]]] = {name: [] for name in contenders}
     for seed in range(options.seeds):
@@ -53,15 +56,14 @@ def main() -> None:
     print(table([f"width {options.width}", *FIGURES], rows))
 
 
-def ours(
-    options: argparse.Namespace, precision: str, seed: int, flags: list[str]
-) -> dict[str, Any]:
+def ours(options: argparse.Namespace, precision: str, seed: int) -> dict[str, Any]:
     """The held-out figures of a run of train.py, or of what is left of it."""
     workdir = options.workdir / f"{precision}_width{options.width}_seed{seed}"
     if not (done := last(workdir)):
         settings = {
             "data.kind": "ImageFolder",
             "data.path": options.path,
+            "data.data_dir": options.data_dir,
             "model.encoder.width": options.width,
             "model.decoder.width": options.width,
             "training.batch_size": BATCH,
@@ -75,8 +77,11 @@ def ours(
                 str(HERE.parent / "train.py"),
                 f"--config={HERE.parent / 'configs' / 'cifar10.py'}",
                 f"--workdir={workdir}",
-                *(f"--config.{name}={value}" for name, value in settings.items()),
-                *flags,
+                *(
+                    f"--config.{name}={value}"
+                    for name, value in settings.items()
+                    if value is not None
+                ),
             ],
             check=True,
             stdout=sys.stderr,
@@ -93,26 +98,26 @@ def last(workdir: Path) -> dict[str, Any]:
     return ends[-1] if ends else {}
 
 
-def pytorch(options: argparse.Namespace, seed: int, flags: list[str]) -> dict[str, Any]:
+def pytorch(options: argparse.Namespace, seed: int) -> dict[str, Any]:
     """The same of PyTorch, from a file if it is done."""
     file = options.workdir / f"pytorch_width{options.width}_seed{seed}.json"
     if not file.exists():
-        pixels = options.workdir / "images.npz"
-        if not pixels.exists():
-            places = [flag.partition("=")[2] for flag in flags if ".data_dir=" in flag]
-            data = ImageFolder(path=options.path, data_dir=places[0] if places else None).load()
-            np.savez(
-                pixels,
-                **{
-                    split: np.stack([source[index]["image"] for index in range(len(source))])
-                    for split, source in (("train", data.train), ("test", data.test))
-                },
-            )
+        data = ImageFolder(path=options.path, data_dir=options.data_dir).load()
         settings = {"width": options.width, "batch_size": BATCH, "epochs": EPOCHS}
-        worker = [str(HERE / "cifar10_pytorch.py"), str(pixels), str(seed), json.dumps(settings)]
-        done = subprocess.run(
-            [options.pytorch, *worker], check=True, stdout=subprocess.PIPE, text=True
-        )
+        with tempfile.TemporaryDirectory() as folder:
+            pixels = Path(folder) / "images.npz"
+            images = {
+                split: np.stack([source[index]["image"] for index in range(len(source))])
+                for split, source in (("train", data.train), ("test", data.test))
+            }
+            np.savez(pixels, **images)
+            worker = [str(HERE / "cifar10_pytorch.py"), str(pixels), str(seed)]
+            done = subprocess.run(
+                [options.pytorch, *worker, json.dumps(settings)],
+                check=True,
+                stdout=subprocess.PIPE,
+                text=True,
+            )
         file.write_text(done.stdout)
     return json.loads(file.read_text())
 

@@ -31,7 +31,7 @@ from vqvae_jax.training.saved import load_data, load_pair
 Files = list[bytes]
 Encoder = Callable[[np.ndarray], bytes]  # of a picture [H, W] or [H, W, 3]
 Decoder = Callable[[bytes], np.ndarray]
-TOGETHER = 256  # images in a picture
+TOGETHER, MOST = 256, 16383  # images in a picture, and its rows: WebP's limit
 
 
 def main() -> None:
@@ -39,11 +39,12 @@ def main() -> None:
     parser.add_argument("--workdir", type=Path, required=True, help="the run of a prior")
     parser.add_argument("--number", type=int, help="only so many images")
     parser.add_argument("--archives", help="folder with the data set's archives")
+    parser.add_argument("--path", help="folder or file of the images, if that has moved")
     options = parser.parse_args()
     keep_memory()
 
     prior, vqvae = load_pair(options.workdir)
-    data = load_data(prior, archives=options.archives)
+    data = load_data(prior, archives=options.archives, path=options.path)
     number = min(len(data.test), options.number or len(data.test))
     images = np.stack([data.test[index]["image"] for index in range(number)])
     shape = images.shape[1:]
@@ -70,7 +71,7 @@ def main() -> None:
         ),
     }
     for kind, (encoded, decoded) in formats("L" if shape[2] == 1 else "RGB").items():
-        for together in (1, TOGETHER):
+        for together in (1, min(TOGETHER, MOST // shape[0])):
             methods[kind if together == 1 else f"{kind}, {together} together"] = (
                 functools.partial(files_of, encoded, together),
                 functools.partial(images_of, decoded, shape),

@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 from collections.abc import Sequence
+from concurrent.futures import CancelledError
 from typing import Any
 
 import jax
@@ -114,7 +115,7 @@ class Coded:
 
 @pytest.fixture(
     scope="module",
-    params=some_by_default(CASES, ["categorical"]),
+    params=some_by_default(CASES, ["categorical", "autoregressive-color"]),
 )
 def coded(request):
     """40 images in blocks of 16, so that the last is half full."""
@@ -254,6 +255,26 @@ def test_any_number_of_images(models, count):
     assert len(unpack(content, "it")[1]) == -(-count // 4)
     assert done[0] == done[1]
     assert sum(done[0]) == count
+
+
+def test_a_batch_that_is_not_wanted_any_more_ends(models):
+    """As when another batch cannot be coded, or the program is interrupted."""
+    walk = codec.Walk(*models, SHAPE, jax.local_devices()[0])
+
+    class Stopping(Writer):
+        calls = 0
+
+        def code(self, probabilities, symbols):
+            self.calls += 1
+            walk.stop()
+            return super().code(probabilities, symbols)
+
+    stream = Stopping()
+    with pytest.raises(CancelledError):
+        walk(stream, 2, random_images(2))
+    assert stream.calls == 1
+    whole = walk(Writer(), 2, random_images(2))  # the next one is as before
+    np.testing.assert_array_equal(whole, random_images(2))
 
 
 @pytest.mark.slow

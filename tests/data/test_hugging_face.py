@@ -38,6 +38,17 @@ def test_rows_are_examples(rows):
     assert examples["label"].dtype == np.int32
 
 
+def test_rows_without_columns_have_labels(rows):
+    source = HuggingFaceSource([*rows], size=12, label="of", fingerprint="abc")
+    assert [source[index]["label"] for index in range(3)] == [2, 1, 0]
+
+
+def test_labels_that_are_no_integers_are_named(rows):
+    rows[1]["of"] = "cat"
+    with pytest.raises(DataError, match=r"^of cannot be used as labels: "):
+        HuggingFaceSource(rows, size=12, label="of")
+
+
 def test_draws_are_crops(rows):
     source = HuggingFaceSource(rows, size=12, resize=0, crop="random")
     draws = {source.draw(0, np.random.RandomState(seed))["image"].tobytes() for seed in range(50)}

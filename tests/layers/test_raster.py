@@ -65,6 +65,6 @@ def test_rows_and_their_pixels_are_all_at_once():
     for i in range(4):
         cache = stack.start_row(cache, i, previous, [(condition[:, i : i + 1], None)] * 2)
         for j in range(5):
-            found, cache = stack.pixel(cache, j, previous)
+            found, cache = stack.step_in_row(cache, j, previous)
             np.testing.assert_allclose(found, expected[:, i, j], rtol=1e-5, atol=1e-5)
             previous = x[:, i, j]

@@ -2,7 +2,7 @@
 
 The encoder's codes z are written first, each with its probability under the prior, then the pixels
 x with theirs under the head. The reader must have bit-exactly the same probabilities: both
-directions run the same compiled steps with the same batches.
+directions run the same steps, compiled for each device, with the same batches.
 """
 
 import hashlib
@@ -42,7 +42,8 @@ def compress(
             learned.
         images: uint8 [N, H, W, C].
         progress: called repeatedly with the number of images done.
-        devices: those that compute, each a batch at a time; None: all of this process.
+        devices: devices to compute on, each a batch of 512 images at a time, in a thread of its
+            own; None: the default device, or all of this process if none is set.
 
     Raises:
         DataError: the images do not fit the VQ-VAE.
@@ -80,8 +81,8 @@ def decompress(
 ) -> UInt8[np.ndarray, "n h w c"]:
     """Returns the images of a file that `compress` made with the same models.
 
-    The arithmetic must be the same too: the same kind of processor and the same version of JAX. If
-    it is not, an error says so; wrong images are never returned.
+    The arithmetic must be the same too: the same kind of processor, and the same versions of JAX
+    and vqvae_jax. If it is not, an error says so; wrong images are never returned.
 
     Args:
         vqvae: a VQ-VAE with a head.
@@ -90,7 +91,8 @@ def decompress(
         image_shape: H, W and C of the VQ-VAE's images.
         name: the file's name, for errors.
         progress: called repeatedly with the number of images done.
-        devices: those that compute, each a batch at a time; None: all of this process.
+        devices: devices to compute on, each a batch of 512 images at a time, in a thread of its
+            own; None: the default device, or all of this process if none is set.
 
     Returns:
         uint8 [N, H, W, C].
@@ -118,7 +120,8 @@ def decompress(
         if read is None or not np.array_equal(_check_words(read), check):
             raise DataError(
                 f"{name} cannot be decompressed here: the models compute other probabilities on "
-                "this machine, or with this version of JAX, than where it was compressed"
+                "this machine, or with these versions of JAX and vqvae_jax, than where it was "
+                "compressed"
             )
         return read
 
@@ -137,10 +140,11 @@ def _each(
     given: range,
 ) -> Iterator[np.ndarray]:
     """Yields function(walk, item) for the items in order; each device takes one at a time."""
+    used = (_default_devices() if devices is None else devices)[: max(1, len(given))]
+    walks = [Walk(vqvae, prior, image_shape, device) for device in used]
     free: queue.SimpleQueue[Walk] = queue.SimpleQueue()
-    devices = (devices or jax.local_devices())[: max(1, len(given))]
-    for device in devices:
-        free.put(Walk(vqvae, prior, image_shape, device))
+    for walk in walks:
+        free.put(walk)
 
     def call(item: int) -> np.ndarray:
         walk = free.get()
@@ -149,8 +153,19 @@ def _each(
         finally:
             free.put(walk)
 
-    with ThreadPoolExecutor(len(devices)) as threads:
-        yield from threads.map(call, given)
+    with ThreadPoolExecutor(len(walks)) as threads:
+        try:
+            yield from threads.map(call, given)
+        finally:  # the executor waits for the batches that have begun
+            for walk in walks:
+                walk.stop()
+
+
+def _default_devices() -> list[jax.Device]:
+    chosen = jax.config.jax_default_device  # type: ignore[attr-defined]
+    if chosen is None or isinstance(chosen, str):
+        return jax.local_devices(backend=chosen)
+    return [chosen]
 
 
 def _check_words(images: np.ndarray) -> np.ndarray:

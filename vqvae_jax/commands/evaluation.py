@@ -60,6 +60,9 @@ def evaluate(
         _evaluate_prior(workdir, vqvae, moved)
         return 0
     if inputs:
+        for name, value in moved.items():
+            if value is not None:
+                raise ValueError(f"{name} is given; it is for held-out data, not for {inputs[0]}")
         return _evaluate_files(workdir, inputs, resize, pad)
     data = load_data(run, **moved)
     metrics = [metric for metric in _METRICS if metric.takes(data.image_shape)]

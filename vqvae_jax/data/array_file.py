@@ -57,6 +57,9 @@ class ArrayFile(DataConfig):
             splits = {"train": (arrays, ~chosen), "test": (arrays, chosen)}
         else:
             other = read_arrays(Path(self.test_path).expanduser().absolute())
+            for path, held in ((file, arrays), (self.test_path, other)):
+                if not len(held["image"]):
+                    raise DataError(f"{path} holds no images")
             if (there := _form(other)) != (here := _form(arrays)):
                 raise DataError(f"{self.test_path} holds {there}; it must hold {here} like {file}")
             splits = {
@@ -112,7 +115,7 @@ def read_arrays(file: Path) -> Examples:
         held = ", ".join(arrays) or "nothing"
         raise DataError(f"{file} holds {held}; it must hold image, or image and label")
     images = arrays["image"]
-    if images.dtype != np.uint8 or images.ndim not in (3, 4) or 0 in images.shape:
+    if images.dtype != np.uint8 or images.ndim not in (3, 4) or 0 in images.shape[1:]:
         raise DataError(
             f"{file} holds images {images.dtype} {images.shape}; they must be uint8 [N, H, W, C] "
             "or [N, H, W]"

@@ -29,7 +29,7 @@ class HuggingFaceSource(ImageSource):
             for `ImageFolder`.
 
     Raises:
-        DataError: the dataset has no fingerprint, and none is given.
+        DataError: the dataset has no fingerprint, and none is given; labels are no integers.
         ValueError: an argument out of its range.
     """
 
@@ -102,6 +102,9 @@ def _column(dataset: Any, name: str) -> np.ndarray:
     """Returns a column of integers: int32 [N]."""
     try:
         values = dataset[name]
-    except TypeError:  # a sequence of rows
+    except (TypeError, KeyError, IndexError):  # rows alone, or no column without the others
         values = [dataset[index][name] for index in range(len(dataset))]
-    return np.asarray(values, np.int32)
+    try:
+        return np.asarray(values, np.int32)
+    except (TypeError, ValueError, OverflowError) as error:
+        raise DataError(f"{name} cannot be used as labels: {error}") from error

@@ -92,7 +92,11 @@ class FilePixels(Pixels):
     framing: Framing
 
     def __getitem__(self, index: int, /) -> UInt8[np.ndarray, "h w c"]:
-        """See `Pixels`: its file must be decoded, and not have changed."""
+        """See `Pixels`.
+
+        Raises:
+            DataError: its file cannot be decoded, or has changed.
+        """
         place = int(self.files[index])
         file = self.root / self.names[place]
         parts = self.framing.read(file)

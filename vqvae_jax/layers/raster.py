@@ -16,7 +16,7 @@ from vqvae_jax.leaves import Leaf
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
 class RasterCache:
-    """The cache of `GatedStack.step` from one pixel to the next; lists have one entry per layer.
+    """The cache of a `GatedStack` from one pixel to the next; lists have one entry per layer.
 
     Attributes:
         condition: the input from which the layers' conditions are made, as given to
@@ -115,7 +115,7 @@ class GatedStack:
             lambda cache: cache,
             dataclasses.replace(cache, condition=None),
         )
-        h, moving = self.pixel(moving, column, previous)
+        h, moving = self.step_in_row(moving, column, previous)
         return h, dataclasses.replace(moving, condition=cache.condition)
 
     def start_row(
@@ -149,7 +149,7 @@ class GatedStack:
             horizontal=[jnp.zeros_like(before) for before in cache.horizontal],
         )
 
-    def pixel(
+    def step_in_row(
         self, cache: RasterCache, column: int | Int[Array, ""], previous: Float[Array, "b c"]
     ) -> tuple[Float[Array, "b d"], RasterCache]:
         """Computes a call's result at one pixel of a row that was started.
@@ -181,7 +181,7 @@ def _entered(
     x: Float[Array, "b c"],
     column: int | Int[Array, ""],
 ) -> Float[Array, "b r w c"]:
-    """Returns rows with x in a column of the last one, counted from the end if negative; or 0."""
+    """Writes x, or zeros if it is not known, at a column of the last row; -1 is the last column."""
     x = jnp.where(known, x, jnp.zeros_like(x))[:, None, None]
     _, height, width, _ = rows.shape
     return jax.lax.dynamic_update_slice(rows, x, (0, height - 1, column % width, 0))

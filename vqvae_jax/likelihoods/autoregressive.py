@@ -26,8 +26,9 @@ class AutoregressiveHead(PixelHead):
     gated layers of size 3, and at each pixel two affine maps, each preceded by a ReLU.
 
     A call, `nll` and `log_probs` process whole images at once, for training; `start` and `step` go
-    pixel by pixel. The two agree up to rounding. Where bit-exact agreement matters, as between the
-    two sides of an entropy coder, use the same one for both, at the same batch size.
+    pixel by pixel, as do `start_row` and `step_in_row`. All agree up to rounding. Where bit-exact
+    agreement matters, as between the two sides of an entropy coder, use the same one for both, at
+    the same batch size.
 
     Args:
         in_dim: F, channels of the features, at least 1.
@@ -123,9 +124,9 @@ class AutoregressiveHead(PixelHead):
     def start_row(
         self, cache: RasterCache, row: Int[Array, ""], previous: UInt8[Array, "b c"]
     ) -> RasterCache:
-        """Returns the cache before the first pixel of a row, for `pixel`.
+        """Returns the cache before the first pixel of a row, for `step_in_row`.
 
-        `start_row` for each row, then `pixel` for each column, are all of `step`, faster.
+        `start_row` once per row and `step_in_row` once per column compute what `step` does, faster.
 
         Args:
             cache: from `start`, or after the last pixel of the row above.
@@ -138,7 +139,7 @@ class AutoregressiveHead(PixelHead):
         conditions = self._conditions_of_row(cache, row)
         return self._stack.start_row(cache, row, _previous(cache, previous), conditions)
 
-    def pixel(
+    def step_in_row(
         self, cache: RasterCache, column: Int[Array, ""], previous: UInt8[Array, "b c"]
     ) -> tuple[Float[Array, "b p"], RasterCache]:
         """Returns the parameters of one pixel's distribution, as `step` does.
@@ -151,7 +152,7 @@ class AutoregressiveHead(PixelHead):
         Raises:
             ValueError: previous has the wrong shape or type.
         """
-        h, cache = self._stack.pixel(cache, column, _previous(cache, previous))
+        h, cache = self._stack.step_in_row(cache, column, _previous(cache, previous))
         return self._read(h), cache
 
     def sample(self, features: Float[Array, "b h w f"], key: jax.Array) -> UInt8[Array, "b h w c"]:
@@ -228,7 +229,7 @@ def _sample(
     def row(i, carry):
         def pixel(j, carry):
             image, cache, previous = carry
-            parameters, cache = head.pixel(cache, j, previous)
+            parameters, cache = head.step_in_row(cache, j, previous)
             draws = jax.random.fold_in(key, i * width + j)
             pixel = draw_pixels(head.distribution, parameters, head.out_dim, draws)
             return image.at[:, i, j].set(pixel), cache, pixel
