@@ -25,7 +25,7 @@ from workers import table
 from vqvae_jax import ArraySource, coding
 from vqvae_jax.metrics.bits import bits_per_dim
 from vqvae_jax.parallel import all_devices
-from vqvae_jax.training.process import keep_memory
+from vqvae_jax.training.process import keep_memory, use_all_cores
 from vqvae_jax.training.saved import load_data, load_pair
 
 Files = list[bytes]
@@ -41,6 +41,7 @@ def main() -> None:
     parser.add_argument("--archives", help="folder with the data set's archives")
     parser.add_argument("--path", help="folder or file of the images, if that has moved")
     options = parser.parse_args()
+    use_all_cores()
     keep_memory()
 
     prior, vqvae = load_pair(options.workdir)

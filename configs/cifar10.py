@@ -7,6 +7,9 @@ and test, does as well:
 
     python train.py --config configs/cifar10.py --config.data.kind=ImageFolder \
         --config.data.path=FOLDER
+
+Expected on the 60,000 images as JPEG files of quality 75, after the first of five epochs: held out
+nmse 0.075, psnr 23.3 dB, ssim 0.79, perplexity 377, 512 of 512 codes used.
 """
 
 import ml_collections
