@@ -23,6 +23,7 @@ import numpy as np
 from workers import HERE, table
 
 from vqvae_jax import ImageFolder
+from vqvae_jax.data import take
 
 EPOCHS, BATCH = 2, 100
 FIGURES = {"mse": ".5f", "nmse": ".4f", "psnr": ".2f", "perplexity": ".0f", "codes_used": ".0f"}
@@ -107,7 +108,7 @@ def pytorch(options: argparse.Namespace, seed: int) -> dict[str, Any]:
         with tempfile.TemporaryDirectory() as folder:
             pixels = Path(folder) / "images.npz"
             images = {
-                split: np.stack([source[index]["image"] for index in range(len(source))])
+                split: take(source, np.arange(len(source)))["image"]
                 for split, source in (("train", data.train), ("test", data.test))
             }
             np.savez(pixels, **images)

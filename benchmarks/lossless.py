@@ -23,6 +23,7 @@ from PIL import Image
 from workers import table
 
 from vqvae_jax import ArraySource, coding
+from vqvae_jax.data import take
 from vqvae_jax.metrics.bits import bits_per_dim
 from vqvae_jax.parallel import all_devices
 from vqvae_jax.training.process import keep_memory, use_all_cores
@@ -47,7 +48,7 @@ def main() -> None:
     prior, vqvae = load_pair(options.workdir)
     data = load_data(prior, archives=options.archives, path=options.path)
     number = min(len(data.test), options.number or len(data.test))
-    images = np.stack([data.test[index]["image"] for index in range(number)])
+    images = take(data.test, np.arange(number))["image"]
     shape = images.shape[1:]
 
     def ours(images: np.ndarray) -> Files:

@@ -16,7 +16,7 @@ pytestmark = [
     pytest.mark.skipif(not os.path.isdir("/proc/self/fd"), reason="reads Linux's /proc"),
 ]
 
-STEPS = 14_000
+STEPS = 20_000
 
 
 def measured(pid):

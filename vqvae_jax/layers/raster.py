@@ -133,7 +133,7 @@ class GatedStack:
             previous: x at the last pixel of the row above [B, C]; ignored at row 0.
             conditions: of this row, as for a call.
         """
-        rows = _entered(cache.rows, row > 0, previous, cache.rows.shape[2] - 1)
+        rows = _entered(cache.rows, _known(row > 0, previous), -1)
         v, vertical, across = self.above(rows), [], []
         for layer, condition, above in zip(self.layers, conditions, cache.vertical, strict=True):
             framed = jnp.concatenate([above, v], axis=1)
@@ -162,7 +162,7 @@ class GatedStack:
         Returns:
             [B, D], and the next cache.
         """
-        x = jnp.where(column > 0, previous, jnp.zeros_like(previous))[:, None, None]
+        x = _known(column > 0, previous)
         left = jnp.concatenate([cache.left[:, :, 1:], x], axis=2)
         h, horizontal = self.left(left), []
         for layer, across, before in zip(self.layers, cache.across, cache.horizontal, strict=True):
@@ -171,17 +171,18 @@ class GatedStack:
             h = layer.horizontal_pixels(framed, across)
             horizontal.append(framed[:, :, 1:])
         # At column 0 this enters a zero where the row's last pixel comes later.
-        rows = _entered(cache.rows, column > 0, previous, column - 1)
+        rows = _entered(cache.rows, x, column - 1)
         return h[:, 0, 0], dataclasses.replace(cache, rows=rows, left=left, horizontal=horizontal)
 
 
+def _known(is_known: bool | Bool[Array, ""], x: Float[Array, "b c"]) -> Float[Array, "b 1 1 c"]:
+    """Returns x as a pixel; zeros if it is not known."""
+    return jnp.where(is_known, x, jnp.zeros_like(x))[:, None, None]
+
+
 def _entered(
-    rows: Float[Array, "b r w c"],
-    known: bool | Bool[Array, ""],
-    x: Float[Array, "b c"],
-    column: int | Int[Array, ""],
+    rows: Float[Array, "b r w c"], x: Float[Array, "b 1 1 c"], column: int | Int[Array, ""]
 ) -> Float[Array, "b r w c"]:
-    """Writes x, or zeros if it is not known, at a column of the last row; -1 is the last column."""
-    x = jnp.where(known, x, jnp.zeros_like(x))[:, None, None]
+    """Writes x at a column of the last row; -1 is the last column."""
     _, height, width, _ = rows.shape
     return jax.lax.dynamic_update_slice(rows, x, (0, height - 1, column % width, 0))
