@@ -8,8 +8,9 @@ from flax import nnx
 from jaxtyping import Array, Float
 
 from vqvae_jax.checks import check_integer
+from vqvae_jax.layers import products, winograd
 from vqvae_jax.layers.initial import uniform
-from vqvae_jax.layers.products import Windows, gather, scatter
+from vqvae_jax.layers.products import Windows
 from vqvae_jax.meshes import split_by_batch
 
 
@@ -40,7 +41,8 @@ def conv(
     if min(grid) < 1:
         raise ValueError(f"x has shape {x.shape}; with {padding=} a window of {k} does not fit")
     windows = Windows(k, stride, padding, grid, (height, width))
-    return _by_platform(gather, _lax_conv, windows, x, kernel)
+    form = winograd.gather if winograd.pays(windows, kernel) else products.gather
+    return _by_platform(form, _lax_conv, windows, x, kernel)
 
 
 @functools.partial(jax.jit, static_argnames=("stride", "padding", "output_padding"))
@@ -75,23 +77,25 @@ def conv_transpose(
     if min(image) < 1:
         raise ValueError(f"x has shape {x.shape}; with {padding=} a kernel of {k} leaves no output")
     windows = Windows(k, stride, padding, (height, width), image)
-    return _by_platform(scatter, _lax_conv_transpose, windows, x, kernel.swapaxes(2, 3))
+    form = winograd.scatter if winograd.pays(windows, kernel) else products.scatter
+    return _by_platform(form, _lax_conv_transpose, windows, x, kernel.swapaxes(2, 3))
 
 
 def _by_platform(
-    products: Callable[[Windows, Array, Array], Array],
+    form: Callable[[Windows, Array, Array], Array],
     native: Callable[[Windows, Array, Array], Array],
     windows: Windows,
     x: Array,
     kernel: Array,
 ) -> Array:
-    """Uses matrix products on CPUs, where XLA's convolutions are slow; XLA's own elsewhere.
+    """Uses a form of products on CPUs, where XLA's convolutions are slow; XLA's own elsewhere.
 
-    Patches, k k times as large as an image, are recomputed for the gradients, not kept.
+    What a form computes on the way, several times as large as an image, is recomputed for the
+    gradients, not kept.
     """
     by_platform = functools.partial(
         jax.lax.platform_dependent,
-        cpu=functools.partial(products, windows),
+        cpu=functools.partial(form, windows),
         default=functools.partial(native, windows),
     )
     recomputed = jax.checkpoint(by_platform, prevent_cse=False)

@@ -1,4 +1,4 @@
-"""Convolutions as matrix products, with gradients of the same kind: the form for CPUs.
+"""Convolutions as matrix products, with gradients of the same kind: a form for CPUs.
 
 A convolution and a transposed convolution relate the same two things: an image [H, W], and a grid
 of windows [h, w] that lie over it. Window (i, j) covers the pixels (s i + u - p, s j + v - p) for u
@@ -56,10 +56,10 @@ class Windows:
         """Returns the windows' pixels [B h w, k k C] of images [B, H, W, C]; zeros beyond edges."""
         s, (h, w), (rows, columns) = self.stride, self.grid, self._rows_and_columns
         batch, *_, channels = image.shape
-        whole = _place(image, (0, 0), (rows * s, columns * s))
+        whole = on_canvas(image, (0, 0), (rows * s, columns * s))
         phases = [
-            [_place(phase, (self._before,) * 2, self._frame) for phase in row]
-            for row in _each(whole.reshape(batch, rows, s, columns, s, channels), 2, 4)
+            [on_canvas(phase, (self._before,) * 2, self._frame) for phase in row]
+            for row in each(whole.reshape(batch, rows, s, columns, s, channels), 2, 4)
         ]
         axis = 0 if channels < _FEW else 3
 
@@ -83,21 +83,21 @@ class Windows:
         batch, channels = pixels.shape[0] // math.prod(self.grid), pixels.shape[1] // k**2
         if channels < _FEW:
             planes = pixels.T.reshape(k, k, channels, batch, *self.grid)
-            taps = _each(planes.transpose(0, 1, 3, 4, 5, 2), 0, 1)
+            taps = each(planes.transpose(0, 1, 3, 4, 5, 2), 0, 1)
         else:
-            taps = _each(pixels.reshape(batch, *self.grid, k, k, channels), 3, 4)
+            taps = each(pixels.reshape(batch, *self.grid, k, k, channels), 3, 4)
 
         def phase(a: int, b: int) -> Array:
             total = jnp.zeros((batch, *self._frame, channels), pixels.dtype)
             for u, row in zip(self._window, taps, strict=True):
                 for v, tap in zip(self._window, row, strict=True):
                     if (u % s, v % s) == (a, b):
-                        total += _place(tap, (u // s, v // s), self._frame)
-            return _place(total, (-self._before,) * 2, (rows, columns))
+                        total += on_canvas(tap, (u // s, v // s), self._frame)
+            return on_canvas(total, (-self._before,) * 2, (rows, columns))
 
         phases = [jnp.stack([phase(a, b) for b in range(s)], axis=3) for a in range(s)]
         whole = jnp.stack(phases, axis=2).reshape(batch, rows * s, columns * s, channels)
-        return _place(whole, (0, 0), self.image)
+        return on_canvas(whole, (0, 0), self.image)
 
     # Phase (a, b) of an image: its pixels (s q + a, s r + b) for all q and r. A frame of zeros
     # around each phase makes room for what windows cover beyond the edges.
@@ -176,7 +176,7 @@ def _scatter_jvp(windows, primals, tangents):
     return scatter(windows, grid, kernel), windows.overlap_add(by_grid + by_kernel)
 
 
-def _each(x: Array, outer: int, inner: int) -> list[list[Array]]:
+def each(x: Array, outer: int, inner: int) -> list[list[Array]]:
     """Returns the parts of x at each index of two axes.
 
     A split transposes to one concatenation; slices would not.
@@ -204,7 +204,7 @@ def _grid(windows: Windows, rows: Float[Array, "bhw d"]) -> Float[Array, "b h w 
     return rows.reshape(rows.shape[0] // math.prod(windows.grid), *windows.grid, rows.shape[1])
 
 
-def _place(x: Array, at: tuple[int, int], size: Sequence[int]) -> Array:
+def on_canvas(x: Array, at: tuple[int, int], size: Sequence[int]) -> Array:
     """Places images at a row and column (negative: cut off) of a canvas of zeros of `size`."""
     edges = [
         (start, new - start - old, 0)
