@@ -1,7 +1,8 @@
-"""Worker: times training steps, fed and bounded as the training loop does it."""
+"""Worker: times training steps, fed and bounded as the training loop does it; or losses alone."""
 
 import collections
 import functools
+import sys
 import time
 from typing import Any
 
@@ -9,10 +10,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from flax import nnx
+from networks import NETWORKS
+from networks_ours import build
 from workers import answer_all
 
-from vqvae_jax import VQVAE
 from vqvae_jax.data import ArraySource
 from vqvae_jax.parallel import MAX_IN_FLIGHT, all_devices, mesh_for, replicated
 from vqvae_jax.tasks import TokenizerTask
@@ -22,21 +23,22 @@ from vqvae_jax.training.step import Progress, no_sums, step_on, train_steps
 
 
 class Training:
-    """The model of configs/mnist.py, or of other sizes, on random images.
+    """A model of networks.py on random images.
 
     Args:
-        batch: images per step.
-        size: height and width of the images.
-        codes: K.
-        dim: D.
+        network: its name.
+        sizes: those that are to differ from the network's own.
     """
 
-    def __init__(self, batch: int = 128, size: int = 28, codes: int = 128, dim: int = 16):
+    def __init__(self, network: str = "mnist", **sizes: int):
         devices = all_devices()
-        model = VQVAE(1, dim, codes, 0.0949, rngs=nnx.Rngs(0))
+        given = {**NETWORKS[network], **sizes}
+        batch, size = given.pop("batch"), given.pop("size")
+        model = build(network, **given)
         optimizer = optax.adam(1e-3)
         self._random = np.random.RandomState(0)
-        images = self._random.randint(0, 256, (2 * batch, size, size, 1)).astype(np.uint8)
+        shape = (2 * batch, size, size, given["channels"])
+        images = self._random.randint(0, 256, shape).astype(np.uint8)
         self._source = ArraySource({"image": images})
         self._batch, self._mesh = batch, mesh_for(devices, batch)
         task = TokenizerTask(model, optimizer)
@@ -52,6 +54,7 @@ class Training:
             functools.partial(train_steps, step, 0),
             donate_argnums=0,
         )
+        self._evaluate = jax.jit(lambda state, batch: task.eval_step(state, batch, self._mesh))
 
     def seconds(self, steps: int) -> float:
         """The time that so many steps take, the last one done."""
@@ -67,13 +70,26 @@ class Training:
         jax.block_until_ready(self._state)
         return time.perf_counter() - start
 
+    def forward_seconds(self, steps: int) -> float:
+        """The time that so many batches take forward, as in an evaluation."""
+        pending: collections.deque[Any] = collections.deque()
+        start = time.perf_counter()
+        for _ in range(steps):
+            indices = self._random.randint(0, len(self._source), (1, self._batch))
+            (batch,) = (leaf[0] for leaf in jax.tree.leaves(self._feed.take(indices, self._mesh)))
+            pending.append(self._evaluate(self._state.state, {"image": batch}))
+            if len(pending) > MAX_IN_FLIGHT:
+                jax.device_get(pending.popleft())
+        jax.device_get(list(pending))
+        return time.perf_counter() - start
+
 
 if __name__ == "__main__":
     use_all_cores()
     keep_memory()
-    training = Training()
+    training = Training(sys.argv[1])
 
-    def answer(steps: int) -> dict[str, Any]:
-        return {"seconds": training.seconds(steps)}
+    def answer(steps: int, backward: bool) -> dict[str, Any]:
+        return {"seconds": (training.seconds if backward else training.forward_seconds)(steps)}
 
     answer_all(answer)

@@ -1,10 +1,14 @@
-"""Times a training step of configs/mnist.py's model, ours beside PyTorch's, in turns.
+"""Times a training step of a model, ours beside PyTorch's, in turns; or its forward direction.
 
     python benchmarks/training.py --pytorch .venv-torch/bin/python
+    python benchmarks/training.py --pytorch .venv-torch/bin/python --network resnet --forward
 
-Every contender is a process of its own. After a warm-up they take turns, and the median over the
-rounds counts. PyTorch runs eager, with channels_last and compiled (channels_last too), each as it
-ships and with glibc told to keep memory. The step is forward, backward and Adam on 128 images.
+The models, of networks.py: that of configs/mnist.py; the VQ-VAE paper's residual network, as in
+configs/cifar10.py but with gradients for the codebook; one of blocks of group normalization, swish
+and Conv 3x3, as VQGAN has them. Every contender is a process of its own. After a warm-up they take
+turns, and the median over the rounds counts. PyTorch runs eager, with channels_last and compiled
+(channels_last too), each as it ships and with glibc told to keep memory. A step is forward and
+backward, and Adam.
 """
 
 import argparse
@@ -14,32 +18,36 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+from networks import NETWORKS
 from workers import KEEP_MEMORY, Worker, machine, table
 
 MODES = ("eager", "channels_last", "compiled")
-BATCH = 128
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--pytorch", required=True, help="python of an environment with torch")
+    parser.add_argument("--network", choices=NETWORKS, default="mnist")
+    parser.add_argument("--forward", action="store_true", help="without backward and Adam")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--steps", type=int, default=200, help="of a round")
     parser.add_argument("--json", type=Path, help="file for the figures")
     options = parser.parse_args()
 
-    workers = {"ours": Worker(sys.executable, "train_ours.py", env={})}
+    network, asked = options.network, {"backward": not options.forward}
+    batch = NETWORKS[network]["batch"]
+    workers = {"ours": Worker(sys.executable, "train_ours.py", network, env={})}
     for kept, env in ((False, {}), (True, KEEP_MEMORY)):
         for mode in MODES:
             name = f"PyTorch {mode}{', memory kept' * kept}"
-            workers[name] = Worker(options.pytorch, "train_pytorch.py", mode, env=env)
+            workers[name] = Worker(options.pytorch, "train_pytorch.py", network, mode, env=env)
     answers: dict[str, list[dict[str, Any]]] = {name: [] for name in workers}
     for name, worker in workers.items():
         print(f"warming up: {name}", file=sys.stderr)
-        worker.ask(steps=20)
+        worker.ask(steps=max(2, options.steps // 10), **asked)
     for index in range(options.rounds):
         for name, worker in workers.items():
-            answers[name].append(worker.ask(steps=options.steps))
+            answers[name].append(worker.ask(steps=options.steps, **asked))
         print(f"round {index + 1} of {options.rounds} is done", file=sys.stderr)
     for worker in workers.values():
         worker.close()
@@ -54,7 +62,7 @@ def main() -> None:
             name,
             f"{median(times):.1f}",
             f"{min(times):.1f} to {max(times):.1f}",
-            f"{1000 * BATCH / median(times):.0f}",
+            f"{1000 * batch / median(times):.0f}",
             f"{median(times) / ours:.2f}",
             str(answers[name][-1]["peak_mb"]),
         ]

@@ -53,8 +53,11 @@ def test_sums_are_those_of_the_whole_batch(batch, devices, at_a_time, accumulate
         assert got["scores"].sharding == replicated(mesh)
 
 
-@pytest.mark.parametrize(("size", "part"), [(8, 12), (28, 4), (40, 1), (100, 1)])
-def test_cpus_work_on_few_pixels_at_a_time(size, part):
+@pytest.mark.parametrize(
+    ("size", "weights", "part"),
+    [(8, 0, 12), (28, 1, 4), (40, 0, 1), (100, 0, 1), (28, 512 * 6 * 28 * 28, 6)],
+)
+def test_cpus_work_on_few_pixels_at_a_time(size, weights, part):
     mesh = mesh_for(jax.devices()[:2], 24)
     seen = []
 
@@ -62,7 +65,7 @@ def test_cpus_work_on_few_pixels_at_a_time(size, part):
         seen.append(images.shape[0])
         return jnp.zeros(()), None
 
-    at_a_time = examples_at_a_time((size, size))
+    at_a_time = examples_at_a_time((size, size), {"kernel": jnp.zeros(weights)})
     jax.jit(functools.partial(sum_over_examples, record, mesh, at_a_time=at_a_time)).lower(
         0.0, jax.ShapeDtypeStruct((24, size, size, 1), np.uint8)
     )

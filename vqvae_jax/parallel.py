@@ -38,6 +38,10 @@ MAX_IN_FLIGHT = 8
 # for which a VQ-VAE's outputs and patches take about the size of a core's L2 cache, 2 MB.
 _CPU_PIXELS = 4 * 28 * 28
 
+# Weights a pixel that are still little work beside it: each is read, transformed and has a gradient
+# added up for every part.
+_WEIGHTS_A_PIXEL = 512
+
 
 def all_devices(count: int | None = None) -> list[jax.Device]:
     """Returns the devices to use: GPUs, TPU cores, or as many CPU devices as JAX is set to make.
@@ -235,11 +239,15 @@ def sum_over_examples(
     )(params, examples)
 
 
-def examples_at_a_time(spatial: Sequence[int], positions: int = _CPU_PIXELS) -> int:
+def examples_at_a_time(
+    spatial: Sequence[int], weights: Any = (), positions: int = _CPU_PIXELS
+) -> int:
     """Returns how many examples a CPU core computes at a time.
 
     Args:
         spatial: the lengths of an example's spatial axes.
-        positions: how many positions, such as pixels, all those examples have together.
+        weights: a pytree, the model's parameters, where they are much of the work.
+        positions: how many positions, such as pixels, fit the cache with all that is computed.
     """
-    return max(1, positions // math.prod(spatial))
+    number = sum(leaf.size for leaf in jax.tree.leaves(weights))
+    return max(1, max(positions, number // _WEIGHTS_A_PIXEL) // math.prod(spatial))

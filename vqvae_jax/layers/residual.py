@@ -31,14 +31,22 @@ class GroupNorm(nnx.Module):
 
     def __call__(self, x: Float[Array, "b *spatial c"]) -> Float[Array, "b *spatial c"]:
         """Normalizes x [B, *spatial, C]; the result has its type."""
-        grouped = wide(x).reshape(*x.shape[:-1], self.num_groups, x.shape[-1] // self.num_groups)
-        of_group = (*range(1, x.ndim - 1), x.ndim)
-        mean = jnp.mean(grouped, axis=of_group, keepdims=True)
-        variance = jnp.mean((grouped - mean) ** 2, axis=of_group, keepdims=True)
-        normalized = ((grouped - mean) * jax.lax.rsqrt(variance + 1e-6)).reshape(x.shape)
         ones = (1,) * (x.ndim - 1)
         scale, bias = (wide(given[...]).reshape(*ones, -1) for given in (self.scale, self.bias))
-        return (normalized * scale + bias).astype(x.dtype)
+        centered = wide(x) - self._mean(wide(x))
+        variance = self._mean(centered**2)
+        return (centered * (jax.lax.rsqrt(variance + 1e-6) * scale) + bias).astype(x.dtype)
+
+    def _mean(self, x: Float[Array, "b *spatial c"]) -> Float[Array, "b *ones c"]:
+        """Returns the mean of each channel's group.
+
+        Over positions first: XLA:CPU takes five times as long over both at once.
+        """
+        of_channels = jnp.mean(x, axis=range(1, x.ndim - 1), keepdims=True)
+        shape = of_channels.shape
+        groups = of_channels.reshape(*shape[:-1], self.num_groups, shape[-1] // self.num_groups)
+        of_groups = jnp.mean(groups, axis=-1, keepdims=True)
+        return jnp.broadcast_to(of_groups, groups.shape).reshape(shape)
 
 
 class Activation(nnx.Module):

@@ -134,7 +134,7 @@ class PriorTask(ModelTask):
         return nll(prior, part["codes"], labels, keys=part.get("key"))
 
     def _at_a_time(self) -> int:
-        return examples_at_a_time(self.code_shape[:2], _CPU_POSITIONS)
+        return examples_at_a_time(self.code_shape[:2], positions=_CPU_POSITIONS)
 
 
 def _sums(loss: Array, count: int) -> PriorSums:

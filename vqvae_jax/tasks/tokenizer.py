@@ -64,9 +64,9 @@ class TokenizerTask(ModelTask):
             output = model(x)
             return Totals.of(output, self.quantizer).plus(self._compared(model, output, x)), None
 
-        data = batch[self.entry]
-        at_a_time = examples_at_a_time(data.shape[1:-1]) if self.quantizer.per_token else None
-        weights = self.evaluated(state)
+        data, weights = batch[self.entry], self.evaluated(state)
+        whole = not self.quantizer.per_token
+        at_a_time = None if whole else examples_at_a_time(data.shape[1:-1], weights)
         return sum_over_examples(totals_of, mesh, weights, data, at_a_time=at_a_time)[0]
 
     def _compared(self, model: Tokenizer, output: TokenizerOutput, x: Array) -> dict[str, Array]:
