@@ -1,7 +1,10 @@
-"""Times each layer of configs/mnist.py's model, forward and with backward, beside PyTorch's.
+"""Times single layers, forward and with backward, beside PyTorch's.
 
     python benchmarks/layers.py --pytorch .venv-torch/bin/python
+    python benchmarks/layers.py --pytorch .venv-torch/bin/python --wide
 
+The layers are those of configs/mnist.py's model, in parts of four images as a training step has
+them; or wide ones, as in residual networks, each device with its half of the batch at once.
 The floor is the layer's arithmetic at the rate of a matrix product of the same run, over all
 devices. PyTorch's figure is the better of eager and channels_last, with memory kept. A layer alone
 finds its input in the cache, where in training it may not be.
@@ -15,10 +18,9 @@ from typing import Any
 
 from workers import KEEP_MEMORY, Worker, table
 
-BATCH = 128
 UP = {"stride": 2, "padding": 1, "output_padding": 1}
 DOWN = {"stride": 2, "padding": 1}
-LAYERS: dict[str, dict[str, Any]] = {
+SEED: dict[str, dict[str, Any]] = {
     "encoder 1": {"kind": "conv", "size": 28, "in": 1, "out": 32, "k": 3, "options": DOWN},
     "encoder 2": {"kind": "conv", "size": 14, "in": 32, "out": 64, "k": 3, "options": DOWN},
     "encoder 3": {"kind": "conv", "size": 7, "in": 64, "out": 16, "k": 1, "options": {}},
@@ -28,28 +30,42 @@ LAYERS: dict[str, dict[str, Any]] = {
         "kind": "conv_transpose", "size": 28, "in": 32, "out": 1, "k": 3, "options": {"padding": 1}
     },
 }  # fmt: skip
-for name, spec in LAYERS.items():
-    spec["relu"] = not name.endswith("3")
-MATMUL = {"kind": "matmul", "rows": 196, "inner": 288, "columns": 64}
+for name, spec in SEED.items():
+    spec |= {"relu": not name.endswith("3"), "batch": 128, "part": 4}
+WIDE: dict[str, dict[str, Any]] = {
+    "3x3, 128 to 128, 32x32": {"batch": 8, "size": 32, "in": 128, "out": 128, "k": 3},
+    "3x3, 64 to 64, 64x64": {"batch": 4, "size": 64, "in": 64, "out": 64, "k": 3},
+    "3x3, 256 to 256, 16x16": {"batch": 8, "size": 16, "in": 256, "out": 256, "k": 3},
+    "4x4 /2, 128 to 256, 16x16": {"batch": 16, "size": 16, "in": 128, "out": 256, "k": 4},
+    "1x1, 256 to 256, 16x16": {"batch": 16, "size": 16, "in": 256, "out": 256, "k": 1},
+    "4x4 x2, 256 to 128, 8x8": {"batch": 16, "size": 8, "in": 256, "out": 128, "k": 4},
+}
+for name, spec in WIDE.items():
+    stride = 2 if spec["k"] == 4 else 1
+    spec |= {"kind": "conv_transpose" if " x2" in name else "conv", "relu": False, "part": None}
+    spec["options"] = {"stride": stride, "padding": (spec["k"] - 1) // 2}
+MATMUL = {"kind": "matmul", "batch": 128, "rows": 196, "inner": 288, "columns": 64}
 
 
 def flops(layer: dict[str, Any]) -> int:
     """Returns the operations of the forward direction; each gradient takes as many again."""
     if layer["kind"] == "matmul":
-        return 2 * BATCH * layer["rows"] * layer["inner"] * layer["columns"]
+        return 2 * layer["batch"] * layer["rows"] * layer["inner"] * layer["columns"]
     grid = layer["size"]
     if layer["kind"] == "conv":
         grid //= layer["options"].get("stride", 1)
-    return 2 * BATCH * grid**2 * layer["k"] ** 2 * layer["in"] * layer["out"]
+    return 2 * layer["batch"] * grid**2 * layer["k"] ** 2 * layer["in"] * layer["out"]
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--pytorch", required=True, help="python of an environment with torch")
+    parser.add_argument("--wide", action="store_true", help="wide layers, not those of the seed")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--repeat", type=int, default=20, help="times a round")
     options = parser.parse_args()
 
+    layers = WIDE if options.wide else SEED
     ours = Worker(sys.executable, "layers_ours.py", env={})
     theirs = [
         Worker(options.pytorch, "layers_pytorch.py", mode, env=KEEP_MEMORY)
@@ -57,13 +73,13 @@ def main() -> None:
     ]
 
     def ms(worker: Worker, layer: dict[str, Any], backward: bool, repeat: int) -> float:
-        request = {"layer": json.dumps(layer), "batch": BATCH, "backward": backward}
+        request = {"layer": json.dumps(layer), "backward": backward}
         return 1000 * worker.ask(**request, repeat=repeat)["seconds"] / repeat
 
     rows, total = [], [0.0] * 3
     rate = 0.0
     for backward in (False, True):
-        for name, layer in LAYERS.items():
+        for name, layer in layers.items():
             times: list[list[float]] = [[] for _ in range(4)]
             contenders = [(ours, layer), *((worker, layer) for worker in theirs), (ours, MATMUL)]
             for worker, what in contenders:
@@ -80,7 +96,7 @@ def main() -> None:
             cells = [f"{value:.2f}" for value in (mine, min(others), floor, min(others) / mine)]
             rows.append([what, *cells])
     rows.append(["all, with backward", *(f"{v:.1f}" for v in total), f"{total[1] / total[0]:.2f}"])
-    print(table(["ms for 128 images", "ours", "PyTorch", "floor", "PyTorch / ours"], rows))
+    print(table(["ms for a batch", "ours", "PyTorch", "floor", "PyTorch / ours"], rows))
     print(f"\nThe floor is at {rate / 1e6:.0f} GFLOP/s, that of the last matrix product.")
     for worker in (ours, *theirs):
         worker.close()

@@ -1,4 +1,4 @@
-"""Worker: times single layers, over all devices and in parts of four images, as in training."""
+"""Worker: times single layers, over all devices and, if they have parts, one after the other."""
 
 import functools
 import json
@@ -16,13 +16,12 @@ from vqvae_jax.layers import Conv, ConvTranspose
 from vqvae_jax.parallel import all_devices, mesh_for, replicated, split
 from vqvae_jax.training.process import keep_memory, use_all_cores
 
-_PART = 4
-
 
 @functools.cache
-def prepared(layer: str, batch: int, backward: bool) -> Any:
+def prepared(layer: str, backward: bool) -> Any:
     """A compiled function and its arguments."""
     spec = json.loads(layer)
+    batch = spec["batch"]
     mesh = mesh_for(all_devices(), batch)
     random = np.random.RandomState(0)
     if spec["kind"] == "matmul":
@@ -53,7 +52,9 @@ def prepared(layer: str, batch: int, backward: bool) -> Any:
             return jax.tree.map(jnp.add, total, of_params), of_input
 
         zeros = jax.tree.map(jnp.zeros_like, params)
-        return jax.lax.scan(part, zeros, x.reshape(-1, _PART, *x.shape[1:]))
+        if spec["part"] is None:
+            return part(zeros, x)
+        return jax.lax.scan(part, zeros, x.reshape(-1, spec["part"], *x.shape[1:]))
 
     shared, parted = PartitionSpec(), PartitionSpec(*mesh.axis_names)
     function = jax.shard_map(
@@ -66,8 +67,8 @@ def prepared(layer: str, batch: int, backward: bool) -> Any:
     return jax.jit(function), params, x
 
 
-def answer(layer: str, batch: int, backward: bool, repeat: int) -> dict[str, Any]:
-    function, *arguments = prepared(layer, batch, backward)
+def answer(layer: str, backward: bool, repeat: int) -> dict[str, Any]:
+    function, *arguments = prepared(layer, backward)
     start = time.perf_counter()
     for _ in range(repeat):
         jax.block_until_ready(function(*arguments))

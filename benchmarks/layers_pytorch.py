@@ -12,13 +12,13 @@ from workers import answer_all
 
 
 @functools.cache
-def prepared(layer: str, batch: int, layout: torch.memory_format) -> Any:
+def prepared(layer: str, layout: torch.memory_format) -> Any:
     """A layer with its ReLU, and an input that wants a gradient."""
     spec = json.loads(layer)
     build = {"conv": nn.Conv2d, "conv_transpose": nn.ConvTranspose2d}[spec["kind"]]
     module = build(spec["in"], spec["out"], spec["k"], **spec["options"])
     model = nn.Sequential(module, nn.ReLU()) if spec["relu"] else module
-    x = torch.randn(batch, spec["in"], spec["size"], spec["size"])
+    x = torch.randn(spec["batch"], spec["in"], spec["size"], spec["size"])
     x = x.contiguous(memory_format=layout)
     return model.to(memory_format=layout), x.requires_grad_()
 
@@ -26,8 +26,8 @@ def prepared(layer: str, batch: int, layout: torch.memory_format) -> Any:
 def main(mode: str) -> None:
     layout = torch.contiguous_format if mode == "eager" else torch.channels_last
 
-    def answer(layer: str, batch: int, backward: bool, repeat: int) -> dict[str, Any]:
-        model, x = prepared(layer, batch, layout)
+    def answer(layer: str, backward: bool, repeat: int) -> dict[str, Any]:
+        model, x = prepared(layer, layout)
         start = time.perf_counter()
         for _ in range(repeat):
             if backward:
