@@ -1,9 +1,10 @@
-"""Times the training step against its sizes: images per batch, codes, their dimension, pixels.
+"""Times the training step against its sizes: images per batch, width, codes, pixels.
 
     python benchmarks/scaling.py --figure scaling.png
+    python benchmarks/scaling.py --network resnet
 
 Prints each curve's slope on logarithmic axes (1: twice the size takes twice the time) and draws
-them. All else is as in configs/mnist.py, but for the batch of 32 of the curve over pixels.
+them. All else is as networks.py says, but for smaller batches in the curves over pixels.
 """
 
 import argparse
@@ -19,17 +20,25 @@ from workers import machine, table
 
 from vqvae_jax.training.process import keep_memory, use_all_cores
 
-CURVES: dict[str, tuple[str, list[int], dict[str, int]]] = {
-    "images per batch": ("batch", [16, 32, 64, 128, 256, 512, 1024], {}),
-    "codes K": ("codes", [128, 512, 2048, 8192, 32768, 65536], {}),
-    "dimension D": ("dim", [8, 16, 32, 64, 128, 256], {}),
-    "pixels an image": ("size", [28, 56, 112, 196, 256], {"batch": 32}),
+CURVES: dict[str, dict[str, tuple[str, list[int], dict[str, int]]]] = {
+    "mnist": {
+        "images per batch": ("batch", [16, 32, 64, 128, 256, 512, 1024], {}),
+        "codes K": ("codes", [128, 512, 2048, 8192, 32768, 65536], {}),
+        "dimension D": ("dim", [8, 16, 32, 64, 128, 256], {}),
+        "pixels an image": ("size", [28, 56, 112, 196, 256], {"batch": 32}),
+    },
+    "resnet": {
+        "images per batch": ("batch", [8, 16, 32, 64, 128], {}),
+        "width": ("width", [32, 64, 128, 256], {}),
+        "codes K": ("codes", [512, 4096, 32768, 262144], {}),
+        "pixels an image": ("size", [32, 64, 128, 256], {"batch": 4, "width": 128}),
+    },
 }
 
 
-def measure(sizes: dict[str, int], rounds: int) -> float:
+def measure(network: str, sizes: dict[str, int], rounds: int) -> float:
     """Milliseconds per step: the median of rounds of half a second or two steps."""
-    training = Training(**sizes)
+    training = Training(network, **sizes)
     training.seconds(2)
     steps = max(2, int(0.5 / (training.seconds(2) / 2)))
     return median([1000 * training.seconds(steps) / steps for _ in range(rounds)])
@@ -60,6 +69,7 @@ def draw(results: dict[str, Any], path: Path) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--network", choices=CURVES, default="mnist")
     parser.add_argument("--figure", type=Path, help="file for the picture")
     parser.add_argument("--json", type=Path, help="file for the figures")
     parser.add_argument("--rounds", type=int, default=3)
@@ -68,10 +78,10 @@ def main() -> None:
     keep_memory()
 
     results: dict[str, Any] = {}
-    for name, (argument, values, others) in CURVES.items():
+    for name, (argument, values, others) in CURVES[options.network].items():
         times = []
         for value in values:
-            times.append(measure({argument: value, **others}, options.rounds))
+            times.append(measure(options.network, {**others, argument: value}, options.rounds))
             print(f"{name} {value}: {times[-1]:.1f} ms", file=sys.stderr)
         sizes = [value**2 if argument == "size" else value for value in values]
         slope, last = slopes(sizes, times)

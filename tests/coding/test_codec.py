@@ -28,7 +28,7 @@ from vqvae_jax import (
     ResidualVQ,
     VectorQuantizer,
 )
-from vqvae_jax.coding import codec, compress, decompress, streams, walk
+from vqvae_jax.coding import codec, compress, decompress, streams
 from vqvae_jax.coding.container import pack, unpack
 from vqvae_jax.coding.streams import OutOfStepError, Reader, Writer
 from vqvae_jax.coding.walk import Walk
@@ -122,18 +122,13 @@ def coded(request):
     case, images = CASES[request.param], random_images(40)
     models, written, read, done = case.models(), [], [], ([], [])
     with pytest.MonkeyPatch.context() as patch:
-        in_batches_of(16, patch)
+        patch.setattr(codec, "_BATCH_SIZE", 16)
         patch.setattr(codec, "Writer", recording(Writer, written))
         patch.setattr(codec, "Reader", recording(Reader, read))
         one = jax.devices()[:1]  # so that calls come in order
         content = compress(*models, images, done[0].append, one)
         decoded = decompress(*models, content, SHAPE, progress=done[1].append, devices=one)
     return Coded(models, content, images, decoded, written, read, done)
-
-
-def in_batches_of(size, monkeypatch):
-    monkeypatch.setattr(codec, "BATCH_SIZE", size)
-    monkeypatch.setattr(walk, "BATCH_SIZE", size)
 
 
 def compiled_once():
@@ -223,7 +218,7 @@ def tiny():
 
 @pytest.fixture
 def models(tiny, monkeypatch):
-    in_batches_of(4, monkeypatch)
+    monkeypatch.setattr(codec, "_BATCH_SIZE", 4)
     monkeypatch.setattr(codec, "Walk", tiny[1])
     return tiny[0]
 
@@ -259,7 +254,7 @@ def test_any_number_of_images(models, count):
 
 def test_a_batch_that_is_not_wanted_any_more_ends(models):
     """As when another batch cannot be coded, or the program is interrupted."""
-    walk = codec.Walk(*models, SHAPE, jax.local_devices()[0])
+    walk = codec.Walk(*models, SHAPE, 4, jax.local_devices()[0])
 
     class Stopping(Writer):
         calls = 0
@@ -280,7 +275,7 @@ def test_a_batch_that_is_not_wanted_any_more_ends(models):
 @pytest.mark.slow
 def test_few_images_pixel_by_pixel(monkeypatch):
     """As above, with the head that goes through images in another way."""
-    in_batches_of(2, monkeypatch)
+    monkeypatch.setattr(codec, "_BATCH_SIZE", 2)
     monkeypatch.setattr(codec, "Walk", compiled_once())
     models = CASES["autoregressive"].models()
     for count in (0, 1, 3):

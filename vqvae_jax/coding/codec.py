@@ -16,12 +16,15 @@ from jaxtyping import UInt8
 
 from vqvae_jax.coding.container import pack, unpack
 from vqvae_jax.coding.streams import OutOfStepError, Reader, Writer
-from vqvae_jax.coding.walk import BATCH_SIZE, Walk
+from vqvae_jax.coding.walk import Walk
 from vqvae_jax.errors import DataError
 from vqvae_jax.models import Tokenizer
 from vqvae_jax.pairs import check_pair
 from vqvae_jax.priors import Prior
 from vqvae_jax.weights import weights_digest
+
+# Images that pass through the models together.
+_BATCH_SIZE = 512
 
 # Words of a block's pixel digest.
 _CHECK_WORDS = 2
@@ -52,11 +55,11 @@ def compress(
     if images.dtype != np.uint8:
         raise ValueError(f"images have type {images.dtype}; they must be uint8")
     check_pair(vqvae, prior)
-    starts = range(0, len(images), BATCH_SIZE)
+    starts = range(0, len(images), _BATCH_SIZE)
 
     def block(walk: Walk, start: int) -> np.ndarray:
         writer = Writer()
-        batch = images[start : start + BATCH_SIZE]
+        batch = images[start : start + _BATCH_SIZE]
         walk(writer, len(batch), batch)
         return np.concatenate([_check_words(batch), writer.words()])
 
@@ -65,7 +68,7 @@ def compress(
         starts, _each(vqvae, prior, images.shape[1:], devices, block, starts), strict=True
     ):
         blocks.append(words)
-        progress(min(BATCH_SIZE, len(images) - start))
+        progress(min(_BATCH_SIZE, len(images) - start))
     header = {"images": len(images), "models": _models_digest(vqvae, prior)}
     return pack(header, blocks)
 
@@ -105,7 +108,7 @@ def decompress(
     check_pair(vqvae, prior)
     header, blocks = unpack(content, name)
     count = header.get("images")
-    if type(count) is not int or -(-count // BATCH_SIZE) != len(blocks) or count < 0:
+    if type(count) is not int or -(-count // _BATCH_SIZE) != len(blocks) or count < 0:
         raise DataError(f"{name} is damaged: {len(blocks)} blocks cannot hold {count!r} images")
     if header.get("models") != _models_digest(vqvae, prior):
         raise DataError(f"{name} was compressed with other models")
@@ -114,7 +117,7 @@ def decompress(
     def batch(walk: Walk, index: int) -> np.ndarray:
         check, words = np.split(blocks[index], [_CHECK_WORDS])
         try:
-            read = walk(Reader(words), min(BATCH_SIZE, count - index * BATCH_SIZE), None)
+            read = walk(Reader(words), min(_BATCH_SIZE, count - index * _BATCH_SIZE), None)
         except OutOfStepError:
             read = None
         if read is None or not np.array_equal(_check_words(read), check):
@@ -141,7 +144,7 @@ def _each(
 ) -> Iterator[np.ndarray]:
     """Yields function(walk, item) for the items in order; each device takes one at a time."""
     used = (_default_devices() if devices is None else devices)[: max(1, len(given))]
-    walks = [Walk(vqvae, prior, image_shape, device) for device in used]
+    walks = [Walk(vqvae, prior, image_shape, _BATCH_SIZE, device) for device in used]
     free: queue.SimpleQueue[Walk] = queue.SimpleQueue()
     for walk in walks:
         free.put(walk)

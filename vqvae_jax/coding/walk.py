@@ -18,9 +18,6 @@ from vqvae_jax.models import Tokenizer
 from vqvae_jax.pixels import to_floats
 from vqvae_jax.priors import Prior
 
-# Images that pass through the models together.
-BATCH_SIZE = 512
-
 
 class Walk:
     """The functions that are compiled once for a device, and the pass over a batch.
@@ -29,6 +26,7 @@ class Walk:
         vqvae: a VQ-VAE, and
         prior: a prior, that `check_pair` accepts.
         image_shape: H, W and C.
+        batch_size: images that pass through the models together.
         device: what computes.
 
     Raises:
@@ -36,12 +34,18 @@ class Walk:
     """
 
     def __init__(
-        self, vqvae: Tokenizer, prior: Prior, image_shape: tuple[int, ...], device: jax.Device
+        self,
+        vqvae: Tokenizer,
+        prior: Prior,
+        image_shape: tuple[int, ...],
+        batch_size: int,
+        device: jax.Device,
     ):
         head = vqvae.likelihood
         assert isinstance(head, PixelHead)
+        self._batch_size = batch_size
         self._image_shape = tuple(image_shape)
-        shape = (BATCH_SIZE, *self._image_shape)
+        shape = (batch_size, *self._image_shape)
         try:
             codes = jax.eval_shape(vqvae.encode, jax.ShapeDtypeStruct(shape, jnp.float32))
         except ValueError as error:
@@ -55,7 +59,7 @@ class Walk:
         self._encode = of_vqvae(lambda vqvae, images: vqvae.encode(to_floats(images)))
         self._features = of_vqvae(lambda vqvae, codes: vqvae.decoded(vqvae.quantizer.lookup(codes)))
         height, width = self._maps[:2]
-        self._start_codes = of_prior(lambda prior: prior.start(BATCH_SIZE, (height, width)))
+        self._start_codes = of_prior(lambda prior: prior.start(batch_size, (height, width)))
         self._prior_step = of_prior(lambda prior, *given: prior.step(*given), donate=True)
         self._codes_table = of_prior(lambda prior, *given: jax.nn.softmax(prior.logits(*given)))
         self._in_order = isinstance(head, AutoregressiveHead)
@@ -89,7 +93,7 @@ class Walk:
             CancelledError: another thread called `stop`.
         """
         self._stopped = False
-        known = None if images is None else _padded(images)
+        known = None if images is None else _padded(images, self._batch_size)
         codes = None if known is None else np.asarray(self._encode(known))
         features = self._features(self._walk_codes(stream, size, codes))
         walk = self._walk_pixels if self._in_order else self._walk_rows
@@ -106,8 +110,8 @@ class Walk:
 
     def _walk_codes(self, stream: Stream, size: int, known: np.ndarray | None) -> np.ndarray:
         height, width, *axis = self._maps
-        codes = np.zeros((BATCH_SIZE, height * width, *axis), np.int32)
-        columns = codes.reshape(BATCH_SIZE, height * width, -1)
+        codes = np.zeros((self._batch_size, height * width, *axis), np.int32)
+        columns = codes.reshape(self._batch_size, height * width, -1)
         given = None if known is None else known.reshape(columns.shape)
         cache = self._start_codes()
         for position in range(height * width):
@@ -118,15 +122,15 @@ class Walk:
                 table = np.asarray(self._codes_table(features, *earlier))[:size]
                 symbols = None if given is None else given[:size, position, j]
                 columns[:size, position, j] = self._code(stream, table, symbols)
-        return codes.reshape(BATCH_SIZE, *self._maps)
+        return codes.reshape(self._batch_size, *self._maps)
 
     def _walk_pixels(
         self, stream: Stream, size: int, features: Array, known: np.ndarray | None
     ) -> np.ndarray:
         """Codes pixel by pixel, since each one's table depends on earlier pixels."""
         height, width, channels = self._image_shape
-        pixels = np.zeros((BATCH_SIZE, height, width, channels), np.uint8)
-        cache, before = self._start(features), np.zeros((BATCH_SIZE, channels), np.uint8)
+        pixels = np.zeros((self._batch_size, height, width, channels), np.uint8)
+        cache, before = self._start(features), np.zeros((self._batch_size, channels), np.uint8)
         for row in range(height):
             cache = self._start_row(cache, np.int32(row), before)
             for column in range(width):
@@ -139,7 +143,7 @@ class Walk:
         self, stream: Stream, size: int, features: Array, known: np.ndarray | None
     ) -> np.ndarray:
         """Codes row by row, only to keep the tables small."""
-        pixels = np.zeros((BATCH_SIZE, *self._image_shape), np.uint8)
+        pixels = np.zeros((self._batch_size, *self._image_shape), np.uint8)
         for row in range(self._image_shape[0]):
             symbols = None if known is None else known[:, row]
             pixels[:, row] = self._code_batch(stream, size, self._row(features[:, row]), symbols)
@@ -170,9 +174,9 @@ class Walk:
         return coded.astype(np.uint8).reshape(table.shape[:-1])
 
 
-def _padded(images: np.ndarray) -> np.ndarray:
-    """Pads images with black ones to uint8 [BATCH_SIZE, H, W, C]."""
-    padding = [(0, BATCH_SIZE - len(images))] + [(0, 0)] * (images.ndim - 1)
+def _padded(images: np.ndarray, count: int) -> np.ndarray:
+    """Pads images with black ones to uint8 [count, H, W, C]."""
+    padding = [(0, count - len(images))] + [(0, 0)] * (images.ndim - 1)
     return np.pad(images, padding)
 
 
