@@ -5,6 +5,9 @@
 The decoder's features condition a masked network over the pixels before, which ends in the mixtures
 of PixelCNN++: each channel given the earlier ones. For a folder of images, see configs/cifar10.py;
 --config.data.size=32 --config.data.crop=tiles takes larger ones apart.
+
+Expected, not on CIFAR-10 but on 11,747 such tiles of photographs, with batches of 16 and 9 epochs:
+3.70 bits per dimension held out for the pixels, 512 of 512 codes used (docs/priors.md).
 """
 
 import ml_collections

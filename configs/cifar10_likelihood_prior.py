@@ -4,6 +4,9 @@
     python -m vqvae_jax evaluate --model runs/cifar10_likelihood_prior
 
 The VQ-VAE is looked for in runs/cifar10_likelihood, and trained there first if there is none.
+
+Expected, not on CIFAR-10 but on tiles of photographs, after 10 epochs: 0.123 bits per dimension for
+the codes, so 3.82 with the pixels (docs/priors.md).
 """
 
 import ml_collections

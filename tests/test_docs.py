@@ -42,6 +42,11 @@ SHORTER = [
         r"\1 --config.data.name=my_digits --workdir runs/digits",
     ),
     (
+        r"(--config configs/cifar10_likelihood\S*)",
+        r"\1 --config.model.encoder.width=8 --config.model.decoder.width=8"
+        " --config.model.likelihood.hidden_dim=4 --config.model.likelihood.num_layers=1",
+    ),
+    (
         r"(--config configs/images\S*)",
         r"\1 --config.model.encoder.width=8 --config.model.decoder.width=8"
         " --config.training.batch_size=8",
