@@ -1,7 +1,7 @@
 """Times single layers, forward and with backward, beside PyTorch's.
 
     python benchmarks/layers.py --pytorch .venv-torch/bin/python
-    python benchmarks/layers.py --pytorch .venv-torch/bin/python --wide
+    python benchmarks/layers.py --pytorch .venv-torch/bin/python --wide --forms
 
 The layers are those of configs/mnist.py's model, in parts of four images as a training step has
 them; or wide ones, as in residual networks, each device with its half of the batch at once.
@@ -61,12 +61,17 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--pytorch", required=True, help="python of an environment with torch")
     parser.add_argument("--wide", action="store_true", help="wide layers, not those of the seed")
+    parser.add_argument("--forms", action="store_true", help="forms that were not chosen, too")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--repeat", type=int, default=20, help="times a round")
     options = parser.parse_args()
 
     layers = WIDE if options.wide else SEED
-    ours = Worker(sys.executable, "layers_ours.py", env={})
+    ours = Worker(sys.executable, "layers_ours.py", "chosen", env={})
+    forms = {
+        form: Worker(sys.executable, "layers_ours.py", form, env={})
+        for form in ("products", "XLA") * options.forms
+    }
     theirs = [
         Worker(options.pytorch, "layers_pytorch.py", mode, env=KEEP_MEMORY)
         for mode in ("eager", "channels_last")
@@ -80,25 +85,29 @@ def main() -> None:
     rate = 0.0
     for backward in (False, True):
         for name, layer in layers.items():
-            times: list[list[float]] = [[] for _ in range(4)]
-            contenders = [(ours, layer), *((worker, layer) for worker in theirs), (ours, MATMUL)]
+            contenders = [(worker, layer) for worker in (ours, *theirs, *forms.values())]
+            contenders.append((ours, MATMUL))
+            times: list[list[float]] = [[] for _ in contenders]
             for worker, what in contenders:
                 ms(worker, what, backward, 3)
             for _ in range(options.rounds):
                 for taken, (worker, what) in zip(times, contenders, strict=True):
                     taken.append(ms(worker, what, backward, options.repeat))
-            mine, *others, matmul = map(median, times)
+            mine, *rest, matmul = map(median, times)
+            others, in_forms = rest[: len(theirs)], rest[len(theirs) :]
             rate = flops(MATMUL) / matmul
             floor = flops(layer) * (3 if backward else 1) / rate
             if backward:
                 total = [sum(pair) for pair in zip(total, (mine, min(others), floor), strict=True)]
             what = f"{name}, with backward" if backward else name
-            cells = [f"{value:.2f}" for value in (mine, min(others), floor, min(others) / mine)]
-            rows.append([what, *cells])
-    rows.append(["all, with backward", *(f"{v:.1f}" for v in total), f"{total[1] / total[0]:.2f}"])
-    print(table(["ms for a batch", "ours", "PyTorch", "floor", "PyTorch / ours"], rows))
+            figures = (mine, min(others), floor, min(others) / mine, *in_forms)
+            rows.append([what, *(f"{value:.2f}" for value in figures)])
+    sums = [*(f"{value:.1f}" for value in total), f"{total[1] / total[0]:.2f}"]
+    rows.append(["all, with backward", *sums, *("" for _ in forms)])
+    header = ["ms for a batch", "ours", "PyTorch", "floor", "PyTorch / ours"]
+    print(table([*header, *(f"as {form}" for form in forms)], rows))
     print(f"\nThe floor is at {rate / 1e6:.0f} GFLOP/s, that of the last matrix product.")
-    for worker in (ours, *theirs):
+    for worker in (ours, *theirs, *forms.values()):
         worker.close()
 
 

@@ -2,6 +2,7 @@
 
 import functools
 import json
+import sys
 import time
 from typing import Any
 
@@ -12,7 +13,7 @@ from flax import nnx
 from jax.sharding import PartitionSpec
 from workers import answer_all
 
-from vqvae_jax.layers import Conv, ConvTranspose
+from vqvae_jax.layers import Conv, ConvTranspose, winograd
 from vqvae_jax.parallel import all_devices, mesh_for, replicated, split
 from vqvae_jax.training.process import keep_memory, use_all_cores
 
@@ -75,7 +76,16 @@ def answer(layer: str, backward: bool, repeat: int) -> dict[str, Any]:
     return {"seconds": time.perf_counter() - start}
 
 
+def use(form: str) -> None:
+    """Has all convolutions take this form: chosen, products or XLA."""
+    if form != "chosen":
+        winograd.pays = lambda windows, kernel: False
+    if form == "XLA":
+        jax.lax.platform_dependent = lambda *given, cpu, default: default(*given)
+
+
 if __name__ == "__main__":
+    use(sys.argv[1])
     use_all_cores()
     keep_memory()
     answer_all(answer)
