@@ -54,11 +54,12 @@ def main() -> None:
 
 
 def seconds(reconstruct: Callable[[int, int], Any], batch: int) -> float:
+    """The time that all images take, all of them done."""
     start = time.perf_counter()
-    for first in range(0, IMAGES, batch):
-        last = reconstruct(first, first + batch)
-    if hasattr(last, "block_until_ready"):
-        last.block_until_ready()
+    done = [reconstruct(first, first + batch) for first in range(0, IMAGES, batch)]
+    for images in done:
+        if hasattr(images, "block_until_ready"):
+            images.block_until_ready()
     return time.perf_counter() - start
 
 
@@ -90,9 +91,12 @@ def pytorch(mode: str) -> Callable[[int, int], Any]:
     model = build("mnist", **SIZES).to(memory_format=layout)
     images = (torch.rand(IMAGES, 1, 28, 28) - 0.5).contiguous(memory_format=layout)
 
-    def reconstruct(first: int, end: int) -> None:
+    def reconstruct(first: int, end: int) -> torch.Tensor:
         with torch.no_grad():
-            model(images[first:end])
+            z = model.encoder(images[first:end]).permute(0, 2, 3, 1)
+            codes = model.vq_layer.distances(z).argmin(-1)
+            values = model.vq_layer.embeddings(codes).permute(0, 3, 1, 2)
+            return model.decoder(values.contiguous(memory_format=layout))
 
     return reconstruct
 

@@ -20,7 +20,7 @@ from workers import KEEP_MEMORY, Worker, table
 
 UP = {"stride": 2, "padding": 1, "output_padding": 1}
 DOWN = {"stride": 2, "padding": 1}
-SEED: dict[str, dict[str, Any]] = {
+MNIST: dict[str, dict[str, Any]] = {
     "encoder 1": {"kind": "conv", "size": 28, "in": 1, "out": 32, "k": 3, "options": DOWN},
     "encoder 2": {"kind": "conv", "size": 14, "in": 32, "out": 64, "k": 3, "options": DOWN},
     "encoder 3": {"kind": "conv", "size": 7, "in": 64, "out": 16, "k": 1, "options": {}},
@@ -30,7 +30,7 @@ SEED: dict[str, dict[str, Any]] = {
         "kind": "conv_transpose", "size": 28, "in": 32, "out": 1, "k": 3, "options": {"padding": 1}
     },
 }  # fmt: skip
-for name, spec in SEED.items():
+for name, spec in MNIST.items():
     spec |= {"relu": not name.endswith("3"), "batch": 128, "part": 4}
 WIDE: dict[str, dict[str, Any]] = {
     "3x3, 128 to 128, 32x32": {"batch": 8, "size": 32, "in": 128, "out": 128, "k": 3},
@@ -60,13 +60,15 @@ def flops(layer: dict[str, Any]) -> int:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--pytorch", required=True, help="python of an environment with torch")
-    parser.add_argument("--wide", action="store_true", help="wide layers, not those of the seed")
+    parser.add_argument(
+        "--wide", action="store_true", help="not those of configs/mnist.py, but wide ones"
+    )
     parser.add_argument("--forms", action="store_true", help="forms that were not chosen, too")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--repeat", type=int, default=20, help="times a round")
     options = parser.parse_args()
 
-    layers = WIDE if options.wide else SEED
+    layers = WIDE if options.wide else MNIST
     ours = Worker(sys.executable, "layers_ours.py", "chosen", env={})
     forms = {
         form: Worker(sys.executable, "layers_ours.py", form, env={})

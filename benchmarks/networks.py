@@ -16,7 +16,7 @@ _BLOCKS = 2
 
 
 def vqgan_encoder(channels: int, dim: int, width: int) -> Layers:
-    """The encoder of VQGAN (arXiv:2012.09841) without attention: blocks, and halvings between."""
+    """An encoder in the style of VQGAN (arXiv:2012.09841), without attention."""
     layers, last = [("conv3", channels, width)], width
     for level, multiplier in enumerate(_MULTIPLIERS):
         for _ in range(_BLOCKS):
@@ -28,7 +28,7 @@ def vqgan_encoder(channels: int, dim: int, width: int) -> Layers:
 
 
 def vqgan_decoder(channels: int, dim: int, width: int) -> Layers:
-    """The decoder: the same way back, with doublings by the nearest pixel and a convolution."""
+    """Its decoder, which repeats pixels and convolves where the encoder halves."""
     last = _MULTIPLIERS[-1] * width
     layers = [("conv3", dim, last), ("block", last, last)]
     for level, multiplier in reversed(list(enumerate(_MULTIPLIERS))):

@@ -17,6 +17,7 @@ VARIANCE = 0.0949
 def build(network: str, channels: int, codes: int, dim: int, width: int = 0) -> nn.Module:
     model = VQVAE(channels, dim, codes, VARIANCE)
     if network == "resnet":
+        assert (channels, dim) == (3, cifar10_pytorch.DIM)
         model.encoder = cifar10_pytorch.encoder(width)
         model.decoder = cifar10_pytorch.decoder(width)
     elif network == "vqgan":

@@ -4,7 +4,7 @@
     python benchmarks/scaling.py --network resnet
 
 Prints each curve's slope on logarithmic axes (1: twice the size takes twice the time) and draws
-them. All else is as networks.py says, but for smaller batches in the curves over pixels.
+them. All else is as networks.py says, but for the curves over pixels: see CURVES.
 """
 
 import argparse

@@ -4,11 +4,11 @@
     python benchmarks/training.py --pytorch .venv-torch/bin/python --network resnet --forward
 
 The models, of networks.py: that of configs/mnist.py; the VQ-VAE paper's residual network, as in
-configs/cifar10.py but with gradients for the codebook; one of blocks of group normalization, swish
-and Conv 3x3, as VQGAN has them. Every contender is a process of its own. After a warm-up they take
-turns, and the median over the rounds counts. PyTorch runs eager, with channels_last and compiled
-(channels_last too), each as it ships and with glibc told to keep memory. A step is forward and
-backward, and Adam.
+configs/cifar10.py but in batches of 64 and with gradients for the codebook; one of blocks of group
+normalization, swish and Conv 3x3, in the style of VQGAN. Every contender is a process of its own.
+After a warm-up they take turns, and the median over the rounds counts. PyTorch runs eager, with
+channels_last and compiled (channels_last too), each as it ships and with glibc told to keep memory.
+A step is forward and backward, and Adam.
 """
 
 import argparse

@@ -55,7 +55,7 @@ def test_sums_are_those_of_the_whole_batch(batch, devices, at_a_time, accumulate
 
 @pytest.mark.parametrize(
     ("size", "weights", "part"),
-    [(8, 0, 12), (28, 1, 4), (40, 0, 1), (100, 0, 1), (28, 512 * 6 * 28 * 28, 6)],
+    [(8, 0, 12), (28, 1, 4), (40, 0, 1), (100, 0, 1), (28, 512 * 6 * 28 * 28, 6), (14, 10**8, 12)],
 )
 def test_cpus_work_on_few_pixels_at_a_time(size, weights, part):
     mesh = mesh_for(jax.devices()[:2], 24)

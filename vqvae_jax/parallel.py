@@ -38,9 +38,10 @@ MAX_IN_FLIGHT = 8
 # for which a VQ-VAE's outputs and patches take about the size of a core's L2 cache, 2 MB.
 _CPU_PIXELS = 4 * 28 * 28
 
-# Weights a pixel that are still little work beside it: each is read, transformed and has a gradient
-# added up for every part.
+# Weights are read, transformed, and their gradients added up, for every part: little work beside so
+# many times fewer pixels. But the pixels are at most so many times those above, to bound memory.
 _WEIGHTS_A_PIXEL = 512
+_MOST = 8
 
 
 def all_devices(count: int | None = None) -> list[jax.Device]:
@@ -246,8 +247,9 @@ def examples_at_a_time(
 
     Args:
         spatial: the lengths of an example's spatial axes.
-        weights: a pytree, the model's parameters, where they are much of the work.
+        weights: a pytree, the parameters, where they are much of the work.
         positions: how many positions, such as pixels, fit the cache with all that is computed.
     """
     number = sum(leaf.size for leaf in jax.tree.leaves(weights))
-    return max(1, max(positions, number // _WEIGHTS_A_PIXEL) // math.prod(spatial))
+    wanted = min(max(positions, number // _WEIGHTS_A_PIXEL), _MOST * positions)
+    return max(1, wanted // math.prod(spatial))

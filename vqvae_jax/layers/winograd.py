@@ -1,4 +1,4 @@
-"""Convolutions with fewer multiplications: Winograd's minimal filtering, for wide layers on CPUs.
+"""Winograd convolution, F(2x2, 3x3) and F(2x2, 2x2): the form for wide layers on CPUs.
 
 Two neighboring outputs of a filter of r taps g, over inputs d, need r + 1 products of a sum of
 inputs and a sum of taps in place of 2 r (Lavin and Gray 2016, arXiv:1509.09308, section 4.1):
@@ -11,15 +11,15 @@ inputs and a sum of taps in place of 2 r (Lavin and Gray 2016, arXiv:1509.09308,
             m_1 = d_1 (g_0 + g_1)                    y_1 = m_1 - m_2
             m_2 = (d_1 - d_2) g_1
 
-Over both axes of an image, four neighboring windows need (r + 1)^2 products in place of 4 r^2: 4/9
-of the multiplications for r = 3, 9/16 for r = 2. All of an image's are (r + 1)^2 products of
-matrices, [B h/2 w/2, C] by [C, D], between sums, which move less memory than the patches of
-products.py.
+Over both axes of an image, a tile of 2 x 2 outputs needs (r + 1)^2 multiplications in place of
+4 r^2: 4/9 of them for r = 3, 9/16 for r = 2. So there is an input transform, a filter transform,
+(r + 1)^2 products of matrices, [B h/2 w/2, C] by [C, D], and an output transform. They move less
+memory than the patches of products.py. An infinite input gives NaN in its tiles.
 
 With stride s and a kernel of k = r s pixels, the s x s phases of an image are channels of their
 own, over which the filter has r taps.
 
-JAX's transposes of the sums are sums again, so both gradients cost about as much.
+JAX transposes the transforms to transforms, so both gradients cost about as much.
 """
 
 import math
@@ -31,21 +31,24 @@ from jaxtyping import Array, Float
 
 from vqvae_jax.layers.products import Windows, each, on_canvas
 
-# Fewer channels than this are not worth the sums.
-_ENOUGH = 16
+# With fewer channels the transforms cost more than they save; or where fewer multiplications are
+# saved, because tiles are half empty.
+_MIN_CHANNELS, _MIN_SAVED = 16, 0.2
 
 
 def pays(windows: Windows, kernel: Float[Array, "k k c d"]) -> bool:
-    """Returns whether this form is faster than `products`.
+    """Returns whether this form is faster than `products`, and as exact.
 
-    It is not for narrow types, whose sums round, nor where few windows are left for whole tiles.
+    In half precision it is not: the transforms round. Symbolic sizes are left to `products`.
     """
     taps, left = divmod(windows.size, windows.stride)
-    if left or taps not in (2, 3) or jnp.finfo(kernel.dtype).bits < 32:
+    if left or taps not in (2, 3) or kernel.dtype not in (jnp.float32, jnp.float64):
+        return False
+    if min(kernel.shape[2:]) < _MIN_CHANNELS or not all(isinstance(n, int) for n in windows.grid):
         return False
     multiplications = (taps + 1) ** 2 * math.prod(_tiles(windows))
     saved = 1 - multiplications / (taps**2 * math.prod(windows.grid))
-    return min(kernel.shape[2:]) >= _ENOUGH and saved > 0.2
+    return saved >= _MIN_SAVED
 
 
 def gather(
@@ -64,17 +67,17 @@ def gather(
     phases = canvas.reshape(batch, 2 * n + 2, s, 2 * m + 2, s, channels)
     phases = phases.transpose(0, 1, 3, 2, 4, 5)
     phases = phases.reshape(batch, 2 * n + 2, 2 * m + 2, s * s * channels)
-    inputs = _stacked([_of_inputs(row, 2, taps) for row in _of_inputs(phases, 1, taps)])
+    inputs = _stacked([_input_transform(row, 2, taps) for row in _input_transform(phases, 1, taps)])
 
     filters = kernel.reshape(taps, s, taps, s, channels, outputs).transpose(0, 2, 1, 3, 4, 5)
     filters = filters.reshape(taps, taps, s * s * channels, outputs)
-    weights = _stacked(_over_both(_of_taps, each(filters, 0, 1)))
+    weights = _stacked(_over_both(_filter_transform, each(filters, 0, 1)))
 
     # Windows as one axis: XLA:CPU's product over several axes, for a gradient, is slow.
     inputs = inputs.reshape(*inputs.shape[:2], batch * n * m, s * s * channels)
     products = jnp.einsum("uvtc,uvcd->uvtd", inputs, weights)
     products = products.reshape(*products.shape[:2], batch, n, m, outputs)
-    rows = _over_both(_outputs, each(products, 0, 1))
+    rows = _over_both(_output_transform, each(products, 0, 1))
     grid = jnp.stack([jnp.stack(row, 3) for row in rows], 2)
     return on_canvas(grid.reshape(batch, 2 * n, 2 * m, outputs), (0, 0), windows.grid)
 
@@ -103,15 +106,15 @@ def _stacked(table: list[list[Array]]) -> Array:
 
 
 def _over_both(
-    sums: Callable[[Sequence[Array]], list[Array]], table: list[list[Array]]
+    transform: Callable[[Sequence[Array]], list[Array]], table: list[list[Array]]
 ) -> list[list[Array]]:
-    """Applies sums to the columns of a table, and then to the rows of what they give."""
-    columns = [sums(column) for column in zip(*table, strict=True)]
-    return [sums(row) for row in zip(*columns, strict=True)]
+    """Applies a transform to the columns of a table, and then to the rows of what they give."""
+    columns = [transform(column) for column in zip(*table, strict=True)]
+    return [transform(row) for row in zip(*columns, strict=True)]
 
 
-def _of_inputs(d: Array, axis: int, taps: int) -> list[Array]:
-    """Returns the sums of inputs for all pairs of outputs along an axis of length 2 n + 2."""
+def _input_transform(d: Array, axis: int, taps: int) -> list[Array]:
+    """Transforms an axis of 2 n + 2 inputs, for n pairs of outputs."""
     pairs = d.reshape(*d.shape[:axis], d.shape[axis] // 2, 2, *d.shape[axis + 1 :])
     even, odd = (part.squeeze(axis + 1) for part in jax.lax.split(pairs, (1, 1), axis + 1))
     count = even.shape[axis] - 1
@@ -122,16 +125,16 @@ def _of_inputs(d: Array, axis: int, taps: int) -> list[Array]:
     return [d_0 - d_2, d_1 + d_2, d_2 - d_1, d_1 - d_3]
 
 
-def _of_taps(g: Sequence[Array]) -> list[Array]:
-    """Returns the sums of taps."""
+def _filter_transform(g: Sequence[Array]) -> list[Array]:
+    """Transforms a filter along one axis."""
     if len(g) == 2:
         return [g[0], g[0] + g[1], g[1]]
     outer, middle = (g[0] + g[2]) / 2, g[1] / 2
     return [g[0], outer + middle, outer - middle, g[2]]
 
 
-def _outputs(m: Sequence[Array]) -> list[Array]:
-    """Returns two outputs."""
+def _output_transform(m: Sequence[Array]) -> list[Array]:
+    """Returns a pair of outputs, from their products."""
     if len(m) == 3:
         return [m[0] + m[1], m[1] - m[2]]
     return [m[0] + m[1] + m[2], m[1] - m[2] - m[3]]

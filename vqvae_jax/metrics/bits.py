@@ -81,7 +81,7 @@ def bits_per_dim(
         }, None
 
     def nats_of(state: nnx.State, batch: dict[str, Array], mesh: Mesh) -> dict[str, Array]:
-        at_a_time = examples_at_a_time(shape[:-1], state)
+        at_a_time = examples_at_a_time(shape[:-1])
         return sum_over_examples(of_part, mesh, state, batch["image"], at_a_time=at_a_time)[0]
 
     shape = source.spec["image"].shape

@@ -1,7 +1,8 @@
-"""Large batches on CPUs: a few examples at a time, which stay in cache."""
+"""Large batches on CPUs: a few examples at a time, so that memory is bounded and caches suffice."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -11,62 +12,87 @@ from jaxtyping import Array
 _POSITIONS = 50 * 28 * 28
 
 
-def few_at_a_time(
-    function: Callable[..., Array], axes: tuple[int, ...], x: Array, *others: Array | None
+def in_chunks(
+    function: Callable[..., Array], axes: Sequence[Any], x: Array, *others: Array | None
 ) -> Array:
-    """Returns function(x, *others); on CPUs, of a few examples at a time.
+    """Returns function(x, *others); on CPUs, computed a few examples at a time.
 
-    So the memory is that of a few examples, and what one layer writes is in cache for the next.
+    The batch stays whole on accelerators, where arrays are split explicitly, and where only what
+    the function closes over is traced.
 
     Args:
-        function: maps arrays of examples [B, ...] to an array [B, ...], each example by itself.
-        axes: the lengths of an example's axes, where it is largest.
+        function: maps arrays of examples [B, ...] to an array [B, ...], each example by itself, and
+            changes nothing else.
+        axes: the lengths of an example's axes, where it is largest; perhaps symbolic.
         x: [B, ...].
         others: more arrays [B, ...]; or None, which are passed on.
     """
-    count, most = x.shape[0], max(1, _POSITIONS // max(1, math.prod(axes)))
     given = [x, *(array for array in others if array is not None)]
-    equal = all(array.shape[:1] == (count,) for array in given)  # if not, the function complains
-    if not isinstance(count, int) or count <= most or not equal or _is_elsewhere(x):
+    if not _can_be_divided(given, axes):
         return function(x, *others)
-    number = -(-count // most)
-    size = -(-count // number)
+    count, most = len(x), max(1, _POSITIONS // max(1, math.prod(axes)))
 
     def call(*few: Array) -> Array:
         left = iter(few[1:])
         return function(few[0], *(None if array is None else next(left) for array in others))
 
-    # Outside of jit, one call after the other. If that is traced regardless, the model is.
-    if not any(isinstance(array, jax.core.Tracer) for array in given):
-        first = call(*(array[:size] for array in given))
-        if not isinstance(first, jax.core.Tracer):
-            starts = range(size, count, size)
-            rest = (call(*(array[start : start + size] for array in given)) for start in starts)
-            return jnp.concatenate([first, *rest])
-    return jax.lax.platform_dependent(
-        *given, cpu=lambda *given: _scanned(call, size, number, given), default=call
-    )
+    if any(isinstance(array, jax.core.Tracer) for array in given):
+        number = _number_of_chunks(count, most)
+        return jax.lax.platform_dependent(
+            *given, cpu=lambda *given: _scanned(call, number, given), default=call
+        )
+    parts = []
+    for start in range(0, max(1, count), most):
+        parts.append(call(*(array[start : start + most] for array in given)))
+        if isinstance(parts[0], jax.core.Tracer):
+            return call(*given)
+    return jnp.concatenate(parts)
 
 
-def _scanned(call: Callable[..., Array], size: int, number: int, given: tuple[Array, ...]) -> Array:
-    """Returns call(*given) by a scan over so many chunks of a size."""
+def _can_be_divided(given: list[Array], axes: Sequence[Any]) -> bool:
+    """Returns whether arrays are equally many examples, of known sizes, that CPUs hold whole."""
     count = given[0].shape[0]
+    if not all(isinstance(size, int) for size in (count, *axes)):
+        return False
+    if any(array.shape[:1] != (count,) for array in given):
+        return False  # the function complains
+    for array in given:
+        if isinstance(array, jax.Array) and jax.typeof(array).sharding.mesh.explicit_axes:
+            return False
+        if isinstance(array, jax.Array) and not isinstance(array, jax.core.Tracer):
+            devices = array.devices()
+            if len(devices) > 1 or next(iter(devices)).platform != "cpu":
+                return False
+    return isinstance(given[0], jax.Array) or jax.default_backend() == "cpu"
 
-    # An example's place in its chunk comes first: if devices share a batch, they share each chunk.
+
+def _number_of_chunks(count: int, most: int) -> int:
+    """Returns into how many chunks of about `most` examples a batch is divided.
+
+    Several devices may share the batch, which does not show. Then each has its share of every
+    chunk, so that nothing moves between them; if that cannot be, the batch is one chunk.
+    """
+    devices = jax.local_device_count("cpu")
+    if devices == 1:
+        return max(1, -(-count // most))
+    share, left = divmod(count, devices)
+    fewest = max(1, -(-count // max(most, devices)))
+    even = (n for n in range(fewest, min(share, 8 * fewest) + 1) if share % n == 0)
+    return next(even, 1) if left == 0 else 1
+
+
+def _scanned(call: Callable[..., Array], number: int, given: tuple[Array, ...]) -> Array:
+    """Returns call(*given) by a scan over so many chunks, the last filled up with zeros."""
+    if number == 1:
+        return call(*given)
+    count = given[0].shape[0]
+    size = -(-count // number)
+
+    # An example's place in its chunk comes first, so that devices share each chunk.
     def divided(array: Array) -> Array:
         padding = [(0, size * number - count)] + [(0, 0)] * (array.ndim - 1)
         return jnp.pad(array, padding).reshape(size, number, *array.shape[1:]).swapaxes(0, 1)
 
-    _, parts = jax.lax.scan(
-        lambda _, chunk: (None, call(*chunk)), None, tuple(divided(array) for array in given)
-    )
+    chunks = tuple(divided(array) for array in given)
+    _, parts = jax.lax.scan(lambda _, chunk: (None, call(*chunk)), None, chunks)
     return parts.swapaxes(0, 1).reshape(size * number, *parts.shape[2:])[:count]
-
-
-def _is_elsewhere(x: Array) -> bool:
-    """Returns whether an array is on accelerators, or its axes are split explicitly."""
-    if isinstance(x, jax.core.Tracer):
-        return bool(jax.typeof(x).sharding.mesh.explicit_axes)
-    if isinstance(x, jax.Array):
-        return any(device.platform != "cpu" for device in x.devices())
-    return jax.default_backend() != "cpu"  # a NumPy array

@@ -8,7 +8,7 @@ from flax import nnx
 from jaxtyping import Array, Bool, DTypeLike, Float, Int
 
 from vqvae_jax.likelihoods import Likelihood
-from vqvae_jax.models.chunks import few_at_a_time
+from vqvae_jax.models.chunks import in_chunks
 from vqvae_jax.models.parts import AXES, check_shapes, shared_geometry
 from vqvae_jax.precision import compute_in, wide
 from vqvae_jax.quantizers import Leaf, Quantized, Quantizer
@@ -126,10 +126,11 @@ class Tokenizer(nnx.Module):
         """Returns the codes of data [B, *spatial, C], -1 where a mask drops them.
 
         They are int32 [B, *latent_spatial], with several codebooks [B, *latent_spatial,
-        num_codebooks].
+        num_codebooks]. On CPUs large batches are computed a few examples at a time, here and by
+        `decode`: the encoder and the decoder must treat each example by itself and change nothing,
+        as normalization over a batch does in evaluation alone.
         """
-        self._check(x)
-        return few_at_a_time(
+        return in_chunks(
             lambda x, mask: self.quantizer.encode(self.latents(x), mask), x.shape[1:-1], x, mask
         )
 
@@ -148,9 +149,7 @@ class Tokenizer(nnx.Module):
         """
         latent_axes = codes.shape[1 : 1 + self.spatial_rank]
         axes = tuple(n * by for n, by in zip(latent_axes, self.downsampling, strict=False))
-        decoded = few_at_a_time(
-            lambda codes: self.decoded(self.quantizer.lookup(codes)), axes, codes
-        )
+        decoded = in_chunks(lambda codes: self.decoded(self.quantizer.lookup(codes)), axes, codes)
         return self.likelihood.decode(decoded, key)
 
     def reconstruction_loss(
@@ -177,10 +176,6 @@ class Tokenizer(nnx.Module):
         Raises:
             ValueError: x has the wrong shape or type.
         """
-        self._check(x)
-        return compute_in(self.dtype, self.encoder, x)
-
-    def _check(self, x: Float[Array, "b *spatial c"]) -> None:
         if not jnp.issubdtype(x.dtype, jnp.floating):
             raise ValueError(
                 f"x has type {x.dtype}; it must be floating (integer pixels: x / 255 - 0.5)"
@@ -193,6 +188,7 @@ class Tokenizer(nnx.Module):
                 f"x has shape {x.shape}; it must be [B, {', '.join(axes)}, {channels}], with "
                 f"{', '.join(axes)} multiples of {', '.join(map(str, self.downsampling))}"
             )
+        return compute_in(self.dtype, self.encoder, x)
 
     def decoded(self, values: Float[Array, "b *latent_spatial d"]) -> Float[Array, "b *spatial f"]:
         """Returns the decoder's output for quantized values [B, *latent_spatial, D]."""

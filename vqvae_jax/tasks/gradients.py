@@ -72,7 +72,7 @@ def _in_parts(
         mesh,
         weights,
         batch,
-        at_a_time=examples_at_a_time(batch.shape[1:-1], weights),
+        at_a_time=examples_at_a_time(batch.shape[1:-1], weights[0]),
         accumulate=accumulate,
     )
     return jax.tree.map(lambda gradient: gradient / len(batch), gradients), totals, seen
@@ -91,7 +91,7 @@ def _in_stages(
         sum_over_examples,
         mesh=mesh,
         params=params,
-        at_a_time=examples_at_a_time(batch.shape[1:-1], weights),
+        at_a_time=examples_at_a_time(batch.shape[1:-1], params),
         accumulate=accumulate,
     )
 

@@ -66,7 +66,7 @@ class TokenizerTask(ModelTask):
 
         data, weights = batch[self.entry], self.evaluated(state)
         whole = not self.quantizer.per_token
-        at_a_time = None if whole else examples_at_a_time(data.shape[1:-1], weights)
+        at_a_time = None if whole else examples_at_a_time(data.shape[1:-1], weights[0])
         return sum_over_examples(totals_of, mesh, weights, data, at_a_time=at_a_time)[0]
 
     def _compared(self, model: Tokenizer, output: TokenizerOutput, x: Array) -> dict[str, Array]:
