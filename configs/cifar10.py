@@ -8,8 +8,9 @@ and test, does as well:
     python train.py --config configs/cifar10.py --config.data.kind=ImageFolder \
         --config.data.path=FOLDER
 
-Expected on the 60,000 images as JPEG files of quality 75, after the first of five epochs: held out
-nmse 0.075, psnr 23.3 dB, ssim 0.79, perplexity 377, 512 of 512 codes used.
+Expected on the 60,000 images as JPEG files of quality 75, after three of five epochs: held out nmse
+0.059, psnr 24.3 dB, ssim 0.84, perplexity 436, 512 of 512 codes used (after one: 0.075, 23.3, 0.79,
+377).
 """
 
 import ml_collections
