@@ -3,12 +3,10 @@
 import jax
 import jax.numpy as jnp
 from flax import nnx
-from networks import Layers, vqgan_decoder, vqgan_encoder
+from networks import VARIANCE, Layers, vqgan_decoder, vqgan_encoder
 
 from vqvae_jax import VQVAE, ResNetDecoder, ResNetEncoder, SquaredError, Tokenizer, VectorQuantizer
 from vqvae_jax.layers import Activation, Conv
-
-VARIANCE = 0.0949  # of MNIST's pixels; another would time alike
 
 
 def build(network: str, channels: int, codes: int, dim: int, width: int = 0) -> Tokenizer:

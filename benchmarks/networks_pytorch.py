@@ -5,13 +5,11 @@ from pathlib import Path
 
 import cifar10_pytorch
 import torch
-from networks import Layers, vqgan_decoder, vqgan_encoder
+from networks import VARIANCE, Layers, vqgan_decoder, vqgan_encoder
 from torch import nn
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "golden"))
 from torch_vqvae import VQVAE
-
-VARIANCE = 0.0949
 
 
 def build(network: str, channels: int, codes: int, dim: int, width: int = 0) -> nn.Module:

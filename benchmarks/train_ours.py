@@ -56,32 +56,25 @@ class Training:
         )
         self._evaluate = jax.jit(lambda state, batch: task.eval_step(state, batch, self._mesh))
 
-    def seconds(self, steps: int) -> float:
-        """The time that so many steps take, the last one done."""
-        pending: collections.deque[jax.Array] = collections.deque()
-        start = time.perf_counter()
-        for _ in range(steps):
-            indices = self._random.randint(0, len(self._source), (1, self._batch))
-            batches = self._feed.take(indices, self._mesh)
-            self._state, losses = self._step(self._state, batches)
-            pending.append(losses)
-            if len(pending) > MAX_IN_FLIGHT:
-                np.asarray(pending.popleft())
-        jax.block_until_ready(self._state)
-        return time.perf_counter() - start
-
-    def forward_seconds(self, steps: int) -> float:
-        """The time that so many batches take forward, as in an evaluation."""
+    def seconds(self, steps: int, backward: bool = True) -> float:
+        """The time of so many steps, or batches forward as in an evaluation, the last one done."""
+        run = self._train if backward else self._forward
         pending: collections.deque[Any] = collections.deque()
         start = time.perf_counter()
         for _ in range(steps):
             indices = self._random.randint(0, len(self._source), (1, self._batch))
-            (batch,) = (leaf[0] for leaf in jax.tree.leaves(self._feed.take(indices, self._mesh)))
-            pending.append(self._evaluate(self._state.state, {"image": batch}))
+            pending.append(run(self._feed.take(indices, self._mesh)))
             if len(pending) > MAX_IN_FLIGHT:
                 jax.device_get(pending.popleft())
-        jax.device_get(list(pending))
+        jax.block_until_ready((self._state, list(pending)))
         return time.perf_counter() - start
+
+    def _train(self, batches: Any) -> Any:
+        self._state, losses = self._step(self._state, batches)
+        return losses
+
+    def _forward(self, batches: Any) -> Any:
+        return self._evaluate(self._state.state, jax.tree.map(lambda leaf: leaf[0], batches))
 
 
 if __name__ == "__main__":
@@ -90,6 +83,6 @@ if __name__ == "__main__":
     training = Training(sys.argv[1])
 
     def answer(steps: int, backward: bool) -> dict[str, Any]:
-        return {"seconds": (training.seconds if backward else training.forward_seconds)(steps)}
+        return {"seconds": training.seconds(steps, backward)}
 
     answer_all(answer)

@@ -38,10 +38,9 @@ MAX_IN_FLIGHT = 8
 # for which a VQ-VAE's outputs and patches take about the size of a core's L2 cache, 2 MB.
 _CPU_PIXELS = 4 * 28 * 28
 
-# Weights are read, transformed, and their gradients added up, for every part: little work beside so
-# many times fewer pixels. But the pixels are at most so many times those above, to bound memory.
+# Every part reads all weights and adds up their gradients: more weights a pixel would take over.
 _WEIGHTS_A_PIXEL = 512
-_MOST = 8
+_MOST = 8  # times the positions that fit the cache, to bound memory
 
 
 def all_devices(count: int | None = None) -> list[jax.Device]:

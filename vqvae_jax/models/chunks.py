@@ -31,6 +31,8 @@ def in_chunks(
     if not _can_be_divided(given, axes):
         return function(x, *others)
     count, most = len(x), max(1, _POSITIONS // max(1, math.prod(axes)))
+    if count <= most:
+        return function(x, *others)
 
     def call(*few: Array) -> Array:
         left = iter(few[1:])
@@ -38,14 +40,16 @@ def in_chunks(
 
     if any(isinstance(array, jax.core.Tracer) for array in given):
         number = _number_of_chunks(count, most)
+        if number == 1:
+            return function(x, *others)
         return jax.lax.platform_dependent(
             *given, cpu=lambda *given: _scanned(call, number, given), default=call
         )
     parts = []
-    for start in range(0, max(1, count), most):
+    for start in range(0, count, most):
         parts.append(call(*(array[start : start + most] for array in given)))
         if isinstance(parts[0], jax.core.Tracer):
-            return call(*given)
+            return function(x, *others)
     return jnp.concatenate(parts)
 
 
@@ -57,13 +61,16 @@ def _can_be_divided(given: list[Array], axes: Sequence[Any]) -> bool:
     if any(array.shape[:1] != (count,) for array in given):
         return False  # the function complains
     for array in given:
-        if isinstance(array, jax.Array) and jax.typeof(array).sharding.mesh.explicit_axes:
-            return False
-        if isinstance(array, jax.Array) and not isinstance(array, jax.core.Tracer):
-            devices = array.devices()
-            if len(devices) > 1 or next(iter(devices)).platform != "cpu":
+        if not isinstance(array, jax.Array):  # NumPy's
+            if jax.default_backend() != "cpu":
                 return False
-    return isinstance(given[0], jax.Array) or jax.default_backend() == "cpu"
+        elif jax.typeof(array).sharding.mesh.explicit_axes:
+            return False
+        elif not isinstance(array, jax.core.Tracer):
+            first, *more = array.devices()
+            if more or first.platform != "cpu":
+                return False
+    return True
 
 
 def _number_of_chunks(count: int, most: int) -> int:
@@ -83,8 +90,6 @@ def _number_of_chunks(count: int, most: int) -> int:
 
 def _scanned(call: Callable[..., Array], number: int, given: tuple[Array, ...]) -> Array:
     """Returns call(*given) by a scan over so many chunks, the last filled up with zeros."""
-    if number == 1:
-        return call(*given)
     count = given[0].shape[0]
     size = -(-count // number)
 
