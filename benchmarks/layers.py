@@ -39,6 +39,7 @@ WIDE: dict[str, dict[str, Any]] = {
     "4x4 /2, 128 to 256, 16x16": {"batch": 16, "size": 16, "in": 128, "out": 256, "k": 4},
     "1x1, 256 to 256, 16x16": {"batch": 16, "size": 16, "in": 256, "out": 256, "k": 1},
     "4x4 x2, 256 to 128, 8x8": {"batch": 16, "size": 8, "in": 256, "out": 128, "k": 4},
+    "3x3, 128 to 3, 64x64": {"batch": 4, "size": 64, "in": 128, "out": 3, "k": 3},
 }
 for name, spec in WIDE.items():
     stride = 2 if spec["k"] == 4 else 1

@@ -57,7 +57,7 @@ class Walk:
             for model in (vqvae, prior, head)
         )
         self._encode = of_vqvae(lambda vqvae, images: vqvae.encode(to_floats(images)))
-        self._features = of_vqvae(lambda vqvae, codes: vqvae.decoded(vqvae.quantizer.lookup(codes)))
+        self._features = of_vqvae(lambda vqvae, codes: vqvae.decoded_codes(codes))
         height, width = self._maps[:2]
         self._start_codes = of_prior(lambda prior: prior.start(batch_size, (height, width)))
         self._prior_step = of_prior(lambda prior, *given: prior.step(*given), donate=True)

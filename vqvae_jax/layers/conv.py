@@ -41,7 +41,12 @@ def conv(
     if min(grid) < 1:
         raise ValueError(f"x has shape {x.shape}; with {padding=} a window of {k} does not fit")
     windows = Windows(k, stride, padding, grid, (height, width))
-    form = winograd.gather if winograd.pays(windows, kernel) else products.gather
+    if winograd.pays(windows, kernel):
+        form = winograd.gather
+    elif stride == 1 and padding < k > 1 and 2 * kernel.shape[3] <= kernel.shape[2]:
+        form = _gather_by_scatter
+    else:
+        form = products.gather
     return _by_platform(form, _lax_conv, windows, x, kernel)
 
 
@@ -100,6 +105,17 @@ def _by_platform(
     )
     recomputed = jax.checkpoint(by_platform, prevent_cse=False)
     return split_by_batch(recomputed, x, kernel)
+
+
+def _gather_by_scatter(windows: Windows, image: Array, kernel: Array) -> Array:
+    """Computes `products.gather` with stride 1 as the transposed convolution that it also is.
+
+    So the windows' pixels have the output's channels, where these are few: in the last layer of a
+    decoder, say, whose patches would be many times as large.
+    """
+    padding = windows.size - 1 - windows.padding
+    turned = Windows(windows.size, 1, padding, grid=windows.image, image=windows.grid)
+    return products.scatter(turned, image, kernel[::-1, ::-1].swapaxes(2, 3))
 
 
 def _lax_conv(windows: Windows, image: Array, kernel: Array) -> Array:

@@ -25,7 +25,7 @@ class RasterCache:
             [B, r, W, C], each pixel of which replaces the one r rows higher.
         left: the pixels that the horizontal stack sees first [B, 1, ..., C].
         vertical: each layer's v in the rows above the next [B, reach - 1, W, D].
-        across: what each layer's vertical stack adds to the current row [B, 1, W, 2 D].
+        across: what each layer's vertical stack adds to the current row, in halves [B, 1, W, D].
         horizontal: each layer's h at the pixels left of the next [B, 1, reach - 1, D].
     """
 
@@ -84,7 +84,7 @@ class GatedStack:
             rows=zeros(self.above.reach, width, channels),
             left=zeros(1, self.left.reach, channels),
             vertical=[zeros(layer.vertical.reach - 1, width, hidden) for layer in self.layers],
-            across=[zeros(1, width, 2 * hidden) for _ in self.layers],
+            across=[(zeros(1, width, hidden), zeros(1, width, hidden)) for _ in self.layers],
             horizontal=[zeros(1, layer.horizontal.reach - 1, hidden) for layer in self.layers],
         )
 
@@ -167,8 +167,8 @@ class GatedStack:
         h, horizontal = self.left(left), []
         for layer, across, before in zip(self.layers, cache.across, cache.horizontal, strict=True):
             framed = jnp.concatenate([before, h], axis=2)
-            across = jax.lax.dynamic_slice_in_dim(across, column, 1, axis=2)
-            h = layer.horizontal_pixels(framed, across)
+            filtered, gate = (jax.lax.dynamic_slice_in_dim(a, column, 1, axis=2) for a in across)
+            h = layer.horizontal_pixels(framed, (filtered, gate))
             horizontal.append(framed[:, :, 1:])
         # At column 0 this enters a zero where the row's last pixel comes later.
         rows = _entered(cache.rows, x, column - 1)

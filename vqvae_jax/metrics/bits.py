@@ -74,7 +74,7 @@ def bits_per_dim(
         vqvae, prior = nnx.merge(graphdef, state)
         assert isinstance(vqvae.likelihood, PixelHead)
         codes = vqvae.encode(to_floats(images))
-        features = vqvae.decoded(vqvae.quantizer.lookup(codes))
+        features = vqvae.decoded_codes(codes)
         return {
             "pixels": jnp.sum(vqvae.likelihood.nll(features, images)),
             "codes": nll(prior, codes) * codes.size,

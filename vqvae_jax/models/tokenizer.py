@@ -147,10 +147,13 @@ class Tokenizer(nnx.Module):
         Raises:
             ValueError: the likelihood is a distribution and there is no key.
         """
+        return self.likelihood.decode(self.decoded_codes(codes), key)
+
+    def decoded_codes(self, codes: Int[Array, " b *codes"]) -> Float[Array, "b *spatial f"]:
+        """Returns the decoder's output for codes, as `decode` takes them."""
         latent_axes = codes.shape[1 : 1 + self.spatial_rank]
         axes = tuple(n * by for n, by in zip(latent_axes, self.downsampling, strict=False))
-        decoded = in_chunks(lambda codes: self.decoded(self.quantizer.lookup(codes)), axes, codes)
-        return self.likelihood.decode(decoded, key)
+        return in_chunks(lambda codes: self.decoded(self.quantizer.lookup(codes)), axes, codes)
 
     def reconstruction_loss(
         self,

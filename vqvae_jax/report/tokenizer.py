@@ -21,7 +21,7 @@ _CODE_MAPS = 8
 def _reconstructed(model: Tokenizer, images: Array) -> tuple[Array, Array]:
     """Returns the codes of images, and the images reconstructed from them."""
     codes = model.encode(images)
-    decoded = model.decoded(model.quantizer.lookup(codes))
+    decoded = model.decoded_codes(codes)
     return codes, model.likelihood.reconstruct(decoded, jax.random.key(0))
 
 
