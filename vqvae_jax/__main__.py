@@ -152,6 +152,22 @@ def _parser() -> argparse.ArgumentParser:
     sample.add_argument("--guidance", type=float, default=1.0, help="classifier-free; 1 is none")
     sample.add_argument("--seed", type=int, default=0, help="seed of the draws (0)")
 
+    report = of_prior("report", "write the report of a run as one HTML file", "a model")
+    report.add_argument(
+        "--against", type=Path, nargs="+", default=[], metavar="RUN", help="runs to compare with"
+    )
+    report.add_argument(
+        "--output", type=Path, help="the file to write, a .html (report.html in the run's folder)"
+    )
+    text = "write a page that compares runs, as one HTML file"
+    compare = commands.add_parser("compare", help=text, description=text)
+    compare.add_argument("runs", type=Path, nargs="+", metavar="RUN", help="folder of a run")
+    compare.add_argument(
+        "--output", type=Path, default=Path("compare.html"), help="the file to write (compare.html)"
+    )
+    for added in (report, compare):
+        with_data(added)
+
     for name, text, output in (
         (
             "compress",

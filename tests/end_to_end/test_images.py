@@ -11,11 +11,12 @@ from PIL import Image
 
 from tests.data.pictures import header_of_png, pattern, write
 from tests.end_to_end.programs import ROOT, metrics, run
-from vqvae_jax import PSNR, SSIM, load_model
+from vqvae_jax import PSNR, SSIM, Tokenizer, load_model
 from vqvae_jax.__main__ import main
+from vqvae_jax.commands import reports
 from vqvae_jax.data import take
 from vqvae_jax.pixels import to_floats
-from vqvae_jax.training.saved import load_data, load_pair
+from vqvae_jax.training.saved import load_data, load_pair, load_run
 
 SIZES = {"a": (12, 16), "b": (13, 18), "deep/c": (16, 12), "d": (12, 16)}
 
@@ -237,6 +238,63 @@ def test_wrong_codes_are_refused(root, tmp_path, capsys, change, message):
     assert command(root, "decode", file, "--output", tmp_path / "back") == 1
     assert message in capsys.readouterr().err
     assert not (tmp_path / "back").exists()
+
+
+def test_reports_show_what_the_model_makes_of_held_out_images(root, model, tmp_path, monkeypatch):
+    shown = []
+    for name in ("report_of", "comparison_of"):
+        monkeypatch.setattr(reports, name, lambda report: shown.append(report) or b"<page>")
+    other = tmp_path / "other"
+    shutil.copytree(root / "run", other)
+    assert command(root, "report", "--against", other) == 0
+    assert (root / "run" / "report.html").read_bytes() == b"<page>"
+    output = tmp_path / "both.html"
+    assert main(["compare", str(root / "run"), str(other), "--output", str(output)]) == 0
+    assert output.read_bytes() == b"<page>"
+    test = load_data(load_run(root / "run", Tokenizer)).test
+    images = take(test, np.arange(6))["image"]
+    x = to_floats(jnp.asarray(images))
+    codes, z = model.encode(x), model.latents(x)
+    distances = np.sum((np.asarray(z) - np.asarray(model.quantizer.lookup(codes))) ** 2, axis=-1)
+    back = np.round((np.clip(np.asarray(model.decode(codes)), -0.5, 0.5) + 0.5) * 255)
+    for report, runs in zip(shown, ([root / "run"], [root / "run", other]), strict=True):
+        assert [run.name for run in report.runs] == [str(root / "run"), str(other)]
+        assert [*report.held_out] == [str(run) for run in runs]
+        for held_out in report.held_out.values():
+            np.testing.assert_array_equal(held_out.images, images)
+            np.testing.assert_array_equal(held_out.codes[..., 0], codes)
+            np.testing.assert_allclose(held_out.reconstructions, back, atol=1)
+            np.testing.assert_allclose(held_out.distances, distances, rtol=1e-3, atol=1e-5)
+            np.testing.assert_array_equal(held_out.decode(held_out.codes), held_out.reconstructions)
+
+
+@pytest.mark.slow
+def test_a_report_is_one_page(root):
+    assert command(root, "report") == 0
+    page = (root / "run" / "report.html").read_text()
+    for title in ("Curves", "Reconstructions", "Code maps", "Code atlas", "Settings and data"):
+        assert f"<h2>{title}</h2>" in page
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["compare", "RUN"], "there must be at least 2 runs to compare"),
+        (["compare", "RUN", "RUN"], "is given twice; the runs must differ"),
+        (["compare", "RUN", "none"], "none holds no run"),
+        (["compare", "RUN", "none", "--output", "a.pdf"], "a.pdf ends in .pdf; it must end in"),
+        (["report", "--model", "none"], "No such folder"),
+        (["report", "--model", "RUN", "--against", "RUN"], "is given twice"),
+        (["report", "--model", "RUN", "--archives", "x"], "without archives"),
+    ],
+)
+def test_what_has_no_report_is_one_line(root, tmp_path, monkeypatch, capsys, arguments, message):
+    monkeypatch.chdir(tmp_path)
+    assert main([str(root / "run") if one == "RUN" else one for one in arguments]) in (1, 2)
+    err = capsys.readouterr().err
+    assert message in err
+    assert err.count("\n") == 1
+    assert not [*tmp_path.iterdir()]
 
 
 @pytest.mark.slow

@@ -225,6 +225,14 @@ def test_samples_are_drawn(tmp_path, whole_run, commands):
     sample("d.png", "--number", 3, "--guidance", 2, "--temperature", 0.5, "--top-k", 3)
 
 
+def test_a_report_shows_samples_of_each_class(tmp_path, whole_run, commands):
+    file = tmp_path / "report.html"
+    assert commands("report", "--model", whole_run[0], "--output", file).returncode == 0
+    page = file.read_text()
+    for guidance in ("1.0", "2.0", "4.0"):
+        assert page.count(f'alt="Samples of class 9, guidance {guidance}"') == 1
+
+
 @pytest.mark.parametrize(
     ("arguments", "status", "message"),
     [

@@ -4,8 +4,10 @@ from vqvae_jax.commands.evaluation import evaluate, extract
 from vqvae_jax.commands.images import decode, encode, reconstruct
 from vqvae_jax.commands.lossless import compress, decompress
 from vqvae_jax.commands.priors import sample
+from vqvae_jax.commands.reports import compare, report
 
 __all__ = [
+    "compare",
     "compress",
     "decode",
     "decompress",
@@ -13,5 +15,6 @@ __all__ = [
     "evaluate",
     "extract",
     "reconstruct",
+    "report",
     "sample",
 ]

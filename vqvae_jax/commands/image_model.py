@@ -85,5 +85,5 @@ def _decoded(
     graphdef: nnx.GraphDef, state: nnx.State, codes: Int[Array, " b *codes"]
 ) -> Float[Array, "b h w c"]:
     model = nnx.merge(graphdef, state)
-    decoded = model.decoded(model.quantizer.lookup(codes))
+    decoded = model.decoded_codes(codes)
     return jnp.clip(model.likelihood.reconstruct(decoded, jax.random.key(0)), -0.5, 0.5)

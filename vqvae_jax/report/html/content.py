@@ -1,0 +1,104 @@
+"""The content of a report, as plain arrays and records: what its sections are made from."""
+
+import dataclasses
+import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+
+@dataclasses.dataclass(frozen=True)
+class RunRecord:
+    """A run's own files.
+
+    Attributes:
+        name: its folder, as the user named it.
+        description: as in run.json.
+        log: the records of metrics.jsonl.
+        monitor: the held-out metric whose lowest value is best.
+    """
+
+    name: str
+    description: Mapping[str, Any]
+    log: Sequence[Mapping[str, Any]]
+    monitor: str
+
+    @property
+    def best(self) -> Mapping[str, Any] | None:
+        """The record of the best evaluation; None before the first."""
+        evaluations = [record for record in self.log if record["split"] == "test"]
+        return min(evaluations, key=lambda record: record[self.monitor], default=None)
+
+
+@dataclasses.dataclass(frozen=True)
+class HeldOut:
+    """Held-out images as a tokenizer sees them.
+
+    Attributes:
+        images: uint8 [N, H, W, C], C 1 or 3.
+        codes: int32 [N, h, w, n], with an axis of codebooks also where there is only one.
+        reconstructions: uint8 [N, H, W, C].
+        distances: squared distances between latents and their codes' values, float [N, h, w].
+        num_embeddings: K, codes in each codebook.
+        decode: maps codes [B, ..., ..., n] to images uint8 [B, ..., ..., C].
+    """
+
+    images: np.ndarray
+    codes: np.ndarray
+    reconstructions: np.ndarray
+    distances: np.ndarray
+    num_embeddings: int
+    decode: Callable[[np.ndarray], np.ndarray]
+
+    @property
+    def patch(self) -> tuple[int, int]:
+        """Height and width in pixels of the patch that a code stands for."""
+        (height, width), (rows, columns) = self.images.shape[1:3], self.codes.shape[1:3]
+        return height // rows, width // columns
+
+    @property
+    def shares(self) -> np.ndarray:
+        """How often each code of the first codebook is used, as a share of all tokens [K]."""
+        counts = np.bincount(self.codes[..., 0].ravel(), minlength=self.num_embeddings)
+        return counts / counts.sum()
+
+    @property
+    def most_used(self) -> np.ndarray:
+        """The codes of the first codebook that are used, most used first."""
+        return np.argsort(-self.shares, kind="stable")[: np.count_nonzero(self.shares)]
+
+    def psnr(self) -> np.ndarray:
+        """Returns the peak signal-to-noise ratio of each reconstruction in dB [N]."""
+        squares = (self.images.astype(np.float32) - self.reconstructions) ** 2
+        mse = squares.mean(axis=(1, 2, 3), dtype=np.float64)
+        return 20 * math.log10(255) - 10 * np.log10(np.maximum(mse, 1e-3))
+
+
+@dataclasses.dataclass(frozen=True)
+class Drawn:
+    """Samples of a prior.
+
+    Attributes:
+        labels: the class of each row of samples [R]; None: a prior without classes.
+        of_guidance: by the guidance they were drawn with, samples uint8 [R, M, H, W, C].
+    """
+
+    labels: Sequence[int] | None
+    of_guidance: Mapping[float, np.ndarray]
+
+
+@dataclasses.dataclass(frozen=True)
+class Report:
+    """All that a page may show.
+
+    Attributes:
+        runs: the run, or several of them, at least one.
+        held_out: what the runs' tokenizers make of the same images, by the runs' names; empty where
+            none is a tokenizer of gray or RGB images.
+        drawn: samples, if the run is one of a prior of such images.
+    """
+
+    runs: Sequence[RunRecord]
+    held_out: Mapping[str, HeldOut] = dataclasses.field(default_factory=dict)
+    drawn: Drawn | None = None

@@ -1,0 +1,64 @@
+"""The section that shows each code: decoded alone, the patches nearest to it, its use."""
+
+from typing import Any
+
+import numpy as np
+
+from vqvae_jax.report.html.content import HeldOut, Report
+from vqvae_jax.report.html.page import png
+
+_CODES, _PATCHES = 256, 6
+
+
+def atlas(report: Report) -> dict[str, Any] | None:
+    """Shows the most used codes of the first codebook."""
+    held_out = report.held_out.get(report.runs[0].name)
+    if held_out is None:
+        return None
+    shown = held_out.most_used[:_CODES]
+    tiles = alone(held_out, shown)
+    return {
+        "codes": [
+            {
+                "code": int(code),
+                "share": f"{100 * held_out.shares[code]:.2g}",
+                "alone": png(tile),
+                "patches": png(_nearest(held_out, int(code))),
+            }
+            for code, tile in zip(shown, tiles, strict=True)
+        ],
+        "used": len(held_out.most_used),
+        "number": held_out.num_embeddings,
+        "images": len(held_out.images),
+        "patch": "{} x {}".format(*held_out.patch),
+        "codebooks": held_out.codes.shape[-1],
+    }
+
+
+def alone(held_out: HeldOut, codes: np.ndarray) -> np.ndarray:
+    """Returns what codes of the first codebook give by themselves: uint8 [len(codes), ..., C].
+
+    Each is a map of that one code; the other codebooks add nothing.
+    """
+    maps = np.full((len(codes), 1, 1, held_out.codes.shape[-1]), -1, np.int32)
+    maps[:, 0, 0, 0] = codes
+    return held_out.decode(maps)
+
+
+def _nearest(held_out: HeldOut, code: int) -> np.ndarray:
+    """Returns the patches that have a code and are nearest to it, with half a patch around each.
+
+    They lie side by side, nearest first, white where there are no more: uint8 [2 p, ..., C].
+    """
+    (height, width), channels = held_out.patch, held_out.images.shape[-1]
+    around = (height // 2, width // 2)
+    places = np.argwhere(held_out.codes[..., 0] == code)
+    order = np.argsort(held_out.distances[tuple(places.T)], kind="stable")[:_PATCHES]
+    size = (height + 2 * around[0], width + 2 * around[1])
+    row = np.full((size[0], _PATCHES * (size[1] + 1) - 1, channels), 255, np.uint8)
+    for number, (index, i, j) in enumerate(places[order]):
+        edges = ((around[0], around[0]), (around[1], around[1]), (0, 0))
+        padded = np.pad(held_out.images[index], edges, mode="edge")
+        patch = padded[i * height : i * height + size[0], j * width : j * width + size[1]]
+        row[:, number * (size[1] + 1) :][:, : size[1]] = patch
+    return row
