@@ -25,6 +25,27 @@ def test_reconstructions_alternate_with_originals(count, channels):
     )  # one dark row of reconstructions under each bright one
 
 
+def test_errors_are_below_the_reconstructions(drawn_figures):
+    images = np.random.RandomState(0).rand(20, 4, 5, 3).astype(np.float32) - 0.5
+    figures.reconstructions(images, images[::-1], "title")
+    sheet = drawn_figures[0].axes[0].images[0].get_array()
+    for index in range(20):
+        line, column = divmod(index, 16)
+        group = sheet[12 * line : 12 * line + 12, 5 * column : 5 * column + 5]
+        shown = [images[index] + 0.5, images[19 - index] + 0.5]
+        np.testing.assert_allclose(np.concatenate([*shown, abs(shown[0] - shown[1])]), group, 1e-5)
+
+
+def test_samples_of_a_class_share_a_row(drawn_figures):
+    labels = np.array([3, 0, 3, 0, 0])
+    images = np.arange(5)[:, None, None, None] / 5 * np.ones((5, 4, 4, 1)) - 0.5
+    figures.samples(images, labels, "title")
+    (axes,) = drawn_figures[0].axes
+    assert [text.get_text() for text in axes.texts] == ["0", "3"]
+    rows = axes.images[0].get_array()[[1, 7]][:, [1, 7, 13]]
+    np.testing.assert_allclose(rows, [[0.2, 0.6, 0.8], [0.0, 0.4, 1.0]], atol=1e-6)
+
+
 @pytest.mark.parametrize(
     ("file_format", "is_one"),
     [("png", "PNG"), ("jpg", "JPEG"), ("jpeg", "JPEG"), ("webp", "WEBP")],
@@ -42,10 +63,11 @@ def test_codebook_draws_one_bar_a_used_code():
     counts = np.array([0, 50, 0, 30, 20] + [0] * 11)
     images = np.zeros((3, 8, 8, 1), np.float32)
     codes = np.array([[[1, 3], [4, 1]]] * 3)
-    with_used = figures.codebook(counts, images, codes, "title")
-    without = figures.codebook(np.where(counts == 20, 0, counts), images, codes, "title")
+    tiles = np.zeros((5, 4, 4, 1), np.float32)
+    with_used = figures.codebook(counts, tiles, images, codes, "title")
+    without = figures.codebook(np.where(counts == 20, 0, counts), tiles, images, codes, "title")
     assert not np.array_equal(pixels(with_used), pixels(without))
-    assert figures.codebook(counts, images, codes, "title") == with_used
+    assert figures.codebook(counts, tiles, images, codes, "title") == with_used
 
 
 def test_training_draws_a_run_of_any_length():
@@ -132,9 +154,10 @@ def test_legends_cover_no_curve(drawn_figures):
 
 def test_codebook_titles_say_what_is_shown(drawn_figures):
     images, codes = np.zeros((2, 8, 8, 1), np.float32), np.zeros((2, 2, 2), int)
-    figures.codebook(np.array([5, 5, 5, 0]), images, codes, "the run")
+    tiles = np.linspace(-0.5, 0.5, 4, dtype=np.float32)[:, None, None, None] * np.ones((4, 3, 5, 1))
+    figures.codebook(np.array([5, 5, 5, 0]), tiles, images, codes, "the run")
     two = np.array([[6, 6, 0, 0], [3, 3, 3, 3]])
-    figures.codebook(two, images, np.stack([codes, codes], axis=-1), "the run")
+    figures.codebook(two, tiles, images, np.stack([codes, codes], axis=-1), "the run")
     for figure, use, maps in zip(
         drawn_figures,
         ("use of the codes: perplexity 3.0", "use of the codes: mean perplexity 3.0"),
@@ -144,6 +167,11 @@ def test_codebook_titles_say_what_is_shown(drawn_figures):
         assert figure.get_suptitle() == "the run"
         bars, shown = figure.subfigs
         assert bars.axes[0].get_title() == use
+        assert bars.axes[1].get_title() == "the 4 most used codes, each decoded alone"
+        sheet = bars.axes[1].images[0].get_array()
+        for index in range(4):
+            place = sheet[1:4, 6 * index + 1 : 6 * index + 6]
+            np.testing.assert_allclose(place, index / 3, atol=1e-6)
         assert shown.get_suptitle() == f"images, and below each {maps}: often used)"
         extent = shown._suptitle.get_window_extent()
         assert extent.x0 >= shown.bbox.x0

@@ -160,8 +160,10 @@ def test_the_atlas_shows_codes_alone_and_the_nearest_patches(codebooks):
     assert [one["code"] for one in shown["codes"]] == [*np.argsort(-counts, kind="stable")][: K - 1]
     for one in shown["codes"]:
         assert float(one["share"]) == pytest.approx(100 * counts[one["code"]] / counts.sum(), 0.06)
-        code = np.array([[[[one["code"], *[-1] * (codebooks - 1)]]]])
-        np.testing.assert_array_equal(pixels(one["alone"]), decode(code)[0])
+        code = np.array([one["code"], *[-1] * (codebooks - 1)])
+        whole = decode(np.broadcast_to(code, (1, 3, 2, codebooks)))[0]
+        middle = whole[PATCH : 2 * PATCH, PATCH : 2 * PATCH]
+        np.testing.assert_array_equal(pixels(one["alone"]), middle)
         places = np.argwhere(of.codes[..., 0] == one["code"])
         index, i, j = min(places, key=lambda place: of.distances[tuple(place)])
         margin = PATCH // 2
@@ -184,7 +186,7 @@ def test_edits_of_a_code_map_are_the_decoders(codebooks):
         width, height = one["changes"]["size"]
         assert height < base.shape[0]  # no more than what changes
         for token in range(6):
-            x, y = one["corners"][token]
+            x, y = one["changes"]["corners"][token]
             for column, code in enumerate(replacements):
                 edited = of.codes[index : index + 1].copy()
                 edited[0, token // 2, token % 2, 0] = code

@@ -29,7 +29,7 @@ _TITLES = {
 def reconstructions(
     images: np.ndarray, reconstructed: np.ndarray, title: str, shown: str = "reconstruction"
 ) -> bytes:
-    """Draws originals above their reconstructions.
+    """Draws originals above their reconstructions and the absolute errors of these.
 
     Args:
         images: floats [N, H, W, C] in [-0.5, 0.5], C 1 or 3.
@@ -38,9 +38,10 @@ def reconstructions(
         shown: what is shown below the originals, in a few words.
     """
     count, height = images.shape[:2]
+    reconstructed = np.clip(reconstructed, -0.5, 0.5)
     rows = []
     for start in range(0, count, _COLUMNS):
-        for source in (images, np.clip(reconstructed, -0.5, 0.5)):
+        for source in (images, reconstructed, np.abs(images - reconstructed) - 0.5):
             tiles = list(source[start : start + _COLUMNS])
             blank = np.full_like(tiles[0], 0.5)
             rows.append(np.concatenate(tiles + [blank] * (_COLUMNS - len(tiles)), axis=1))
@@ -48,9 +49,9 @@ def reconstructions(
     figure = _figure(10.0, 10 * sheet.shape[0] / sheet.shape[1] + 0.45)
     axes = figure.subplots()
     axes.imshow(sheet.squeeze(), cmap="gray", vmin=0, vmax=1, interpolation="nearest")
-    for edge in range(2 * height, sheet.shape[0], 2 * height):
+    for edge in range(3 * height, sheet.shape[0], 3 * height):
         axes.axhline(edge - 0.5, color="tab:orange", linewidth=1)
-    axes.set_title(f"{title}\nin each pair of rows: original above, {shown} below", fontsize=9)
+    axes.set_title(f"{title}\nby threes: original, {shown}, absolute error", fontsize=9)
     axes.set_axis_off()
     return _encoded(figure)
 
@@ -92,40 +93,54 @@ def pairs(
 def samples(
     images: np.ndarray, labels: np.ndarray | None, title: str, file_format: str = "png"
 ) -> bytes:
-    """Draws a sheet of images.
+    """Draws a sheet of images; with labels, each class begins a row.
 
     Args:
         images: floats [N, H, W, C] in [-0.5, 0.5], C 1 or 3; clipped to that range.
-        labels: int [N], written above the images; None: no labels.
+        labels: int [N], written left of the rows; None: no labels.
         title: one line.
         file_format: png, jpg, jpeg or webp.
     """
     count, height, width, channels = images.shape
-    columns = math.ceil(math.sqrt(count))
-    lines = -(-count // columns)
-    top = 2 if labels is None else 2 + height // 4  # pixels above an image
-    cell = (height + top, width + 2)
-    sheet = np.ones((lines * cell[0], columns * cell[1], channels))
+    groups = [np.arange(count)]
+    if labels is not None:
+        groups = [np.flatnonzero(labels == label) for label in np.unique(labels)]
+    largest = max(len(group) for group in groups)
+    columns = min(largest, max(math.ceil(math.sqrt(count)), _COLUMNS if len(groups) > 1 else 1))
+    lines = [
+        group[start : start + columns]
+        for group in groups
+        for start in range(0, len(group), columns)
+    ]
+    cell = (height + 2, width + 2)
+    sheet = np.ones((len(lines) * cell[0], columns * cell[1], channels))
     figure = _figure(
         max(4.0, 0.85 * columns), 0.85 * columns * sheet.shape[0] / sheet.shape[1] + 0.4
     )
     axes = figure.subplots()
-    for index, image in enumerate(images):
-        y, x = index // columns * cell[0] + top, index % columns * cell[1]
-        sheet[y : y + height, x : x + width] = np.clip(image + 0.5, 0, 1)
+    for line, indices in enumerate(lines):
+        y = line * cell[0]
+        for column, index in enumerate(indices):
+            x = column * cell[1]
+            sheet[y : y + height, x : x + width] = np.clip(images[index] + 0.5, 0, 1)
         if labels is not None:
-            axes.text(x + width / 2, y - 1, str(labels[index]), fontsize=7, ha="center")
+            at = {"x": -width / 8, "y": y + height / 2}
+            axes.text(s=str(labels[indices[0]]), fontsize=8, ha="right", va="center", **at)
     axes.imshow(sheet.squeeze(), cmap="gray", vmin=0, vmax=1, interpolation="nearest")
     axes.set_axis_off()
     axes.set_title(title, fontsize=9)
     return _encoded(figure, file_format)
 
 
-def codebook(code_counts: np.ndarray, images: np.ndarray, codes: np.ndarray, title: str) -> bytes:
-    """Draws how often each code is used, most used first, and the code maps of a few images.
+def codebook(
+    code_counts: np.ndarray, tiles: np.ndarray, images: np.ndarray, codes: np.ndarray, title: str
+) -> bytes:
+    """Draws how often each code is used, codes decoded alone, and the code maps of a few images.
 
     Args:
         code_counts: int [K] or [num_codebooks, K], over a whole split.
+        tiles: what the most used codes of the first codebook give by themselves, most used first:
+            floats [M, H, W, C] in [-0.5, 0.5], C 1 or 3; clipped to that range.
         images: floats [N, H, W, C] in [-0.5, 0.5], C 1 or 3.
         codes: int [N, h, w] or [N, h, w, num_codebooks], the images' codes; those of the first
             codebook are shown.
@@ -140,10 +155,11 @@ def codebook(code_counts: np.ndarray, images: np.ndarray, codes: np.ndarray, tit
     rank = np.argsort(order[0])
     used = np.count_nonzero(counts, axis=1)
 
-    figure = _figure(10.0, 4.4)
+    figure = _figure(10.0, 6.4)
     figure.suptitle(title, fontsize=9)
-    bars, maps = figure.subfigures(1, 2, width_ratios=[1.1, 1], squeeze=False)[0]
-    axes = bars.subplots()
+    left, maps = figure.subfigures(1, 2, width_ratios=[1.1, 1], squeeze=False)[0]
+    axes, below = left.subplots(2, 1, height_ratios=[3, 2])
+    _show_tiles(below, tiles)
     places = np.arange(1, shares.shape[1] + 1)
     if len(shares) == 1:
         axes.bar(places, shares[0], width=1.0)
@@ -169,6 +185,19 @@ def codebook(code_counts: np.ndarray, images: np.ndarray, codes: np.ndarray, tit
         axes.set_axis_off()
     maps.suptitle(f"images, and below each {shown} (dark: often used)", fontsize=9)
     return _encoded(figure)
+
+
+def _show_tiles(axes: "Axes", tiles: np.ndarray) -> None:
+    """Shows tiles in rows, most used first."""
+    count, height, width, channels = tiles.shape
+    cell, columns = (height + 1, width + 1), math.ceil(math.sqrt(2.5 * count))
+    sheet = np.ones((-(-count // columns) * cell[0] + 1, columns * cell[1] + 1, channels))
+    for index, tile in enumerate(tiles):
+        y, x = index // columns * cell[0] + 1, index % columns * cell[1] + 1
+        sheet[y : y + height, x : x + width] = np.clip(tile + 0.5, 0, 1)
+    axes.imshow(sheet.squeeze(), cmap="gray", vmin=0, vmax=1, interpolation="nearest")
+    axes.set_axis_off()
+    axes.set_title(f"the {count} most used codes, each decoded alone", fontsize=9)
 
 
 def training(

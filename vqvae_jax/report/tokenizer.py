@@ -12,17 +12,34 @@ from vqvae_jax.data import DataSource, take
 from vqvae_jax.models import Tokenizer
 from vqvae_jax.pixels import to_values
 from vqvae_jax.report import figures
+from vqvae_jax.report.alone import alone
 
 _IMAGES = 64
 _CODE_MAPS = 8
+_CODES_ALONE = 64
 
 
 @nnx.jit
-def _reconstructed(model: Tokenizer, images: Array) -> tuple[Array, Array]:
-    """Returns the codes of images, and the images reconstructed from them."""
-    codes = model.encode(images)
-    decoded = model.decoded_codes(codes)
-    return codes, model.likelihood.reconstruct(decoded, jax.random.key(0))
+def _reconstructed(model: Tokenizer, codes: Array) -> Array:
+    """Returns the images reconstructed from codes."""
+    return model.likelihood.reconstruct(model.decoded_codes(codes), jax.random.key(0))
+
+
+@nnx.jit
+def _encoded(model: Tokenizer, images: Array) -> Array:
+    return model.encode(images)
+
+
+def _tiles(model: Tokenizer, code_counts: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
+    """Returns what the most used codes of the first codebook give by themselves."""
+    counts = np.atleast_2d(code_counts)
+    most_used = np.argsort(-counts[0], kind="stable")[:_CODES_ALONE]
+
+    def decode(maps: np.ndarray) -> np.ndarray:
+        given = maps if code_counts.ndim == 2 else maps[..., 0]
+        return np.asarray(_reconstructed(model, jnp.asarray(given)))
+
+    return alone(decode, most_used, shape, len(counts))
 
 
 def tokenizer_figures(
@@ -49,12 +66,13 @@ def tokenizer_figures(
         return {"training.png": training}
     first = take(held_out, np.arange(min(_IMAGES, len(held_out))))
     shown = to_values(jnp.asarray(first[entry]))
-    codes, reconstructed = jax.device_get(_reconstructed(model, shown))
-    originals = np.asarray(shown)
-    codes = codes[:_CODE_MAPS]
+    codes = _encoded(model, shown)
+    reconstructed = np.asarray(_reconstructed(model, codes))
+    tiles = _tiles(model, code_counts, (codes.shape[1], codes.shape[2]))
+    originals, maps = np.asarray(shown), np.asarray(codes[:_CODE_MAPS])
     kind = model.likelihood.reconstruction
     return {
         "reconstructions.png": figures.reconstructions(originals, reconstructed, title, kind),
-        "codebook.png": figures.codebook(code_counts, originals[:_CODE_MAPS], codes, title),
+        "codebook.png": figures.codebook(code_counts, tiles, originals[:_CODE_MAPS], maps, title),
         "training.png": training,
     }

@@ -92,7 +92,8 @@ def _with_data(config: Config, workdir: Path) -> tuple[Config, Dataset]:
 
 def _train(config: Config, data: Dataset, workdir: Path) -> None:
     devices = devices_for(config.training, data.train, data.test)
-    learned = _tokenizer(config, data) if config.prior is None else _prior(config, data, workdir)
+    of_kind = _tokenizer if config.prior is None else _prior
+    learned = of_kind(config, data, workdir)
     check_same(_decisive(learned.description), "its settings or data")
     images = counted(len(data.train), "image")
     run_task(
@@ -118,10 +119,12 @@ class _Learned:
     description: dict[str, Any]
 
 
-def _tokenizer(config: Config, data: Dataset) -> _Learned:
+def _tokenizer(config: Config, data: Dataset, workdir: Path) -> _Learned:
+    model = tokenizer_for(config, data)
+    quantizer = f"{type(model.quantizer).__name__} of {model.quantizer.num_codes} codes"
     task = TokenizerTask(
-        tokenizer_for(config, data),
-        title=f"{data.name} test split",
+        model,
+        title=f"{workdir.name}, {quantizer}, {data.name} test split",
         metrics=_metrics(config, data),
         **optimization(config.training, len(data.train)),
     )

@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from vqvae_jax.report.alone import alone
+
 
 @dataclasses.dataclass(frozen=True)
 class RunRecord:
@@ -67,6 +69,11 @@ class HeldOut:
     def most_used(self) -> np.ndarray:
         """The codes of the first codebook that are used, most used first."""
         return np.argsort(-self.shares, kind="stable")[: np.count_nonzero(self.shares)]
+
+    def alone(self, codes: np.ndarray) -> np.ndarray:
+        """Returns what codes of the first codebook give by themselves, see `alone.alone`."""
+        shape = self.codes.shape
+        return alone(self.decode, codes, (shape[1], shape[2]), shape[3])
 
     def psnr(self) -> np.ndarray:
         """Returns the peak signal-to-noise ratio of each reconstruction in dB [N]."""

@@ -16,7 +16,7 @@ def atlas(report: Report) -> dict[str, Any] | None:
     if held_out is None:
         return None
     shown = held_out.most_used[:_CODES]
-    tiles = alone(held_out, shown)
+    tiles = held_out.alone(shown)
     return {
         "codes": [
             {
@@ -33,16 +33,6 @@ def atlas(report: Report) -> dict[str, Any] | None:
         "patch": "{} x {}".format(*held_out.patch),
         "codebooks": held_out.codes.shape[-1],
     }
-
-
-def alone(held_out: HeldOut, codes: np.ndarray) -> np.ndarray:
-    """Returns what codes of the first codebook give by themselves: uint8 [len(codes), ..., C].
-
-    Each is a map of that one code; the other codebooks add nothing.
-    """
-    maps = np.full((len(codes), 1, 1, held_out.codes.shape[-1]), -1, np.int32)
-    maps[:, 0, 0, 0] = codes
-    return held_out.decode(maps)
 
 
 def _nearest(held_out: HeldOut, code: int) -> np.ndarray:

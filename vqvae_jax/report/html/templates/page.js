@@ -36,7 +36,7 @@
       context.drawImage(base, 0, 0);
       let label = `Image ${index} as its codes give it`;
       if (chosen !== null && replacement !== null) {
-        const [width, height] = map.changes.size, [x, y] = map.corners[chosen];
+        const [width, height] = map.changes.size, [x, y] = map.changes.corners[chosen];
         context.drawImage(changes, replacement * width, chosen * height, width, height, x, y, width, height);
         label += `, with code ${data.replacements[replacement].code} at ${place(chosen)}`;
       }
