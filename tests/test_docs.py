@@ -18,7 +18,11 @@ from vqvae_jax.__main__ import _parser
 from vqvae_jax.training import flags
 
 ROOT = Path(__file__).parents[1]
-PAGES = ["README.md", *(f"docs/{page.name}" for page in sorted((ROOT / "docs").glob("*.md")))]
+PAGES = [
+    "README.md",
+    "CONTRIBUTING.md",
+    *(f"docs/{page.name}" for page in sorted((ROOT / "docs").glob("*.md"))),
+]
 
 # What is not run, by what its commands begin with; all that is train.py's, a benchmark's or the
 # package's is parsed all the same.
@@ -29,6 +33,7 @@ NOT_RUN = {
     "pre-commit": "changes the repository",
     "ruff": ".ci/run",
     "mypy": ".ci/run",
+    "python -m pytest": ".ci/run",
     "python benchmarks/quantizers.py": "twenty-seven runs of ten epochs",
     "python train.py --config configs/mnist.py --workdir /shared/run": "takes two machines",
 }
