@@ -70,7 +70,10 @@ from vqvae_jax.tasks import TokenizerTask as TokenizerTask
 from vqvae_jax.training.codes import load_codes as load_codes
 from vqvae_jax.training.saved import load_model as load_model
 from vqvae_jax.training.saved import load_prior as load_prior
+from vqvae_jax.training.tensorboard import TensorBoard as TensorBoard
 from vqvae_jax.training.train import train as train
+from vqvae_jax.training.wandb import Wandb as Wandb
+from vqvae_jax.training.writers import LogWriter as LogWriter
 
 __all__: list[str]
 __version__: str

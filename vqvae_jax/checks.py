@@ -101,6 +101,12 @@ def check_path(name: str, value: Any) -> str:
     return value
 
 
+def check_items(name: str, value: Any, kind: type) -> None:
+    """Raises ValueError if it is not a list or tuple of instances of a class."""
+    if not isinstance(value, list | tuple) or not all(isinstance(item, kind) for item in value):
+        raise ValueError(f"{name} is {value!r}; it must be a list of {kind.__name__} components")
+
+
 def did_you_mean(given: Any, known: Collection[str]) -> str:
     """Returns "; did you mean ...?" with the names most similar to a given one, if any are."""
     near = difflib.get_close_matches(str(given), known)

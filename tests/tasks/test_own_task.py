@@ -9,7 +9,7 @@ from flax import nnx
 
 from tests.end_to_end.programs import assert_same_run, metrics
 from vqvae_jax.data import ArraySource
-from vqvae_jax.tasks import Evaluation, Task
+from vqvae_jax.tasks import Evaluation, HasHistograms, Task
 from vqvae_jax.training.checkpoint import latest_checkpoint
 from vqvae_jax.training.interruption import Interrupted
 from vqvae_jax.training.loop import Run
@@ -113,6 +113,7 @@ def run_in(workdir):
 )
 def test_a_task_of_ones_own_is_trained_killed_and_resumed(tmp_path, monkeypatch, death, resumes_at):
     assert isinstance(Adversarial(), Task)
+    assert not isinstance(Adversarial(), HasHistograms)
     whole, killed = tmp_path / "whole", tmp_path / "killed"
     run_in(whole).train()
     assert (whole / "note.png").read_bytes() == b"not drawn"

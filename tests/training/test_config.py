@@ -78,6 +78,7 @@ def test_mnist_is_the_reference_protocol():
             "patience": None,
         },
         "evaluation": {"metrics": ()},
+        "log": {"writers": ({"kind": "TensorBoard"},)},
     }
 
 

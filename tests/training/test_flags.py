@@ -7,7 +7,7 @@ import pytest
 from flax import nnx
 
 import vqvae_jax
-from vqvae_jax import DataConfig, ImageMetric, NamedDataset
+from vqvae_jax import DataConfig, ImageMetric, LogWriter, NamedDataset
 from vqvae_jax.errors import ConfigError
 from vqvae_jax.quantizers import Quantizer
 from vqvae_jax.training.components import known_kinds
@@ -124,6 +124,7 @@ def test_another_prior_keeps_what_is_not_the_networks():
             "model.quantizer.num_embeddings=3",
             "model.quantizer.num_embeddings is unknown; did you mean model.quantizer.quantizers.",
         ),
+        ("mnist", "log.writers.0.kind=FSQ", "log.writers.0.kind is 'FSQ'; it must be one of Tens"),
         ("mnist_prior", "prior.dropout=0.5", "prior.dropout is unknown; did you mean prior.label"),
     ],
 )
@@ -167,7 +168,8 @@ def test_help_says_what_every_setting_is():
 
 
 @pytest.mark.parametrize(
-    "name", [*known_kinds(nnx.Module), *known_kinds(DataConfig), *known_kinds(ImageMetric)]
+    "name",
+    [name for of in (nnx.Module, DataConfig, ImageMetric, LogWriter) for name in known_kinds(of)],
 )
 def test_help_of_a_component_says_what_may_be_set(name):
     kind, text = getattr(vqvae_jax, name), component_help(name)
@@ -184,6 +186,19 @@ def test_help_of_what_is_filled_in_is_left_out():
     assert "  in_dim: int; must be set" in component_help("CategoricalHead")
     assert "num_classes" not in component_help("TransformerPrior")
     assert "  num_embeddings: int; must be set" in component_help("VectorQuantizer")
+
+
+def test_the_log_is_written_where_the_flags_say():
+    def writers(*flags):
+        return parsed("--config=mnist", *flags)[0].log["writers"]
+
+    assert writers() == ({"kind": "TensorBoard"},)
+    assert writers("--config.log.writers=[]") == ()
+    chosen = writers("--config.log.writers=[{'kind': 'Wandb', 'project': 'a'}]")
+    assert chosen == ({"kind": "Wandb", "project": "a", "name": None},)
+    flags = "--config.log.writers.0.project=b", "--config.log.writers.0.kind=Wandb"
+    assert writers(*flags) == ({"kind": "Wandb", "project": "b", "name": None},)
+    assert "--config.log.writers: several LogWriter; default: ({'kind': 'Tens" in help_text()
 
 
 def test_help_says_where_a_run_goes():

@@ -13,15 +13,18 @@ from vqvae_jax import (
     Dataset,
     ImageFolder,
     ImageMetric,
+    LogWriter,
     NamedDataset,
     Tokenizer,
 )
 from vqvae_jax.errors import ConfigError
+from vqvae_jax.training.components import build, completed_for
 from vqvae_jax.training.config import Config, overridden
 from vqvae_jax.training.experiment import train_config
 from vqvae_jax.training.log import read_records
 from vqvae_jax.training.resuming import changed_setting
 from vqvae_jax.training.saved import load_data, load_run
+from vqvae_jax.training.settings import EvaluationConfig, LogConfig
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -57,6 +60,33 @@ class Darkness(ImageMetric):
 
     def __call__(self, images, others):
         return (images - others).mean(axis=(1, 2, 3))
+
+
+class Noted(LogWriter):
+    """A log in a file of notes.
+
+    Args:
+        name: its name.
+    """
+
+    def __init__(self, name):
+        self.name = name
+
+    def open(self, workdir, resume_step):
+        self.path = workdir / self.name
+
+    def _note(self, step, what):
+        with self.path.open("a") as file:
+            file.write(f"{step} {what}\n")
+
+    def write(self, record):
+        self._note(record["step"], record["split"])
+
+    def figures(self, step, figures):
+        self._note(step, " ".join(sorted(figures)))
+
+    def histograms(self, step, counts):
+        self._note(step, {name: int(of.sum()) for name, of in counts.items()})
 
 
 HERE = "tests.training.test_kinds"
@@ -108,17 +138,25 @@ def test_wrong_data_are_named(data, message):
         config(data=data)
 
 
-def test_own_data_and_metrics_are_trained_on_logged_and_found_again(tmp_path):
+def test_own_data_metrics_and_logs_are_used_and_found_again(tmp_path):
     made = config(
         data={"kind": f"{HERE}:Stripes", "count": 16},
         training={"batch_size": 8, "max_steps": 2},
         evaluation={"metrics": [{"kind": "PSNR"}, {"kind": f"{HERE}:Darkness"}]},
+        log={"writers": [{"kind": f"{HERE}:Noted", "name": "notes"}]},
     )
     train_config(made, tmp_path / "run")
     last = read_records(tmp_path / "run", 2)[-1]
     assert last["split"] == "test"
     assert {"image_psnr", "darkness"} <= last.keys()
     np.testing.assert_allclose(last["image_psnr"], last["psnr"], atol=3)
+    assert (tmp_path / "run" / "notes").read_text().splitlines() == [
+        "2 train",
+        "2 test",
+        "2 codebook.png reconstructions.png training.png",
+        "2 {'codes': 24}",  # of 6 images of 2 x 2 tokens
+    ]
+    assert not (tmp_path / "run" / "tensorboard").exists()
     run = load_run(tmp_path / "run", Tokenizer)
     assert run.config == made
     assert load_data(run).digest == "16"
@@ -127,8 +165,29 @@ def test_own_data_and_metrics_are_trained_on_logged_and_found_again(tmp_path):
         train_config(more, tmp_path / "run")
 
 
-def test_metrics_may_change_in_a_run():
-    old, new = config(), config(evaluation={"metrics": [{"kind": "SSIM"}]})
+@pytest.mark.usefixtures("unchecked")
+@pytest.mark.parametrize(
+    ("section", "kind", "name", "one"),
+    [
+        (EvaluationConfig, ImageMetric, "metrics", "PSNR"),
+        (LogConfig, LogWriter, "writers", "TensorBoard"),
+    ],
+)
+def test_metrics_and_writers_are_lists(section, kind, name, one):
+    component = {"kind": one}
+    for given in (one, component, [one]):
+        settings = completed_for(section, {name: given}, "section")
+        with pytest.raises(ConfigError) as refusal:
+            build(section, settings, "section")
+        said = str(refusal.value)
+        assert said.startswith(f"section.{name} is ")
+        assert said.endswith(f"; it must be a list of {kind.__name__} components")
+    build(section, completed_for(section, {name: [component]}, "section"), "section")
+
+
+def test_metrics_and_logs_may_change_in_a_run():
+    old = config()
+    new = config(evaluation={"metrics": [{"kind": "SSIM"}]}, log={"writers": []})
     assert changed_setting(old, new) is None
     with pytest.raises(ConfigError, match=r"evaluation.metrics.0.kind is 'FSQ'; it must be one of"):
         config(evaluation={"metrics": [{"kind": "FSQ"}]})

@@ -2,14 +2,20 @@
 
 import json
 
+import numpy as np
 import pytest
 
 from vqvae_jax.errors import CheckpointError
-from vqvae_jax.training.log import MetricsLog, epoch_mean, stops_early
+from vqvae_jax.training.log import FolderWriter, Log, epoch_mean, stops_early
+from vqvae_jax.training.writers import LogWriter
 
 
 def record(step, split="train", **values):
     return {"step": step, "epoch": 1, "split": split, "images": 8, "loss": step / 10, **values}
+
+
+def log_in(workdir, resume_step):
+    return Log(workdir, resume_step, [FolderWriter()])
 
 
 def lines(workdir):
@@ -17,24 +23,24 @@ def lines(workdir):
 
 
 def test_records_are_appended_and_read_back(tmp_path):
-    with MetricsLog(tmp_path, 0) as log:
+    with log_in(tmp_path, 0) as log:
         log.write(record(1))
         log.flush()
         assert lines(tmp_path) == [record(1)]
         log.write(record(2, "test"))
-    with MetricsLog(tmp_path, 2) as log:
+    with log_in(tmp_path, 2) as log:
         assert log.records == [record(1), record(2, "test")]
         log.write(record(3))
     assert lines(tmp_path) == [record(1), record(2, "test"), record(3)]
 
 
 def test_what_comes_after_the_checkpoint_is_dropped(tmp_path):
-    with MetricsLog(tmp_path, 0) as log:
+    with log_in(tmp_path, 0) as log:
         for step in (1, 2, 3):
             log.write(record(step))
     with (tmp_path / "metrics.jsonl").open("a") as file:
         file.write('{"step": 4, "lo')  # a kill in the middle of a line
-    with MetricsLog(tmp_path, 2) as log:
+    with log_in(tmp_path, 2) as log:
         log.write(record(3, loss=9.0))
     assert lines(tmp_path) == [record(1), record(2), record(3, loss=9.0)]
 
@@ -52,19 +58,87 @@ def test_line_that_is_not_json_is_named(tmp_path):
     ):
         (tmp_path / "metrics.jsonl").write_bytes(lines + wrong + b"\n")
         with pytest.raises(CheckpointError, match=rf"metrics\.jsonl, line 2, {message}"):
-            MetricsLog(tmp_path, 1)
+            log_in(tmp_path, 1)
 
 
 def test_nan_is_not_json(tmp_path):
-    with MetricsLog(tmp_path, 0) as log, pytest.raises(ValueError, match="JSON"):
+    with log_in(tmp_path, 0) as log, pytest.raises(ValueError, match="JSON"):
         log.write(record(1, loss=float("nan")))
 
 
-def test_tensorboard_gets_the_same(tmp_path):
-    with MetricsLog(tmp_path, 0) as log:
+def test_without_writers_records_are_only_kept(tmp_path):
+    with log_in(tmp_path, 0) as log:
         log.write(record(1))
-    (events,) = (tmp_path / "tensorboard").iterdir()
-    assert b"train/loss" in events.read_bytes()
+    with Log(tmp_path, 1, []) as log:
+        log.write(record(2))
+        log.figures(2, {"a.png": b"a"})
+        assert log.records == [record(1), record(2)]
+    assert lines(tmp_path) == [record(1)]
+    assert [path.name for path in tmp_path.iterdir()] == ["metrics.jsonl"]
+
+
+class Calls(LogWriter):
+    """Notes what it is told, and fails where it is to."""
+
+    def __init__(self, told, fails=None):
+        self.told, self.fails = told, fails
+
+    def _note(self, what, *given):
+        self.told.append((what, *given))
+        if what == self.fails:
+            raise OSError(28, f"no room for {what}")
+
+    def open(self, workdir, resume_step):
+        self._note("open", workdir, resume_step)
+
+    def write(self, record):
+        self._note("write", record["step"])
+
+    def figures(self, step, figures):
+        self._note("figures", step, *figures)
+
+    def histograms(self, step, counts):
+        self._note("histograms", step, *counts)
+
+    def flush(self):
+        self._note("flush")
+
+    def close(self):
+        self._note("close")
+
+
+def test_every_writer_is_told_everything(tmp_path):
+    told = [], []
+    with Log(tmp_path, 7, [*map(Calls, told)]) as log:
+        log.write(record(8))
+        log.figures(8, {"a.png": b"a"})
+        log.histograms(8, {"codes": np.ones(2, int)})
+        log.flush()
+    expected = [("open", tmp_path, 7), ("write", 8), ("figures", 8, "a.png")]
+    assert told[0] == told[1] == [*expected, ("histograms", 8, "codes"), ("flush",), ("close",)]
+
+
+def test_all_that_are_open_are_closed_and_the_first_error_is_raised(tmp_path):
+    for first, second, error in (
+        (None, "open", "open"),
+        (None, "write", "write"),
+        ("close", "write", "write"),
+        ("close", None, "close"),
+        (None, "close", "close"),
+    ):
+        told = [], []
+        writers = [Calls(*each) for each in zip(told, (first, second), strict=True)]
+        with pytest.raises(OSError, match=f"no room for {error}"), Log(tmp_path, 0, writers) as log:
+            log.write(record(1))
+        assert told[0][-1] == ("close",)
+        assert (told[1][-1] == ("close",)) == (second != "open")
+
+
+def test_figures_replace_those_before_them(tmp_path):
+    with log_in(tmp_path, 0) as log:
+        for content in (b"a", b"b"):
+            log.figures(1, {"picture.png": content})
+    assert (tmp_path / "picture.png").read_bytes() == b"b"
 
 
 def test_epoch_mean_weighs_by_images():

@@ -4,6 +4,7 @@ import dataclasses
 from typing import Any, Protocol, runtime_checkable
 
 import jax
+import numpy as np
 from jax.sharding import Mesh
 from jaxtyping import Array
 
@@ -44,7 +45,7 @@ class Task(Protocol):
     """The task that a run trains: its networks, losses, optimizers, metrics and figures.
 
     Any class with these members is a task. The loop jits `train_step` and `eval_step`, which must
-    be pure; it gives each step its own key, and adds up the sums.
+    be pure; it gives each step its own key, and adds up the sums. It may be a `HasHistograms` too.
 
     Attributes:
         monitor: the metric of held-out examples whose lowest value is best; it selects the best
@@ -86,3 +87,11 @@ class Task(Protocol):
 
     def figures(self, state: State, evaluation: Evaluation) -> dict[str, bytes]:
         """Returns PNG files to write into the run's folder, by name."""
+
+
+@runtime_checkable
+class HasHistograms(Protocol):
+    """A task whose evaluations count something, such as codes, for the histograms of the log."""
+
+    def histograms(self, sums: Sums) -> dict[str, np.ndarray]:
+        """Returns counts int [K] of the values 0 to K - 1, by name, from an evaluation's sums."""

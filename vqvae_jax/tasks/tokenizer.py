@@ -103,6 +103,13 @@ class TokenizerTask(ModelTask):
             f"{self.title}, {evaluation.when}: {reached}",
         )
 
+    def histograms(self, sums: Totals) -> dict[str, np.ndarray]:
+        """See `HasHistograms`: how often each code is used, of each codebook."""
+        counts = np.asarray(sums.code_counts)
+        if counts.ndim == 1:
+            return {"codes": counts}
+        return {f"codes_{number}": of for number, of in enumerate(counts, start=1)}
+
     def initialize(self, model: Tokenizer, batch: Batch, key: jax.Array) -> None:
         """See `ModelTask.initialize`."""
         latents = model.latents(to_values(batch[self.entry]))

@@ -28,12 +28,13 @@ from vqvae_jax.training.signatures import (
     signature_of,
     types_of,
 )
+from vqvae_jax.training.writers import LogWriter
 
 Settings = dict[str, Any]
 
 # Settings may come with weights from elsewhere, and must not call whatever they like: only the
 # classes of components, and the functions of optax, such as exponential_decay.
-_COMPONENTS = (nnx.Module, DataConfig, ImageMetric)
+_COMPONENTS = (nnx.Module, DataConfig, ImageMetric, LogWriter)
 _CALLED = "optax"
 _REFERRED = ("jax", "optax")
 

@@ -20,7 +20,12 @@ from vqvae_jax.training.components import (
     unknown,
 )
 from vqvae_jax.training.overrides import with_kind, with_setting
-from vqvae_jax.training.settings import EvaluationConfig, PriorConfig, TrainingConfig
+from vqvae_jax.training.settings import (
+    EvaluationConfig,
+    LogConfig,
+    PriorConfig,
+    TrainingConfig,
+)
 from vqvae_jax.training.signatures import settings_of
 
 # Arguments of components that are not set, but filled in from the data or the other components.
@@ -37,6 +42,12 @@ _DEFAULT_PARTS: Mapping[str, Settings] = {
     "encoder": {"kind": "Encoder"},
     "decoder": {"kind": "Decoder"},
     "likelihood": {"kind": "SquaredError"},
+}
+
+# The sections that a config need not have.
+DEFAULT_SECTIONS: Mapping[str, Settings] = {
+    "evaluation": {"metrics": ()},
+    "log": {"writers": ({"kind": "TensorBoard"},)},
 }
 
 # The kind of the data in configs that name none.
@@ -67,6 +78,7 @@ SECTIONS: Mapping[str, Any] = {
     "model": Tokenizer,
     "training": TrainingConfig,
     "evaluation": EvaluationConfig,
+    "log": LogConfig,
     "prior": PriorConfig,
     "vqvae_training": TrainingConfig,
 }
@@ -84,6 +96,7 @@ class Config:
         model: the tokenizer's parts, each a component's completed settings.
         training: the protocol of this run.
         evaluation: its evaluations, the completed settings of `EvaluationConfig`.
+        log: what its log is written to, the completed settings of `LogConfig`.
         prior: how the run uses a prior; None: it trains the tokenizer.
         network: the prior itself, likewise a component; None without a prior.
         vqvae_training: the tokenizer's protocol, for a prior.
@@ -93,7 +106,8 @@ class Config:
     data_kind: str = _DATA_KIND
     model: Settings
     training: TrainingConfig
-    evaluation: Settings = dataclasses.field(default_factory=lambda: {"metrics": ()})
+    evaluation: Settings
+    log: Settings
     prior: PriorConfig | None = None
     network: Settings | None = None
     vqvae_training: TrainingConfig | None = None
@@ -125,6 +139,7 @@ class Config:
                 raise _unknown_section(section)
             if not isinstance(given, Mapping):
                 raise ConfigError(f"{section} is {given!r}; it must be a group of settings")
+        settings = {**DEFAULT_SECTIONS, **settings}
         if ("prior" in settings) != ("vqvae_training" in settings):
             raise ConfigError("prior and vqvae_training must both be given, or neither")
         data = completed({"kind": _DATA_KIND, **settings.get("data", {})}, "data", DataConfig)
@@ -133,9 +148,8 @@ class Config:
             "data_kind": data["kind"],
             "model": _model(settings.get("model", {})),
             "training": _section("training", settings.get("training", {})),
-            "evaluation": completed_for(
-                EvaluationConfig, settings.get("evaluation", {}), "evaluation"
-            ),
+            "evaluation": completed_for(EvaluationConfig, settings["evaluation"], "evaluation"),
+            "log": completed_for(LogConfig, settings["log"], "log"),
         }
         if "prior" in settings:
             given = settings["prior"]
@@ -172,8 +186,8 @@ def overridden(settings: Mapping[str, Any], path: str, text: str) -> dict[str, A
     section, *names = path.split(".")
     if section not in SECTIONS:
         raise _unknown_section(path)
-    if section == "evaluation":
-        settings = {"evaluation": {"metrics": ()}, **settings}
+    if section in DEFAULT_SECTIONS:
+        settings = {section: DEFAULT_SECTIONS[section], **settings}
     if section not in settings:
         raise ConfigError(f"this config has no section {section}")
     _check_moved(path)

@@ -12,7 +12,7 @@ from vqvae_jax.models import Decoder, Encoder
 from vqvae_jax.priors import Prior
 from vqvae_jax.quantizers import Quantizer
 from vqvae_jax.training.components import kind_of, known_kinds
-from vqvae_jax.training.config import FILLED, SECTIONS
+from vqvae_jax.training.config import DEFAULT_SECTIONS, FILLED, SECTIONS
 from vqvae_jax.training.config_files import shipped_configs
 from vqvae_jax.training.flags import USAGE
 from vqvae_jax.training.signatures import class_in, meanings, settings_of, types_of
@@ -71,7 +71,10 @@ def help_text() -> str:
             continue
         if section == "prior":
             lines.append("  --config.prior.kind: the network; its settings go beside these")
-        lines += _described(kind, settings_of(kind), f"--config.{section}.")
+        parameters = settings_of(kind)
+        for name, default in DEFAULT_SECTIONS.get(section, {}).items():
+            parameters[name] = parameters[name].replace(default=default)
+        lines += _described(kind, parameters, f"--config.{section}.")
     return "\n".join(lines)
 
 

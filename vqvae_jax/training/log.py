@@ -1,37 +1,47 @@
-"""The log of a run: metrics.jsonl, one JSON object per line, and the same for TensorBoard."""
+"""The log of a run: metrics.jsonl, one JSON object per line, and what else it is written to."""
 
 import contextlib
 import errno
 import json
 import math
 import os
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+import numpy as np
+
 from vqvae_jax.errors import CheckpointError
 from vqvae_jax.files import naming, write_atomically
-from vqvae_jax.training.tensorboard import TensorBoardLog
-
-Record = dict[str, Any]
+from vqvae_jax.training.writers import LogWriter, Record
 
 
-class Records(contextlib.AbstractContextManager["Records"]):
-    """The records of a run's log so far; new ones are kept only in memory.
+class Log(contextlib.AbstractContextManager["Log"]):
+    """The log of a run: its records so far, and the writers of what is new.
 
     Args:
         workdir: the run's folder, which must exist.
         resume_step: the step that the run resumes from; records of later steps are dropped.
+        writers: what it is written to; opened here, and closed at the end. The records are those of
+            metrics.jsonl, which a `FolderWriter` among them writes.
 
     Raises:
         CheckpointError: a whole line of the log is not JSON.
+        OSError: a writer failed; the methods raise it too.
 
     Attributes:
         records: all records so far, oldest first.
     """
 
-    def __init__(self, workdir: Path, resume_step: int):
+    def __init__(self, workdir: Path, resume_step: int, writers: Sequence[LogWriter]):
         self.records = read_records(workdir, resume_step)
+        self._writers = writers
+        with contextlib.ExitStack() as opened:
+            for writer in writers:
+                writer.open(workdir, resume_step)
+                opened.callback(writer.close)
+            self._opened = opened.pop_all()
 
     def __exit__(
         self,
@@ -39,55 +49,65 @@ class Records(contextlib.AbstractContextManager["Records"]):
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        pass
+        with contextlib.suppress(*() if error is None else (OSError,)):  # the first is the cause
+            self._opened.close()
 
     def write(self, record: Record) -> None:
         """Appends one record; it holds at least "step" and "split"."""
         self.records.append(record)
+        for writer in self._writers:
+            writer.write(record)
+
+    def figures(self, step: int, figures: Mapping[str, bytes]) -> None:
+        """Writes the figures of an evaluation, by name."""
+        for writer in self._writers:
+            writer.figures(step, figures)
+
+    def histograms(self, step: int, counts: Mapping[str, np.ndarray]) -> None:
+        """Writes the histograms of an evaluation, counts int [K] by name."""
+        for writer in self._writers:
+            writer.histograms(step, counts)
 
     def flush(self) -> None:
         """Makes what was written so far survive a crash of the machine."""
+        for writer in self._writers:
+            writer.flush()
 
 
-class MetricsLog(Records):
-    """Also appends records to <workdir>/metrics.jsonl and <workdir>/tensorboard.
+class FolderWriter(LogWriter):
+    """Writes metrics.jsonl and the figures to the run's folder.
 
-    Records of steps past `resume_step`, and a line cut short by a kill, are dropped when the log is
+    Records of steps past `resume_step`, and a line cut short by a kill, are dropped when it is
     opened: the run will write them again.
     """
 
-    def __init__(self, workdir: Path, resume_step: int):
-        super().__init__(workdir, resume_step)
-        self._path = workdir / "metrics.jsonl"
-        write_atomically(self._path, "".join(_line(record) for record in self.records).encode())
-        self._tensorboard = TensorBoardLog(workdir / "tensorboard", purge_step=resume_step + 1)
+    def open(self, workdir: Path, resume_step: int) -> None:
+        """See `LogWriter.open`."""
+        self._folder, self._path = workdir, workdir / "metrics.jsonl"
+        kept = read_records(workdir, resume_step)
+        write_atomically(self._path, "".join(_line(record) for record in kept).encode())
         self._file = self._path.open("ab", buffering=0)  # one write per line, nothing buffered
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self._file.close()
-        with contextlib.suppress(*() if error is None else (OSError,)):  # the first is the cause
-            self._tensorboard.close()
-
     def write(self, record: Record) -> None:
-        """See `Records.write`."""
-        super().write(record)
+        """See `LogWriter.write`."""
         with naming(self._path):
             line = _line(record).encode()
             if self._file.write(line) < len(line):  # as when a disk fills up
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        if record["split"] != "settings":
-            self._tensorboard.write(record)
+
+    def figures(self, step: int, figures: Mapping[str, bytes]) -> None:
+        """See `LogWriter.figures`: each replaces that of the evaluation before."""
+        for name, content in figures.items():
+            write_atomically(self._folder / name, content)
 
     def flush(self) -> None:
-        """See `Records.flush`."""
+        """See `LogWriter.flush`."""
         with naming(self._path):
             os.fsync(self._file.fileno())
-        self._tensorboard.flush()
+
+    def close(self) -> None:
+        """See `LogWriter.close`."""
+        self._file.close()
 
 
 def read_records(workdir: Path, last_step: int) -> list[Record]:
@@ -149,7 +169,7 @@ def _whole_lines(path: Path) -> list[Record]:
 
 
 def _is_record(record: Any) -> bool:
-    """Returns whether a log line is one that `MetricsLog` writes: a split, and numbers by name."""
+    """Returns whether a log line is one that a run writes: a split, and numbers by name."""
     if not isinstance(record, dict) or not isinstance(record.get("split"), str):
         return False
     counts = [record.get(name) for name in ("step", "epoch", "images")]

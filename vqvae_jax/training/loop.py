@@ -6,6 +6,7 @@ import json
 import math
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +15,6 @@ import jax.numpy as jnp
 
 from vqvae_jax.data import DataSource, shapes_of, take
 from vqvae_jax.errors import TrainingError
-from vqvae_jax.extras import extra
 from vqvae_jax.files import write_atomically
 from vqvae_jax.metrics import Evaluator
 from vqvae_jax.parallel import (
@@ -25,15 +25,17 @@ from vqvae_jax.parallel import (
     place,
     replicated,
 )
-from vqvae_jax.tasks.base import Evaluation, State, Sums, Task
+from vqvae_jax.tasks.base import Evaluation, HasHistograms, State, Sums, Task
+from vqvae_jax.training.bar import progress_bar
 from vqvae_jax.training.checkpoint import FORMAT, Checkpoint, save_checkpoint
 from vqvae_jax.training.feed import Feed, feeding
 from vqvae_jax.training.interruption import Interrupted, deferred, leave_if_asked
-from vqvae_jax.training.log import MetricsLog, Record, Records, epoch_mean, read_records
+from vqvae_jax.training.log import FolderWriter, Log, epoch_mean, read_records
 from vqvae_jax.training.schedule import Schedule
 from vqvae_jax.training.settings import TrainingConfig
 from vqvae_jax.training.step import Progress, no_sums, step_on, train_steps
 from vqvae_jax.training.watch import Watch
+from vqvae_jax.training.writers import LogWriter, Record
 from vqvae_jax.words import counted
 
 if TYPE_CHECKING:
@@ -58,6 +60,7 @@ class Run:
         about: the same in a few words.
         checkpoint: where the run resumes; None: it starts from scratch.
         changes: settings that change from there on, by name, for the log.
+        writers: what the log is written to, beside the folder.
     """
 
     def __init__(
@@ -73,12 +76,14 @@ class Run:
         about: str,
         checkpoint: Checkpoint | None,
         changes: dict[str, Any] | None = None,
+        writers: Sequence[LogWriter] = (),
     ):
         self.task, self.held_out, self.settings = task, held_out, settings
         self.devices, self.workdir = devices, workdir
         self.description, self.about, self.changes = description, about, changes or {}
         self.schedule = Schedule(settings, len(source))
         self.source, self.checkpoint = source, checkpoint
+        self.writers = (FolderWriter(), *writers) if is_first_process() else ()
         # The second: whether all that follows the step is done, too.
         self.step, self.is_logged = 0, True
         if checkpoint is not None:
@@ -107,19 +112,13 @@ class Run:
             f"on {counted(len(self.devices), f'{self.devices[0].platform} device')}",
             flush=True,
         )
-        with extra("train"):
-            from tqdm import tqdm
-
-        bar = tqdm(
-            total=self.schedule.images_in(self.schedule.last_step),
-            initial=self.schedule.images_in(self.step),
-            unit="images",
-            unit_scale=True,
-            dynamic_ncols=True,
-            disable=not sys.stderr.isatty(),
-        )
-        kind = MetricsLog if is_first_process() else Records
-        with self._feeding() as self.feed, kind(self.workdir, logged_step) as log, bar, deferred():
+        images_in = self.schedule.images_in
+        with (
+            self._feeding() as self.feed,
+            Log(self.workdir, logged_step, self.writers) as log,
+            progress_bar(images_in(self.schedule.last_step), images_in(self.step)) as bar,
+            deferred(),
+        ):
             try:
                 self._log_changes(log)
                 self._train(log, bar)
@@ -162,7 +161,7 @@ class Run:
         order, workers = self.schedule.order, self.settings.workers
         return feeding(self.source, order, self.devices, first=self.step, workers=workers)
 
-    def _train(self, log: Records, bar: "tqdm[Any]") -> None:
+    def _train(self, log: Log, bar: "tqdm[Any]") -> None:
         self._start_clock()
         while True:
             if not self.is_logged:
@@ -176,7 +175,7 @@ class Run:
             last = "evaluation was" if patience == 1 else f"{patience} evaluations were"
             bar.write(f"stopped early: the last {last} not better", file=sys.stdout)
 
-    def _log_changes(self, log: Records) -> None:
+    def _log_changes(self, log: Log) -> None:
         step, epoch = self.step, self.schedule.epoch(max(1, self.step))
         record = {"step": step, "epoch": epoch, "split": "settings", "images": 0, **self.changes}
         if self.changes and record not in log.records:
@@ -199,7 +198,7 @@ class Run:
         self.is_logged = False
         return indices.size
 
-    def _pause(self, log: Records, bar: "tqdm[Any]") -> None:
+    def _pause(self, log: Log, bar: "tqdm[Any]") -> None:
         """Logs, evaluates and saves, as due after this step.
 
         Until all of it is done, the state is as the step left it, and an interruption saves that.
@@ -223,7 +222,7 @@ class Run:
         if to_save:
             self._save(log, monitor)
 
-    def _save(self, log: Records, monitor: float | None) -> None:
+    def _save(self, log: Log, monitor: float | None) -> None:
         log.flush()
         if is_first_process():
             save_checkpoint(
@@ -239,7 +238,7 @@ class Run:
     def _start_clock(self) -> None:
         self.clock, self.clock_step = time.perf_counter(), self.step
 
-    def _log_training(self, log: Records, bar: "tqdm[Any]", seconds: float) -> None:
+    def _log_training(self, log: Log, bar: "tqdm[Any]", seconds: float) -> None:
         """Writes the metrics of the steps since the last such line, which took `seconds`."""
         images_in = self.schedule.images_in
         speed = (images_in(self.step) - images_in(self.clock_step)) / seconds
@@ -254,7 +253,7 @@ class Run:
                 flush=True,
             )
 
-    def _evaluate(self, log: Records, bar: "tqdm[Any]") -> float:
+    def _evaluate(self, log: Log, bar: "tqdm[Any]") -> float:
         """Evaluates the held-out split, redraws the figures, and returns the monitor's value."""
         start = time.perf_counter()
         state, count = self.progress.state, len(self.held_out)
@@ -268,8 +267,9 @@ class Run:
             state = jax.device_put(jax.device_get(state), self.devices[0])
             when = f"step {self.step}, epoch {epoch}"
             evaluation = Evaluation(self.held_out, sums, record, log.records, when)
-            for name, content in self.task.figures(state, evaluation).items():
-                write_atomically(self.workdir / name, content)
+            log.figures(self.step, self.task.figures(state, evaluation))
+            if isinstance(self.task, HasHistograms):
+                log.histograms(self.step, self.task.histograms(sums))
         leave_if_asked()
         name = self.task.progress
         bar.write(

@@ -25,6 +25,8 @@ _CHANGEABLE_PATHS = {
     *(f"training.{name}" for name in _CHANGEABLE),
     *(f"vqvae_training.{name}" for name in _CHANGEABLE),
 }
+# Sections that decide only what is measured and where it is logged.
+_OF_LOGS = ("evaluation", "log")
 _OF_THE_OPTIMIZER = (
     "learning_rate",
     "schedule",
@@ -101,7 +103,7 @@ def changed_in(before: Mapping[str, Any], now: Mapping[str, Any]) -> str | None:
     for path in {**new, **old}:
         values = [repr(some[path]) if path in some else "not given" for some in (old, new)]
         section, _, name = path.partition(".")
-        if values[0] != values[1] and section != "evaluation" and path not in changeable:
+        if values[0] != values[1] and section not in _OF_LOGS and path not in changeable:
             hint = ""
             if section == "training" and name in _OF_THE_OPTIMIZER:
                 hint = " (training.accept_changes=True takes it)"

@@ -12,10 +12,12 @@ from vqvae_jax.checks import (
     check_choice,
     check_flag,
     check_integer,
+    check_items,
     check_path,
     check_share,
 )
 from vqvae_jax.metrics import ImageMetric
+from vqvae_jax.training.writers import LogWriter
 
 _WITH_WEIGHT_DECAY = ("adamw", "lion", "muon")
 
@@ -126,9 +128,32 @@ class EvaluationConfig:
 
     Args:
         metrics: metrics of held-out images, beside those that there always are: PSNR, SSIM.
+
+    Raises:
+        ValueError: they are none.
     """
 
     metrics: Sequence[ImageMetric] = ()
+
+    def __post_init__(self) -> None:
+        check_items("metrics", self.metrics, ImageMetric)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class LogConfig:
+    """The log of a run.
+
+    Args:
+        writers: what it is written to, beside metrics.jsonl: TensorBoard, Wandb.
+
+    Raises:
+        ValueError: they are none.
+    """
+
+    writers: Sequence[LogWriter]
+
+    def __post_init__(self) -> None:
+        check_items("writers", self.writers, LogWriter)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
