@@ -63,6 +63,7 @@ def whole_run(tmp_path_factory, data_dir):
 def test_a_run_leaves_what_it_promises(whole_run, data_dir):
     workdir, output = whole_run
     assert "epoch 4/30  step 40" in output
+    assert_ends(workdir, output)
     records = metrics(workdir)
     tested = [r for r in records if r["split"] == "test"]
     trained = [r for r in records if r["split"] == "train"]
@@ -84,6 +85,23 @@ def test_a_run_leaves_what_it_promises(whole_run, data_dir):
     assert described["data"]["digest"] == dataset.digest
     assert described["config"]["training"]["batch_size"] == 8
     assert not list(workdir.glob(".*"))
+
+
+def assert_ends(workdir, output):
+    """Whether the last lines of a finished run say how good it is, where it is, and what next."""
+    tested = [record for record in metrics(workdir) if record["split"] == "test"]
+    best = min(tested, key=lambda record: record["nmse"])
+    first, *others = output.splitlines()[-5:]
+    expected = f"{workdir}: best after step {best['step']}, epoch {best['epoch']}: test nmse "
+    assert first.startswith(f"{expected}{best['nmse']:.4f}  psnr ")
+    pictures = ", ".join(f"{name}.png" for name in ("codebook", "reconstructions", "training"))
+    program = f"python -m vqvae_jax {{}} --model {workdir}"
+    assert others == [
+        f"  checkpoint  {workdir}/checkpoints/{best['step']}.safetensors",
+        f"  pictures    {workdir}/{pictures}",
+        f"  next        {program.format('report')}",
+        f"              {program.format('reconstruct')} FOLDER --output out",
+    ]
 
 
 @pytest.mark.slow
@@ -192,6 +210,7 @@ def test_a_finished_run_says_so_and_goes_on_when_asked(tmp_path, data_dir, whole
     again = run(command(workdir, data_dir, training__max_steps=36))
     assert again.returncode == 0
     assert "this run is finished, 36 steps are done" in again.stdout
+    assert_ends(workdir, again.stdout)
     assert (workdir / "metrics.jsonl").read_bytes() == before
     assert run(command(workdir, data_dir)).returncode == 0
     assert metrics(workdir) == metrics(whole_run[0])

@@ -10,6 +10,7 @@ import pytest
 from flax import nnx
 
 from tests.end_to_end.programs import metrics, saved_state
+from tests.training.test_log import Calls
 from vqvae_jax import FSQ, SquaredError, Tokenizer
 from vqvae_jax.errors import CheckpointError, ConfigError, DataError
 from vqvae_jax.training.checkpoint import latest_checkpoint
@@ -63,9 +64,12 @@ SETTINGS = {
 
 
 @pytest.mark.slow
-def test_an_encoder_of_ones_own_learns_sequences_in_bfloat16(tmp_path):
+def test_an_encoder_of_ones_own_learns_sequences_in_bfloat16(tmp_path, capsys):
     model = sound(dtype=jnp.bfloat16)
     trained = train(model, WAVES[:40], WAVES[40:], workdir=tmp_path / "run", training=SETTINGS)
+    said = capsys.readouterr().out.splitlines()[-1]
+    assert said == f"  next        vqvae_jax.load_model('{tmp_path / 'run'}', like=model)"
+    assert (tmp_path / "run" / "tensorboard").is_dir()
     np.testing.assert_array_equal(model.decoder.conv.bias[...], 0)  # not what was trained
     records = [record for record in metrics(tmp_path / "run") if record["split"] == "test"]
     assert records[-1]["nmse"] < 0.7 * records[0]["nmse"]
@@ -135,6 +139,36 @@ def test_a_resumed_run_takes_another_optimizer_when_told_to(tmp_path):
     assert metrics(run)[-1]["step"] == 30
     with pytest.raises(ConfigError, match=r"training\.optimizer was 'adamw' and is 'lion'"):
         train(sound(), *data, workdir=run, training=settings | {"optimizer": "lion"})
+
+
+def test_the_log_is_written_where_the_caller_says(tmp_path):
+    told = []
+    settings = SETTINGS | {"max_steps": 2}
+    train(
+        sound(),
+        WAVES[:40],
+        WAVES[40:],
+        workdir=tmp_path / "run",
+        training=settings,
+        log=[Calls(told)],
+    )
+    begun, *written = told
+    assert begun == ("open", tmp_path / "run", 0)
+    assert written == [
+        ("write", 2),
+        ("write", 2),
+        ("figures", 2, "training.png"),
+        ("histograms", 2, "codes"),
+        ("flush",),
+        ("close",),
+    ]
+    assert not (tmp_path / "run" / "tensorboard").exists()
+
+
+@pytest.mark.usefixtures("unchecked")
+def test_one_writer_is_no_list(tmp_path):
+    with pytest.raises(ValueError, match=r"^log is <.*>; it must be a list of LogWriter comp"):
+        train(sound(), WAVES, WAVES, workdir=tmp_path / "run", log=Calls([]))
 
 
 def test_wrong_settings_are_named(tmp_path):

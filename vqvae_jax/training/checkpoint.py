@@ -119,6 +119,11 @@ def save_checkpoint(
         _path(folder, other).unlink(missing_ok=True)
 
 
+def checkpoint_file(workdir: Path, step: int) -> Path:
+    """Returns the file of the checkpoint after a step, which need not exist."""
+    return _path(_folder(workdir), step)
+
+
 def latest_checkpoint(workdir: Path) -> Checkpoint | None:
     """Returns the latest intact checkpoint of a run; None if there are no checkpoints.
 

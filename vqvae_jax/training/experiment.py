@@ -20,12 +20,13 @@ from vqvae_jax.training.checkpoint import Checkpoint, described_run, latest_chec
 from vqvae_jax.training.codes import CodeMaps, load_codes
 from vqvae_jax.training.components import build, kind_of
 from vqvae_jax.training.config import Config
+from vqvae_jax.training.ending import commands
 from vqvae_jax.training.log import read_records
 from vqvae_jax.training.optimizer import optimization
 from vqvae_jax.training.resuming import changed_setting, check_resumes, config_of
 from vqvae_jax.training.saved import load_model
 from vqvae_jax.training.schedule import Schedule
-from vqvae_jax.training.settings import EvaluationConfig
+from vqvae_jax.training.settings import EvaluationConfig, LogConfig
 from vqvae_jax.training.train import devices_for, failures_named, run_task
 from vqvae_jax.weights import weights_digest
 from vqvae_jax.words import counted
@@ -91,6 +92,7 @@ def _with_data(config: Config, workdir: Path) -> tuple[Config, Dataset]:
 
 
 def _train(config: Config, data: Dataset, workdir: Path) -> None:
+    writers = build(LogConfig, config.log, "log").writers
     devices = devices_for(config.training, data.train, data.test)
     of_kind = _tokenizer if config.prior is None else _prior
     learned = of_kind(config, data, workdir)
@@ -106,6 +108,8 @@ def _train(config: Config, data: Dataset, workdir: Path) -> None:
         description=learned.description,
         about=f"{images} of {data.name} from {data.source}",
         check_resumes=lambda saved: check_resumes(workdir, saved, learned.description),
+        writers=writers,
+        uses=commands(config.kind, workdir),
     )
 
 

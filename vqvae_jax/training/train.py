@@ -2,13 +2,14 @@
 
 import contextlib
 import dataclasses
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import jax
 import numpy as np
 
+from vqvae_jax.checks import check_items
 from vqvae_jax.data import DataSource, as_source, shapes_of
 from vqvae_jax.errors import ConfigError, DataError, TrainingError
 from vqvae_jax.files import check_folder, remove_drafts
@@ -29,6 +30,7 @@ from vqvae_jax.training.checkpoint import (
     set_damaged_aside,
 )
 from vqvae_jax.training.config import training_config
+from vqvae_jax.training.ending import ending
 from vqvae_jax.training.interruption import caught
 from vqvae_jax.training.lock import locked
 from vqvae_jax.training.loop import Run
@@ -36,6 +38,8 @@ from vqvae_jax.training.optimizer import optimization
 from vqvae_jax.training.resuming import changed_in, is_from_python, optimizer_changes
 from vqvae_jax.training.saved import load_model
 from vqvae_jax.training.settings import TrainingConfig
+from vqvae_jax.training.tensorboard import TensorBoard
+from vqvae_jax.training.writers import LogWriter
 from vqvae_jax.words import counted
 
 
@@ -46,11 +50,13 @@ def train(
     *,
     workdir: str | Path,
     training: Mapping[str, Any] | None = None,
+    log: Sequence[LogWriter] | None = None,
 ) -> Any:
     """Trains a task or a tokenizer, or resumes the run that `workdir` holds.
 
-    Writes metrics.jsonl, tensorboard/, run.json, checkpoints/ and figures there, as `train.py`
-    does. A run that was stopped and resumed ends with the same weights and metrics.
+    Writes metrics.jsonl, tensorboard/, run.json, checkpoints/ and figures there, and prints at the
+    end how good the run became, as `train.py` does. A run that was stopped and resumed ends with
+    the same weights and metrics.
 
         model = vqvae_jax.VQVAE(3, 16, 512, data_variance, rngs=nnx.Rngs(0))
         model = vqvae_jax.train(
@@ -71,6 +77,7 @@ def train(
         workdir: the run's folder; created if missing.
         training: settings of the section `training` of `train.py --help`, by name. Those of the
             optimizer apply only to a tokenizer, whose precision is the dtype it was made with.
+        log: what the log is written to, beside metrics.jsonl; None: a `TensorBoard`.
 
     Returns:
         The tokenizer as it was at its best evaluation; for a task, its state then.
@@ -84,14 +91,18 @@ def train(
         TrainingError: something became NaN or infinite, or a device is out of memory.
         BusyError: another process trains there.
         OSError: the folder cannot be written.
+        ValueError: `log` is no list of writers.
         KeyboardInterrupt: Ctrl-C; the current step is saved. Likewise SystemExit after SIGTERM.
     """
     folder = Path(workdir)
     check_folder("workdir", folder)
     settings = training_config(training or {})
+    writers = [TensorBoard()] if log is None else log
+    check_items("log", writers, LogWriter)
     examples, evaluated = as_source(source, "source"), as_source(held_out, "held_out")
-    task = task_or_model
+    task, uses = task_or_model, []
     if isinstance(task_or_model, Tokenizer):
+        uses = [f"vqvae_jax.load_model({str(folder)!r}, like=model)"]
         task = _default_task(task_or_model, settings, examples, evaluated)
     assert isinstance(task, Task)
     description = {
@@ -118,6 +129,8 @@ def train(
             description=description,
             about=counted(len(examples), "example"),
             check_resumes=check,
+            writers=writers,
+            uses=uses,
         )
     if isinstance(task_or_model, Tokenizer):
         return load_model(folder, like=task_or_model)
@@ -152,8 +165,10 @@ def run_task(
     description: dict[str, Any],
     about: str,
     check_resumes: Callable[[dict[str, Any]], None],
+    writers: Sequence[LogWriter],
+    uses: Sequence[str],
 ) -> None:
-    """Runs a task in a folder, from its latest checkpoint if there is one.
+    """Runs a task in a folder, from its latest checkpoint if there is one; prints its ending.
 
     Args:
         task: as for `Run`, like the arguments that follow.
@@ -166,6 +181,8 @@ def run_task(
         about: the same in a few words.
         check_resumes: raises a ConfigError if a checkpoint's run, given its description, is another
             one.
+        writers: what the log is written to, beside the folder.
+        uses: as for `ending`.
 
     Raises:
         ConfigError, DataError, CheckpointError, BusyError, TrainingError, OSError: as `train`.
@@ -188,7 +205,10 @@ def run_task(
             about=about,
             checkpoint=checkpoint,
             changes=changes,
+            writers=writers,
         ).train()
+        if is_first_process():
+            print(ending(workdir, task, uses), flush=True)
     wait_for_all()  # the first process finishes writing last
 
 

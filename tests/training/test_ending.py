@@ -1,0 +1,72 @@
+"""The end of a run: what it says, and that its commands exist."""
+
+import shlex
+
+import pytest
+
+from vqvae_jax.__main__ import _parser
+from vqvae_jax.training.checkpoint import checkpoint_file
+from vqvae_jax.training.ending import commands, ending
+from vqvae_jax.training.log import FolderWriter, Log
+
+
+class Task:
+    monitor = "nll"
+
+    def summary(self, metrics):
+        return f"test nll {metrics['nll']}"
+
+
+def run_of(workdir, evaluations, saved):
+    """A run's folder with the nll of evaluations by step, and the checkpoints of some of them."""
+    workdir.mkdir()
+    with Log(workdir, 0, [FolderWriter()]) as log:
+        for step, nll in evaluations.items():
+            of = {"step": step, "epoch": step // 10, "images": 8, "nll": nll}
+            log.write(of | {"split": "train", "nll": nll / 2})
+            log.write(of | {"split": "test"})
+    (workdir / "checkpoints").mkdir()
+    for step in saved:
+        checkpoint_file(workdir, step).write_bytes(b"")
+    return workdir
+
+
+@pytest.fixture(autouse=True)
+def unchecked_task(unchecked):
+    """The task of these tests has no more than an ending needs."""
+
+
+def test_it_names_the_best_checkpoint_the_pictures_and_the_commands(tmp_path):
+    run = run_of(tmp_path / "run", {10: 3.0, 20: 1.5, 30: 2.0}, [20, 30])
+    for name in ("training.png", "samples.png"):
+        (run / name).write_bytes(b"")
+    assert ending(run, Task(), ["one", "two"]).splitlines() == [
+        f"{run}: best after step 20, epoch 2: test nll 1.5",
+        f"  checkpoint  {run}/checkpoints/20.safetensors",
+        f"  pictures    {run}/samples.png, training.png",
+        "  next        one",
+        "              two",
+    ]
+
+
+def test_the_best_is_that_of_the_checkpoints_that_there_are(tmp_path):
+    run = run_of(tmp_path / "run", {10: 1.0, 20: 2.5, 30: 2.0}, [20, 30])
+    assert ending(run, Task(), []).splitlines() == [
+        f"{run}: best after step 30, epoch 3: test nll 2.0",
+        f"  checkpoint  {run}/checkpoints/30.safetensors",
+    ]
+
+
+def test_a_run_without_an_evaluation_says_the_commands(tmp_path):
+    assert ending(run_of(tmp_path / "run", {}, [5]), Task(), ["one"]) == "  next        one"
+
+
+@pytest.mark.parametrize(("kind", "use"), [("VQ-VAE", "reconstruct"), ("prior", "sample")])
+def test_its_commands_are_those_of_the_program(tmp_path, kind, use):
+    workdir = tmp_path / "a run"
+    report, other = map(shlex.split, commands(kind, workdir))
+    program = ["python", "-m", "vqvae_jax"]
+    assert report == [*program, "report", "--model", str(workdir)]
+    assert other[:3] == program
+    options = _parser().parse_args(other[3:])
+    assert (options.command, options.workdir) == (use, workdir)

@@ -1,0 +1,53 @@
+"""The last lines of a finished run: how good it became, where its results are, what to do next."""
+
+import math
+import shlex
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from vqvae_jax.tasks import Task
+from vqvae_jax.training.checkpoint import checkpoint_file
+from vqvae_jax.training.log import read_records
+
+
+def ending(workdir: Path, task: Task, uses: Sequence[str]) -> str:
+    """Returns what to print at the end of a run.
+
+    Args:
+        workdir: the run's folder.
+        task: what it has learned.
+        uses: what the user may do with it now, one command a line.
+    """
+    saved = [
+        record
+        for record in read_records(workdir, sys.maxsize)
+        if record["split"] == "test" and checkpoint_file(workdir, record["step"]).exists()
+    ]
+    best = min(saved, key=lambda record: record.get(task.monitor, math.inf), default=None)
+    pictures = sorted(path.name for path in workdir.glob("*.png"))
+    lines = []
+    if best is not None:
+        lines += [
+            f"{workdir}: best after step {best['step']}, epoch {best['epoch']}: "
+            f"{task.summary(best)}",
+            f"  checkpoint  {checkpoint_file(workdir, best['step'])}",
+        ]
+    if pictures:
+        lines.append(f"  pictures    {workdir / ', '.join(pictures)}")
+    lines += [f"  {'' if place else 'next':10}  {use}" for place, use in enumerate(uses)]
+    return "\n".join(lines)
+
+
+def commands(kind: str, workdir: Path) -> list[str]:
+    """Returns what may be done with a run of `train.py` now, as commands.
+
+    Args:
+        kind: the model that it trains, as in `Config.kind`.
+        workdir: its folder.
+    """
+    program, model = "python -m vqvae_jax", f"--model {shlex.quote(str(workdir))}"
+    use = f"reconstruct {model} FOLDER --output out"
+    if kind == "prior":
+        use = f"sample {model} --output samples.png"
+    return [f"{program} report {model}", f"{program} {use}"]
