@@ -1,0 +1,103 @@
+"""Settings of the site. To build it: sphinx-build -W --keep-going -b html docs build/site."""
+
+import ast
+import inspect
+import os
+import re
+import sys
+import textwrap
+from importlib import metadata
+from pathlib import Path
+
+from flax import nnx
+from sphinx.util.inspect import stringify_signature
+
+project = "vqvae_jax"
+release = metadata.version(project)
+html_title = f"{project} {release}"
+html_theme = "furo"
+# Where the repository can be browsed, for a link to each page's source: {"source_repository": ...}.
+html_theme_options: dict[str, str] = {}
+
+extensions = ["myst_nb", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
+exclude_patterns = ["**.ipynb_checkpoints"]
+suppress_warnings = ["myst.header"]  # pages that begin with a smaller heading
+
+myst_enable_extensions = ["colon_fence"]
+myst_heading_anchors = 3
+
+# Notebooks run at every build, each in an empty folder, with the commands of this environment.
+nb_execution_mode = "force"
+nb_execution_in_temp = True
+nb_execution_raise_on_error = True
+nb_execution_timeout = 300
+nb_merge_streams = True
+os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+
+default_role = "py:obj"
+autodoc_typehints = "none"
+autodoc_member_order = "bysource"
+autodoc_default_options = {"members": True}
+napoleon_attr_annotations = False
+napoleon_use_ivar = True
+napoleon_use_rtype = False
+
+
+def docstring(app, what, name, obj, options, lines):
+    """Makes reStructuredText of a docstring: indented blocks are literal, | and * and _ are text.
+
+    Blocks that are Python are examples, the others are equations.
+    """
+    text = "\n".join(lines)
+    paragraphs = re.split(r"\n{2,}", text.strip("\n"))
+    result, depth = [], 0
+    for paragraph in paragraphs:
+        first = paragraph.lstrip("\n").splitlines()[0] if paragraph.strip() else ""
+        indent = len(first) - len(first.lstrip())
+        if indent >= depth + 4:
+            result.append(_literal(paragraph, " " * depth))
+            continue
+        depth = indent
+        result.append(_escaped(paragraph))
+    lines[:] = "\n\n".join(result).splitlines()
+    if what == "property":  # whose first line napoleon would split at a colon
+        lines[:0] = ["..", ""]
+
+
+def _literal(paragraph, margin):
+    code = textwrap.dedent(paragraph)
+    try:
+        ast.parse(code)
+        language = "python"
+    except SyntaxError:
+        language = "text"
+    body = textwrap.indent(code, f"{margin}    ")
+    return f"{margin}.. code-block:: {language}\n\n{body}"
+
+
+def _escaped(paragraph):
+    def code(text):
+        return f"`{text}`" if re.fullmatch(r"[A-Za-z_][\w.]*", text) else f"``{text}``"
+
+    parts = re.split(r"`([^`]*)`", paragraph)
+    parts[::2] = [re.sub(r"([|*]|(?<=\w)_(?!\w))", r"\\\1", part) for part in parts[::2]]
+    parts[1::2] = [code(part) for part in parts[1::2]]
+    return "".join(parts)
+
+
+def signature(app, what, name, obj, options, given, returns):
+    """Shows a constructor's own arguments, and functions among the defaults by their names."""
+    if what == "class" and (inspect.isabstract(obj) or issubclass(obj, nnx.Variable)):
+        return "", ""
+    if what == "class":
+        own = inspect.Signature([*inspect.signature(obj.__init__).parameters.values()][1:])
+        given = stringify_signature(own, show_annotation=False)
+    if given is not None:
+        given = re.sub(r"<(?:PjitFunction of )?<?function (\w+)[^>]*>>?", r"\1", given)
+    return given, returns
+
+
+def setup(app):
+    """Connects the functions above, before napoleon's."""
+    app.connect("autodoc-process-docstring", docstring, priority=100)
+    app.connect("autodoc-process-signature", signature)
