@@ -30,7 +30,7 @@ myst_heading_anchors = 3
 nb_execution_mode = "force"
 nb_execution_in_temp = True
 nb_execution_raise_on_error = True
-nb_execution_timeout = 300
+nb_execution_timeout = 900  # seconds for a cell, on machines with other work
 nb_merge_streams = True
 os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
 
@@ -48,17 +48,16 @@ def docstring(app, what, name, obj, options, lines):
 
     Blocks that are Python are examples, the others are equations.
     """
-    text = "\n".join(lines)
-    paragraphs = re.split(r"\n{2,}", text.strip("\n"))
-    result, depth = [], 0
-    for paragraph in paragraphs:
-        first = paragraph.lstrip("\n").splitlines()[0] if paragraph.strip() else ""
-        indent = len(first) - len(first.lstrip())
-        if indent >= depth + 4:
-            result.append(_literal(paragraph, " " * depth))
+    depth, parts = 0, []  # each: whether it is literal, the text's depth around it, it itself
+    for paragraph in re.split(r"\n{2,}", "\n".join(lines).strip("\n")):
+        indent = len(paragraph) - len(paragraph.lstrip())
+        is_literal = indent >= depth + 4
+        if is_literal and parts and parts[-1][0]:
+            parts[-1][2] += f"\n\n{paragraph}"
             continue
-        depth = indent
-        result.append(_escaped(paragraph))
+        depth = depth if is_literal else indent
+        parts.append([is_literal, depth, paragraph])
+    result = [_literal(text, " " * at) if is_it else _escaped(text) for is_it, at, text in parts]
     lines[:] = "\n\n".join(result).splitlines()
     if what == "property":  # whose first line napoleon would split at a colon
         lines[:0] = ["..", ""]
@@ -87,9 +86,10 @@ def _escaped(paragraph):
 
 def signature(app, what, name, obj, options, given, returns):
     """Shows a constructor's own arguments, and functions among the defaults by their names."""
-    if what == "class" and (inspect.isabstract(obj) or issubclass(obj, nnx.Variable)):
-        return "", ""
     if what == "class":
+        is_protocol = getattr(obj, "_is_protocol", False)
+        if is_protocol or inspect.isabstract(obj) or issubclass(obj, nnx.Variable):
+            return "", ""  # none that a user calls
         own = inspect.Signature([*inspect.signature(obj.__init__).parameters.values()][1:])
         given = stringify_signature(own, show_annotation=False)
     if given is not None:
