@@ -189,7 +189,7 @@ def place(tmp_path_factory):
     python.parent.mkdir()
     python.write_text(f'#!/bin/sh\nexec {shlex.quote(sys.executable)} "$@"\n')
     python.chmod(0o755)
-    run(folder, next(c for c in commands("README.md") if "--workdir runs/mnist " in c))
+    run(folder, next(c for c in commands("docs/training.md") if "--workdir runs/mnist " in c))
     return folder
 
 
