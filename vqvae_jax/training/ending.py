@@ -16,7 +16,7 @@ def ending(workdir: Path, task: Task, uses: Sequence[str]) -> str:
 
     Args:
         workdir: the run's folder.
-        task: what it has learned.
+        task: the run's task.
         uses: what the user may do with it now, one command a line.
     """
     saved = [
