@@ -16,8 +16,11 @@ project = "vqvae_jax"
 release = metadata.version(project)
 html_title = f"{project} {release}"
 html_theme = "furo"
+html_show_copyright = False
 # Where the repository can be browsed, for a link to each page's source: {"source_repository": ...}.
 html_theme_options: dict[str, str] = {}
+html_static_path = ["_static"]
+html_js_files = [("accessible.js", {"defer": "defer"})]
 
 extensions = ["myst_nb", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
 exclude_patterns = ["**.ipynb_checkpoints"]
