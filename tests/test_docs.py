@@ -209,7 +209,6 @@ def run(folder, script):
             "https_proxy": "http://127.0.0.1:9",
             "JAX_PLATFORMS": "cpu",
             "JAX_COMPILATION_CACHE_DIR": os.environ["TESTS_COMPILED"],
-            "JAX_DISABLE_MOST_OPTIMIZATIONS": "1",
         },
     )
     assert result.returncode == 0, f"{script}\n{result.stdout}\n{result.stderr}"
