@@ -1,4 +1,4 @@
-"""What writers make of records, figures and counts."""
+"""Scalars, images and buckets, as writers take them from a log."""
 
 import itertools
 

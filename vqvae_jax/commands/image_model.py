@@ -38,7 +38,7 @@ class ImageModel:
         self.run = load_run(workdir, Tokenizer)
         self.tokenizer: Tokenizer = self.run.model
         self.channels = self.tokenizer.likelihood.out_dim
-        if self.tokenizer.spatial_rank != 2 or self.channels not in (1, 3):
+        if not has_images(self.tokenizer):
             raise CheckpointError(
                 f"{workdir} holds a model of {self.tokenizer.spatial_rank} axes and "
                 f"{self.channels} channels; this command is for gray or RGB images"
@@ -73,6 +73,11 @@ class ImageModel:
             raise DataError(
                 f"JAX gave up on {arrays[0].shape}: {reason}; --resize makes images smaller"
             ) from error
+
+
+def has_images(tokenizer: Tokenizer) -> bool:
+    """Returns whether a tokenizer is one of gray or RGB images."""
+    return tokenizer.spatial_rank == 2 and tokenizer.likelihood.out_dim in (1, 3)
 
 
 def _encoded(

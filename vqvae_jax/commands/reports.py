@@ -11,7 +11,7 @@ from flax import nnx
 from jaxtyping import Array
 
 from vqvae_jax.commands.common import ending
-from vqvae_jax.commands.image_model import ImageModel
+from vqvae_jax.commands.image_model import ImageModel, has_images
 from vqvae_jax.data import DataSource, take
 from vqvae_jax.files import check_parent, write_atomically
 from vqvae_jax.models import Tokenizer
@@ -42,12 +42,13 @@ def report(
     """Writes the report of a run, with the curves of others, to <workdir>/report.html."""
     file = _to_write(output or workdir / "report.html")
     run, *others = (load_run(folder, nnx.Module) for folder in _apart([workdir, *against]))
-    content = Report([_record(run), *map(_record, others)])
+    held_out, drawn = {}, None
     if isinstance(run.model, Prior):
-        content = Report(content.runs, drawn=_drawn(*load_pair(workdir, vqvae)))
-    elif _has_images(run.model):
+        drawn = _drawn(*load_pair(workdir, vqvae))
+    elif has_images(run.model):
         source = load_data(run, **moved).test
-        content = Report(content.runs, {str(workdir): _held_out(workdir, source, _LOOKED_AT)})
+        held_out[str(workdir)] = _held_out(workdir, source, _LOOKED_AT)
+    content = Report([_record(run), *map(_record, others)], held_out, drawn)
     _write(file, report_of(content), f"the report of {workdir}")
 
 
@@ -57,7 +58,7 @@ def compare(runs: Sequence[Path], output: Path, **moved: str | None) -> None:
     if len(runs) < 2:
         raise ValueError(f"{runs[0]} is given; there must be at least 2 runs to compare")
     loaded = [load_run(folder, nnx.Module) for folder in _apart(runs)]
-    alike = [run for run in loaded if isinstance(run.model, Tokenizer) and _has_images(run.model)]
+    alike = [run for run in loaded if isinstance(run.model, Tokenizer) and has_images(run.model)]
     alike = [run for run in alike if _digest(run) == _digest(alike[0])]
     held_out = {}
     if alike:
@@ -92,11 +93,6 @@ def _record(run: SavedRun) -> RunRecord:
     log = read_records(run.workdir, latest.step)
     monitor = run.model.likelihood.monitor if isinstance(run.model, Tokenizer) else "nll"
     return RunRecord(str(run.workdir), run.description, log, monitor)
-
-
-def _has_images(model: Tokenizer) -> bool:
-    """Returns whether a tokenizer is one of gray or RGB images."""
-    return model.spatial_rank == 2 and model.likelihood.out_dim in (1, 3)
 
 
 def _digest(run: SavedRun) -> str:
@@ -143,7 +139,7 @@ def _distances(model: Tokenizer, images: Array, codes: Array) -> Array:
 def _drawn(prior_run: SavedRun, vqvae_run: SavedRun) -> Drawn | None:
     """Draws samples of each class, with more and more guidance where the prior allows it."""
     prior, vqvae = prior_run.model, vqvae_run.model
-    if not _has_images(vqvae):
+    if not has_images(vqvae):
         return None
     rows, labels, guidances = _SAMPLES, None, [1.0]
     if prior.num_classes is not None:

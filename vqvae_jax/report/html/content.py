@@ -1,6 +1,7 @@
 """The content of a report, as plain arrays and records: what its sections are made from."""
 
 import dataclasses
+import functools
 import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -59,13 +60,13 @@ class HeldOut:
         (height, width), (rows, columns) = self.images.shape[1:3], self.codes.shape[1:3]
         return height // rows, width // columns
 
-    @property
+    @functools.cached_property
     def shares(self) -> np.ndarray:
         """How often each code of the first codebook is used, as a share of all tokens [K]."""
         counts = np.bincount(self.codes[..., 0].ravel(), minlength=self.num_embeddings)
         return counts / counts.sum()
 
-    @property
+    @functools.cached_property
     def most_used(self) -> np.ndarray:
         """The codes of the first codebook that are used, most used first."""
         return np.argsort(-self.shares, kind="stable")[: np.count_nonzero(self.shares)]

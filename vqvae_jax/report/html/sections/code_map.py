@@ -28,7 +28,7 @@ _DECODED_AT_A_TIME = 64
 
 @dataclasses.dataclass(frozen=True)
 class _Edits:
-    """What the decoder gives when single tokens of a map are replaced.
+    """The decoder's output where single tokens of a map are replaced.
 
     Attributes:
         windows: the pixels that can change [tokens, replacements, height, width, C].
