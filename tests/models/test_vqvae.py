@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from flax import nnx
 
-from vqvae_jax import VQVAE, Decoder, Encoder
+from vqvae_jax import VQVAE, Decoder, Encoder, Tokenizer
 
 
 @pytest.fixture
@@ -94,6 +94,13 @@ def test_wrong_variance_is_named(variance):
         ValueError, match=r"data_variance is .*; it must be a finite number above 0"
     ):
         VQVAE(1, 4, 16, variance, rngs=nnx.Rngs(0))
+
+
+@pytest.mark.parametrize("value_range", [(0.5, -0.5), (0.0, 0.0), (0.0, float("inf"))])
+def test_wrong_range_of_values_is_named(model, value_range):
+    parts = (model.encoder, model.quantizer, model.decoder, model.likelihood)
+    with pytest.raises(ValueError, match=r"value_range is \(.*\); it must be finite, the lowest"):
+        Tokenizer(*parts, value_range=value_range)
 
 
 @pytest.fixture(scope="module")

@@ -1,6 +1,7 @@
 """Tokenizers: an encoder, a quantizer, a decoder, and a likelihood on the decoder's output."""
 
 import dataclasses
+import math
 
 import jax
 import jax.numpy as jnp
@@ -69,9 +70,11 @@ class Tokenizer(nnx.Module):
         likelihood: the likelihood of the data given the decoder's output.
         dtype: the type that encoder and decoder compute in, such as bfloat16; None: their own.
             Parameters, quantizer and likelihood stay in float32.
+        value_range: the lowest and the highest value of the data, finite; those of pixels / 255 -
+            0.5 by default. Whoever converts pixels for the tokenizer needs it; nothing is clipped.
 
     Raises:
-        ValueError: the parts do not fit each other.
+        ValueError: the parts do not fit each other, or value_range is no range.
     """
 
     def __init__(
@@ -82,7 +85,12 @@ class Tokenizer(nnx.Module):
         likelihood: Likelihood,
         *,
         dtype: DTypeLike | None = None,
+        value_range: tuple[float, float] = (-0.5, 0.5),
     ):
+        low, high = value_range
+        if not -math.inf < low < high < math.inf:
+            raise ValueError(f"value_range is {value_range}; it must be finite, the lowest first")
+        self.value_range = (float(low), float(high))
         self.dtype = None if dtype is None else jnp.dtype(dtype)
         self.encoder, self.quantizer = encoder, quantizer
         self.decoder, self.likelihood = decoder, likelihood
