@@ -30,6 +30,8 @@ from vqvae_jax.models import ResNetDecoder as ResNetDecoder
 from vqvae_jax.models import ResNetEncoder as ResNetEncoder
 from vqvae_jax.models import Tokenizer as Tokenizer
 from vqvae_jax.models import TokenizerOutput as TokenizerOutput
+from vqvae_jax.models import VQGANDecoder as VQGANDecoder
+from vqvae_jax.models import VQGANEncoder as VQGANEncoder
 from vqvae_jax.moments import reset_moments as reset_moments
 from vqvae_jax.priors import GatedPixelCNN as GatedPixelCNN
 from vqvae_jax.priors import Prior as Prior

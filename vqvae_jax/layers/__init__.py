@@ -1,16 +1,20 @@
 """Layers, channels last; most with PyTorch's semantics and initial values."""
 
+from vqvae_jax.layers.attention import SelfAttention
 from vqvae_jax.layers.causal import HorizontalConv, VerticalConv
 from vqvae_jax.layers.conv import Conv, ConvTranspose, conv, conv_transpose
 from vqvae_jax.layers.gated import GatedLayer
 from vqvae_jax.layers.linear import Linear
 from vqvae_jax.layers.raster import GatedStack, RasterCache
+from vqvae_jax.layers.resampling import Downsample, Upsample
 from vqvae_jax.layers.residual import Activation, GroupNorm, ResidualBlock
+from vqvae_jax.layers.resnet import ResnetBlock
 
 __all__ = [
     "Activation",
     "Conv",
     "ConvTranspose",
+    "Downsample",
     "GatedLayer",
     "GatedStack",
     "GroupNorm",
@@ -18,6 +22,9 @@ __all__ = [
     "Linear",
     "RasterCache",
     "ResidualBlock",
+    "ResnetBlock",
+    "SelfAttention",
+    "Upsample",
     "VerticalConv",
     "conv",
     "conv_transpose",

@@ -147,7 +147,7 @@ def _lax_conv_transpose(windows: Windows, grid: Array, kernel: Array) -> Array:
 
 
 class Conv(nnx.Module):
-    """A 2-D convolution with a bias and PyTorch's initial values, U(+-1 / sqrt(C_in k k)).
+    """A 2-D convolution with PyTorch's initial values, U(+-1 / sqrt(C_in k k)).
 
     Args:
         in_features: C_in, at least 1.
@@ -155,6 +155,7 @@ class Conv(nnx.Module):
         kernel_size: k, at least 1.
         stride: step of the window, at least 1.
         padding: zeros added on every side, at least 0.
+        use_bias: whether there is a bias.
         rngs: `params` draws the initial values.
 
     Raises:
@@ -169,12 +170,14 @@ class Conv(nnx.Module):
         *,
         stride: int = 1,
         padding: int = 0,
+        use_bias: bool = True,
         rngs: nnx.Rngs,
     ):
         _check(stride=(stride, 1), padding=(padding, 0))
         self.stride, self.padding = stride, padding
         shape = (kernel_size, kernel_size, in_features, out_features)
-        self.kernel, self.bias = _initial_values(shape, in_features, rngs)
+        self.kernel, bias = _initial_values(shape, in_features, rngs)
+        self.bias = bias if use_bias else None
 
     def __call__(self, x: Float[Array, "b h w c_in"]) -> Float[Array, "b h_out w_out c_out"]:
         """Maps [B, H, W, C_in] to [B, H', W', C_out] in the kernel's type; see `conv`."""
@@ -184,7 +187,7 @@ class Conv(nnx.Module):
             stride=self.stride,
             padding=self.padding,
         )
-        return y + self.bias[...][None, None, None, :]
+        return y if self.bias is None else y + self.bias[...][None, None, None, :]
 
 
 class ConvTranspose(nnx.Module):

@@ -11,8 +11,6 @@ from vqvae_jax.checks import check_integer
 from vqvae_jax.layers.conv import Conv
 from vqvae_jax.precision import wide
 
-_GROUPS = 32
-
 
 class GroupNorm(nnx.Module):
     """Group normalization (Wu and He 2018, arXiv:1803.08494), with a scale and a bias per channel.
@@ -22,11 +20,14 @@ class GroupNorm(nnx.Module):
     Mean and variance are over positions and the channels of a group, in float32.
 
     Args:
-        features: C, at least 1; there are gcd(C, 32) groups.
+        features: C, at least 1.
+        most_groups: at least 1; there are gcd(C, most_groups) groups.
     """
 
-    def __init__(self, features: int):
-        self.num_groups = math.gcd(check_integer("features", features), _GROUPS)
+    def __init__(self, features: int, most_groups: int = 32):
+        self.num_groups = math.gcd(
+            check_integer("features", features), check_integer("most_groups", most_groups)
+        )
         self.scale, self.bias = nnx.Param(jnp.ones(features)), nnx.Param(jnp.zeros(features))
 
     def __call__(self, x: Float[Array, "b *spatial c"]) -> Float[Array, "b *spatial c"]:

@@ -3,6 +3,7 @@
 from vqvae_jax.models.autoencoder import Decoder, Encoder
 from vqvae_jax.models.resnet import ResNetDecoder, ResNetEncoder
 from vqvae_jax.models.tokenizer import Tokenizer, TokenizerOutput
+from vqvae_jax.models.vqgan import VQGANDecoder, VQGANEncoder
 from vqvae_jax.models.vqvae import VQVAE
 
 __all__ = [
@@ -13,4 +14,6 @@ __all__ = [
     "ResNetEncoder",
     "Tokenizer",
     "TokenizerOutput",
+    "VQGANDecoder",
+    "VQGANEncoder",
 ]

@@ -1,0 +1,46 @@
+"""Layers that halve or double the sides of images."""
+
+import jax.numpy as jnp
+from flax import nnx
+from jaxtyping import Array, Float
+
+from vqvae_jax.layers.conv import Conv
+
+
+class Downsample(nnx.Module):
+    """Conv 3x3 /2 with zeros at the bottom and the right alone, as the VQGAN has it.
+
+    Args:
+        features: channels, at least 1.
+        rngs: `params` draws the initial values.
+    """
+
+    def __init__(self, features: int, *, rngs: nnx.Rngs):
+        self.conv = Conv(features, features, 3, stride=2, rngs=rngs)
+
+    def __call__(self, x: Float[Array, "b h w c"]) -> Float[Array, "b h_out w_out c"]:
+        """Maps [B, H, W, C] to [B, H // 2, W // 2, C]."""
+        return self.conv(jnp.pad(x, ((0, 0), (0, 1), (0, 1), (0, 0))))
+
+
+class Upsample(nnx.Module):
+    """Repeats each pixel along both sides, then Conv 3x3.
+
+    Args:
+        features: channels, at least 1.
+        rngs: `params` draws the initial values.
+    """
+
+    def __init__(self, features: int, *, rngs: nnx.Rngs):
+        self.conv = Conv(features, features, 3, padding=1, rngs=rngs)
+
+    def __call__(self, x: Float[Array, "b h w c"]) -> Float[Array, "b h_out w_out c"]:
+        """Maps [B, H, W, C] to [B, 2 H, 2 W, C]."""
+        return self.conv(repeated(x))
+
+
+def repeated(x: Float[Array, "b h w c"]) -> Float[Array, "b h_out w_out c"]:
+    """Returns images with each pixel twice along both sides."""
+    batch, height, width, channels = x.shape
+    blocks = jnp.broadcast_to(x[:, :, None, :, None], (batch, height, 2, width, 2, channels))
+    return blocks.reshape(batch, 2 * height, 2 * width, channels)

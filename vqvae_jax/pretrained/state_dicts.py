@@ -1,0 +1,80 @@
+"""Tokenizers from the state dicts of released weights, and back."""
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+
+from vqvae_jax.checks import check_choice
+from vqvae_jax.models import Tokenizer
+from vqvae_jax.pretrained import taming_vqgan
+from vqvae_jax.pretrained.family import Entry, Family, entries
+from vqvae_jax.pretrained.origin import Origin
+
+FAMILIES: dict[str, Family] = {
+    "taming_vqgan": taming_vqgan.FAMILY,
+}
+
+
+def from_state_dict(
+    family: str, state: Mapping[str, np.ndarray], config: Mapping[str, Any]
+) -> Tokenizer:
+    """Returns the tokenizer of released weights.
+
+    Args:
+        family: one of `FAMILIES`.
+        state: the original names and arrays; those of training alone are dropped. Numbers become
+            float32.
+        config: the model's config in the original's terms.
+
+    Raises:
+        ValueError: the family is unknown; a setting is missing, unknown or not supported; an entry
+            is missing, is not the model's, or has the wrong shape or type.
+    """
+    known = FAMILIES[check_choice("family", family, FAMILIES)]
+    abstract: Tokenizer = nnx.eval_shape(lambda: known.build(config, nnx.Rngs(0)))
+    expected = entries(abstract, known)
+    given = known.select(state, config)
+    _check(given, expected)
+    graphdef, variables = nnx.split(abstract)
+    flat = dict(nnx.to_flat_state(variables))
+    for name, entry in expected.items():
+        array = jnp.asarray(entry.ours(np.asarray(given[name])), entry.variable.dtype)
+        flat[entry.path] = flat[entry.path].replace(array)
+    tokenizer = nnx.merge(graphdef, nnx.from_flat_state(flat))
+    tokenizer.origin = Origin(family, json.dumps(config))
+    return tokenizer
+
+
+def to_state_dict(tokenizer: Tokenizer) -> dict[str, np.ndarray]:
+    """Returns the weights of such a tokenizer under their original names: the inverse.
+
+    Raises:
+        ValueError: the tokenizer was not made from released weights.
+    """
+    origin = getattr(tokenizer, "origin", None)
+    if origin is None:
+        raise ValueError("the tokenizer was not made by from_state_dict, whose names it must have")
+    named = entries(tokenizer, FAMILIES[origin.family])
+    return {name: entry.theirs(np.asarray(entry.variable[...])) for name, entry in named.items()}
+
+
+def _check(state: Mapping[str, np.ndarray], expected: Mapping[str, Entry]) -> None:
+    """Refuses entries that do not fit the model, by name."""
+    for name, entry in expected.items():
+        if name not in state:
+            raise ValueError(f"the state dict has no {name}; it must be {entry.shape}")
+    for name, value in state.items():
+        if name not in expected:
+            raise ValueError(
+                f"the state dict has {name} {np.shape(value)}, which the model does not have"
+            )
+        shape, variable = expected[name].shape, expected[name].variable
+        if np.shape(value) != shape:
+            raise ValueError(f"{name} has shape {np.shape(value)}; it must be {shape}")
+        kind = np.floating if jnp.issubdtype(variable.dtype, np.floating) else np.integer
+        if not jnp.issubdtype(value.dtype, kind):
+            raise ValueError(f"{name} has type {value.dtype}; it must be {kind.__name__}")
