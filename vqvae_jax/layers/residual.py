@@ -15,19 +15,21 @@ from vqvae_jax.precision import wide
 class GroupNorm(nnx.Module):
     """Group normalization (Wu and He 2018, arXiv:1803.08494), with a scale and a bias per channel.
 
-        y = (x - mean) / sqrt(variance + 1e-6) scale + bias
+        y = (x - mean) / sqrt(variance + epsilon) scale + bias
 
     Mean and variance are over positions and the channels of a group, in float32.
 
     Args:
         features: C, at least 1.
         most_groups: at least 1; there are gcd(C, most_groups) groups.
+        epsilon: above 0.
     """
 
-    def __init__(self, features: int, most_groups: int = 32):
+    def __init__(self, features: int, most_groups: int = 32, epsilon: float = 1e-6):
         self.num_groups = math.gcd(
             check_integer("features", features), check_integer("most_groups", most_groups)
         )
+        self.epsilon = epsilon
         self.scale, self.bias = nnx.Param(jnp.ones(features)), nnx.Param(jnp.zeros(features))
 
     def __call__(self, x: Float[Array, "b *spatial c"]) -> Float[Array, "b *spatial c"]:
@@ -36,7 +38,7 @@ class GroupNorm(nnx.Module):
         scale, bias = (wide(given[...]).reshape(*ones, -1) for given in (self.scale, self.bias))
         centered = wide(x) - self._mean(wide(x))
         variance = self._mean(centered**2)
-        return (centered * (jax.lax.rsqrt(variance + 1e-6) * scale) + bias).astype(x.dtype)
+        return (centered * (jax.lax.rsqrt(variance + self.epsilon) * scale) + bias).astype(x.dtype)
 
     def _mean(self, x: Float[Array, "b *spatial c"]) -> Float[Array, "b *ones c"]:
         """Returns the mean of each channel's group.
