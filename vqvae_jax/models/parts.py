@@ -61,7 +61,8 @@ def check_shapes(
     Args:
         encoder: maps data to latents.
         quantizer: the quantizer of its output.
-        decoder: its counterpart.
+        decoder: its counterpart; it may have an attribute shortfall, the positions along each axis
+            that its output lacks.
         likelihood: the likelihood of the data given the decoder's output.
         downsampling: from `shared_geometry`.
 
@@ -72,9 +73,11 @@ def check_shapes(
     large = tuple(_TRIED * by for by in downsampling)
     channels, features = likelihood.out_dim, likelihood.in_dim
     dim = quantizer.embedding_dim
+    lacking = getattr(decoder, "shortfall", (0,) * len(large))
+    decoded = tuple(size - by for size, by in zip(large, lacking, strict=True))
     for name, part, given, expected in (
         ("encoder", encoder, (*large, channels), (*small, dim)),
-        ("decoder", decoder, (*small, dim), (*large, features)),
+        ("decoder", decoder, (*small, dim), (*decoded, features)),
     ):
         made = _output_shape(name, part, (1, *given))
         if made != (1, *expected):

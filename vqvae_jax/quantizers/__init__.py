@@ -4,6 +4,7 @@ from vqvae_jax.leaves import Leaf
 from vqvae_jax.quantizers.base import Quantizer, QuantizerState
 from vqvae_jax.quantizers.binary import BSQ, LFQ
 from vqvae_jax.quantizers.core import Quantized, code_counts, perplexity
+from vqvae_jax.quantizers.directional import DirectionalVectorQuantizer
 from vqvae_jax.quantizers.ema import (
     EMACosineVectorQuantizer,
     EMASampledVectorQuantizer,
@@ -18,6 +19,8 @@ from vqvae_jax.quantizers.estimators import (
 )
 from vqvae_jax.quantizers.fsq import FSQ, SymmetricFSQ, clamp
 from vqvae_jax.quantizers.gumbel import GumbelQuantizer
+from vqvae_jax.quantizers.parallel import ParallelQuantizer
+from vqvae_jax.quantizers.pooled import PooledQuantizer
 from vqvae_jax.quantizers.product import GroupedResidualVQ, ProductQuantizer
 from vqvae_jax.quantizers.projected import ProjectedQuantizer
 from vqvae_jax.quantizers.random_projection import RandomProjectionQuantizer
@@ -37,6 +40,7 @@ __all__ = [
     "FSQ",
     "LFQ",
     "CosineVectorQuantizer",
+    "DirectionalVectorQuantizer",
     "EMACosineVectorQuantizer",
     "EMASampledVectorQuantizer",
     "EMAVectorQuantizer",
@@ -46,6 +50,8 @@ __all__ = [
     "GumbelQuantizer",
     "Leaf",
     "OrthogonalVectorQuantizer",
+    "ParallelQuantizer",
+    "PooledQuantizer",
     "ProductQuantizer",
     "ProjectedQuantizer",
     "Quantized",

@@ -23,6 +23,7 @@ class ProjectedQuantizer(Quantizer):
     Args:
         quantizer: the inner one.
         embedding_dim: D, the size of a vector, at least 1.
+        use_bias: whether there are b_in and b_out.
         rngs: `params` draws the initial values, U(-1 / sqrt(n), 1 / sqrt(n)) for n inputs.
 
     Raises:
@@ -31,7 +32,9 @@ class ProjectedQuantizer(Quantizer):
 
     learns_from_values = True
 
-    def __init__(self, quantizer: Quantizer, embedding_dim: int, *, rngs: nnx.Rngs):
+    def __init__(
+        self, quantizer: Quantizer, embedding_dim: int, *, use_bias: bool = True, rngs: nnx.Rngs
+    ):
         embedding_dim = check_integer("embedding_dim", embedding_dim)
         self.quantizer = quantizer
         self.embedding_dim = embedding_dim
@@ -40,8 +43,8 @@ class ProjectedQuantizer(Quantizer):
         self.per_token = quantizer.per_token
         self.has_updates = quantizer.has_updates
         self.has_initialization = quantizer.has_initialization
-        self.project_in = _linear(embedding_dim, quantizer.embedding_dim, rngs)
-        self.project_out = _linear(quantizer.values_dim, embedding_dim, rngs)
+        self.project_in = _linear(embedding_dim, quantizer.embedding_dim, use_bias, rngs)
+        self.project_out = _linear(quantizer.values_dim, embedding_dim, use_bias, rngs)
 
     @property
     def codebook_sizes(self) -> tuple[int, ...]:
@@ -93,13 +96,14 @@ def _apply(linear: nnx.Linear, x: Float[Array, "*shape n"]) -> Float[Array, "*sh
         return linear(x)
 
 
-def _linear(inputs: int, outputs: int, rngs: nnx.Rngs) -> nnx.Linear:
+def _linear(inputs: int, outputs: int, use_bias: bool, rngs: nnx.Rngs) -> nnx.Linear:
     def uniform(key: jax.Array, shape: tuple[int, ...], *_: object) -> Array:
         return jax.random.uniform(key, shape, minval=-(inputs**-0.5), maxval=inputs**-0.5)
 
     return nnx.Linear(
         inputs,
         outputs,
+        use_bias=use_bias,
         kernel_init=uniform,
         bias_init=uniform,
         precision=jax.lax.Precision.HIGHEST,
