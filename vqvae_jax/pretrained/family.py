@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from flax import nnx
 
-from vqvae_jax.layers import ConvTranspose, Linear
+from vqvae_jax.layers import ConvTranspose, ConvTranspose1d, Linear
 from vqvae_jax.models import Tokenizer
 
 State = Mapping[str, np.ndarray]
@@ -31,6 +31,7 @@ class Family:
             module that has it, such as encoder.levels.0.blocks.1.conv1, the array's own name,
             such as kernel, and the tokenizer.
         select: returns the entries of a state dict that count, under the names that `name` returns.
+        restore: the inverse of `select`, of what the tokenizer has.
         axes: whether axes are in PyTorch's order, or in Flax's, which is ours.
         pointwise: the axes of a window that PyTorch's weights of our `Linear`s have.
     """
@@ -38,6 +39,7 @@ class Family:
     build: Callable[[Mapping[str, Any], nnx.Rngs], Tokenizer]
     name: Callable[[str, str, Tokenizer], str]
     select: Callable[[State, Mapping[str, Any]], dict[str, np.ndarray]] = _unchanged
+    restore: Callable[[State, Mapping[str, Any]], dict[str, np.ndarray]] = _unchanged
     axes: str = "torch"
     pointwise: int = 0
 
@@ -80,7 +82,7 @@ def _entry(path: tuple[Any, ...], variable: nnx.Variable, module: Any, family: F
     if family.axes == "flax" or path[-1] != "kernel":
         return Entry(path, variable, shape, np.asarray, np.asarray)
     # PyTorch has the features first: [out, in, *window], transposed convolutions [in, out, ...].
-    ends = (-2, -1) if isinstance(module, ConvTranspose) else (-1, -2)
+    ends = (-2, -1) if isinstance(module, ConvTranspose | ConvTranspose1d) else (-1, -2)
     window = (1,) * (family.pointwise if isinstance(module, Linear) else 0)
     first = np.moveaxis(np.empty(shape, bool), ends, (0, 1)).shape
     return Entry(

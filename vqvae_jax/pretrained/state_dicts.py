@@ -10,12 +10,19 @@ from flax import nnx
 
 from vqvae_jax.checks import check_choice
 from vqvae_jax.models import Tokenizer
-from vqvae_jax.pretrained import taming_vqgan
+from vqvae_jax.pretrained import dac, encodec, mimi, snac, taming_vqgan
 from vqvae_jax.pretrained.family import Entry, Family, entries
 from vqvae_jax.pretrained.origin import Origin
 
 FAMILIES: dict[str, Family] = {
     "taming_vqgan": taming_vqgan.FAMILY,
+    "encodec": encodec.FAMILY,
+    "encodec_hf": encodec.HF_FAMILY,
+    "dac": dac.FAMILY,
+    "dac_hf": dac.HF_FAMILY,
+    "mimi": mimi.FAMILY,
+    "mimi_hf": mimi.HF_FAMILY,
+    "snac": snac.FAMILY,
 }
 
 
@@ -58,8 +65,10 @@ def to_state_dict(tokenizer: Tokenizer) -> dict[str, np.ndarray]:
     origin = getattr(tokenizer, "origin", None)
     if origin is None:
         raise ValueError("the tokenizer was not made by from_state_dict, whose names it must have")
-    named = entries(tokenizer, FAMILIES[origin.family])
-    return {name: entry.theirs(np.asarray(entry.variable[...])) for name, entry in named.items()}
+    family = FAMILIES[origin.family]
+    named = entries(tokenizer, family)
+    state = {name: entry.theirs(np.asarray(entry.variable[...])) for name, entry in named.items()}
+    return family.restore(state, json.loads(origin.config))
 
 
 def _check(state: Mapping[str, np.ndarray], expected: Mapping[str, Entry]) -> None:
