@@ -41,11 +41,13 @@ from vqvae_jax.priors import nll as nll
 from vqvae_jax.priors import sample_codes as sample_codes
 from vqvae_jax.quantizers import BSQ as BSQ
 from vqvae_jax.quantizers import FSQ as FSQ
+from vqvae_jax.quantizers import IBQ as IBQ
 from vqvae_jax.quantizers import LFQ as LFQ
 from vqvae_jax.quantizers import CosineVectorQuantizer as CosineVectorQuantizer
 from vqvae_jax.quantizers import EMACosineVectorQuantizer as EMACosineVectorQuantizer
 from vqvae_jax.quantizers import EMASampledVectorQuantizer as EMASampledVectorQuantizer
 from vqvae_jax.quantizers import EMAVectorQuantizer as EMAVectorQuantizer
+from vqvae_jax.quantizers import EntropyCosineVectorQuantizer as EntropyCosineVectorQuantizer
 from vqvae_jax.quantizers import EntropyVectorQuantizer as EntropyVectorQuantizer
 from vqvae_jax.quantizers import GroupedResidualVQ as GroupedResidualVQ
 from vqvae_jax.quantizers import GumbelQuantizer as GumbelQuantizer

@@ -67,11 +67,10 @@ def networks(config: Mapping[str, Any], latent_dim: int, rngs: nnx.Rngs) -> tupl
         ignored=("dropout",),
         path="config.ddconfig",
     )
-    multipliers = check_integers("config.ddconfig.ch_mult", given.ch_mult)
-    sides = [given.resolution // 2**level for level in range(len(multipliers))]
+    channels = [given.ch * by for by in check_integers("config.ddconfig.ch_mult", given.ch_mult)]
+    sides = [given.resolution // 2**level for level in range(len(channels))]
     options: dict[str, Any] = {
-        "width": given.ch,
-        "multipliers": multipliers,
+        "channels": channels,
         "num_blocks": given.num_res_blocks,
         "attention_levels": tuple(
             i for i, side in enumerate(sides) if side in given.attn_resolutions
@@ -79,7 +78,7 @@ def networks(config: Mapping[str, Any], latent_dim: int, rngs: nnx.Rngs) -> tupl
         "z_dim": given.z_channels,
     }
     return (
-        VQGANEncoder(given.in_channels, latent_dim, **options, rngs=rngs),
+        VQGANEncoder(given.in_channels, latent_dim, first_dim=given.ch, **options, rngs=rngs),
         VQGANDecoder(given.out_ch, latent_dim, **options, rngs=rngs),
     )
 
