@@ -1,7 +1,7 @@
 """The encoder and the decoder of the VQGAN, which most image tokenizers share."""
 
 import itertools
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from flax import nnx
@@ -257,7 +257,7 @@ def level(
     num_blocks: int,
     *,
     attention: bool,
-    resample: type[nnx.Module] | None,
+    resample: Callable[..., nnx.Module] | None,
     norm: Norm,
     remat: bool,
     rngs: nnx.Rngs,

@@ -1,7 +1,7 @@
 """The image tokenizer of Janus, as transformers has it."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, cast
 
 from flax import nnx
 from jaxtyping import Array, Float
@@ -38,10 +38,10 @@ class JanusDecoder(VQGANDecoder):
 
 def _name(path: str, leaf: str, tokenizer: Tokenizer) -> str:
     """See `Family.name`; decoder.up.0 is the lowest resolution, which is computed first."""
-    number = len(tokenizer.decoder.levels) - 1
     match path.split("."):
         case ["decoder", "levels", index, *rest]:
-            path = ".".join(["decoder", "levels", str(number - int(index)), *rest])
+            highest = len(cast(VQGANDecoder, tokenizer.decoder).channels) - 1
+            path = ".".join(["decoder", "levels", str(highest - int(index)), *rest])
     return taming_vqgan.name(path, leaf, tokenizer)
 
 

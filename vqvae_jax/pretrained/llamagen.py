@@ -95,18 +95,25 @@ def _build(config: Mapping[str, Any], rngs: nnx.Rngs) -> Tokenizer:
         },
         ignored=("dropout_p",),
     )
-    options: dict[str, Any] = {"num_blocks": given.num_res_blocks, "z_dim": given.z_channels}
-    networks = []
-    for part, kind in (("encoder", VQGANEncoder), ("decoder", VQGANDecoder)):
+
+    def options(part: str) -> dict[str, Any]:
         multipliers = check_integers(f"config.{part}_ch_mult", getattr(given, f"{part}_ch_mult"))
-        options["channels"] = [given.ch * by for by in multipliers]
-        options["attention_levels"] = (len(multipliers) - 1,)
-        first = {"first_dim": given.ch} if kind is VQGANEncoder else {}
-        networks.append(kind(3, given.codebook_embed_dim, **options, **first, rngs=rngs))
+        return {
+            "channels": [given.ch * by for by in multipliers],
+            "num_blocks": given.num_res_blocks,
+            "attention_levels": (len(multipliers) - 1,),
+            "z_dim": given.z_channels,
+        }
+
+    dim, encoder_options = given.codebook_embed_dim, options("encoder")
     kind = LlamaGenTokenizer if given.codebook_show_usage else Tokenizer
-    encoder, decoder = networks
-    likelihood = SquaredError(3, data_variance=1.0)
-    return kind(encoder, _quantizer(given, rngs), decoder, likelihood, value_range=(-1.0, 1.0))
+    return kind(
+        VQGANEncoder(3, dim, first_dim=given.ch, **encoder_options, rngs=rngs),
+        _quantizer(given, rngs),
+        VQGANDecoder(3, dim, **options("decoder"), rngs=rngs),
+        SquaredError(3, data_variance=1.0),
+        value_range=(-1.0, 1.0),
+    )
 
 
 def _quantizer(given: Any, rngs: nnx.Rngs) -> Quantizer:

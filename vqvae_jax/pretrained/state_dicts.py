@@ -10,6 +10,7 @@ from flax import nnx
 
 from vqvae_jax.checks import check_choice
 from vqvae_jax.models import Tokenizer
+from vqvae_jax.models.origin import Origin
 from vqvae_jax.pretrained import (
     chameleon_vqvae,
     diffusers_vqmodel,
@@ -19,7 +20,6 @@ from vqvae_jax.pretrained import (
     taming_vqgan,
 )
 from vqvae_jax.pretrained.family import Entry, Family, entries
-from vqvae_jax.pretrained.origin import Origin
 
 FAMILIES: dict[str, Family] = {
     "taming_vqgan": taming_vqgan.FAMILY,

@@ -1,7 +1,7 @@
 """The VQGANs of CompVis: taming-transformers, and the VQ autoencoders of latent diffusion."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, cast
 
 from flax import nnx
 
@@ -43,8 +43,8 @@ def name(path: str, leaf: str, tokenizer: Tokenizer) -> str:
     """See `Family.name`; decoder.up.0 is the highest resolution, which is computed last."""
     match path.split("."):
         case ["decoder", "levels", index, *rest]:
-            number = len(tokenizer.decoder.levels) - 1 - int(index)
-            path = ".".join(["decoder", "up", str(number), *rest])
+            highest = len(cast(VQGANDecoder, tokenizer.decoder).channels) - 1
+            path = ".".join(["decoder", "up", str(highest - int(index)), *rest])
     return f"{renamed(path, _RULES)}.{torch_leaf(leaf)}"
 
 
