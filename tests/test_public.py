@@ -16,6 +16,7 @@ MODULES = [
     "metrics",
     "models",
     "moments",
+    "pretrained",
     "priors",
     "quantizers",
     "tasks",

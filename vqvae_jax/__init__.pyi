@@ -33,6 +33,9 @@ from vqvae_jax.models import TokenizerOutput as TokenizerOutput
 from vqvae_jax.models import VQGANDecoder as VQGANDecoder
 from vqvae_jax.models import VQGANEncoder as VQGANEncoder
 from vqvae_jax.moments import reset_moments as reset_moments
+from vqvae_jax.pretrained import from_state_dict as from_state_dict
+from vqvae_jax.pretrained import load_state_dict as load_state_dict
+from vqvae_jax.pretrained import to_state_dict as to_state_dict
 from vqvae_jax.priors import GatedPixelCNN as GatedPixelCNN
 from vqvae_jax.priors import Prior as Prior
 from vqvae_jax.priors import TransformerPrior as TransformerPrior
@@ -41,11 +44,13 @@ from vqvae_jax.priors import nll as nll
 from vqvae_jax.priors import sample_codes as sample_codes
 from vqvae_jax.quantizers import BSQ as BSQ
 from vqvae_jax.quantizers import FSQ as FSQ
+from vqvae_jax.quantizers import IBQ as IBQ
 from vqvae_jax.quantizers import LFQ as LFQ
 from vqvae_jax.quantizers import CosineVectorQuantizer as CosineVectorQuantizer
 from vqvae_jax.quantizers import EMACosineVectorQuantizer as EMACosineVectorQuantizer
 from vqvae_jax.quantizers import EMASampledVectorQuantizer as EMASampledVectorQuantizer
 from vqvae_jax.quantizers import EMAVectorQuantizer as EMAVectorQuantizer
+from vqvae_jax.quantizers import EntropyCosineVectorQuantizer as EntropyCosineVectorQuantizer
 from vqvae_jax.quantizers import EntropyVectorQuantizer as EntropyVectorQuantizer
 from vqvae_jax.quantizers import GroupedResidualVQ as GroupedResidualVQ
 from vqvae_jax.quantizers import GumbelQuantizer as GumbelQuantizer

@@ -6,7 +6,7 @@ class ConfigError(ValueError):
 
 
 class DataError(ValueError):
-    """A data set cannot be found, or one of its files is invalid."""
+    """A data set cannot be found, or a file is invalid."""
 
 
 class DamagedError(DataError):
@@ -14,7 +14,7 @@ class DamagedError(DataError):
 
 
 class UnsupportedError(DataError):
-    """A data set is intact, but its form is not supported."""
+    """A file or data set is intact, but its form is not supported."""
 
 
 class CheckpointError(ValueError):

@@ -18,6 +18,7 @@ with atheris.instrument_imports(include=["vqvae_jax", "safetensors"]):
     from vqvae_jax.coding.container import unpack
     from vqvae_jax.data.idx import read_idx
     from vqvae_jax.errors import CheckpointError, ConfigError, DataError
+    from vqvae_jax.pretrained import load_state_dict
     from vqvae_jax.training.checkpoint import latest_checkpoint
     from vqvae_jax.training.config import Config
     from vqvae_jax.training.log import read_records
@@ -52,6 +53,7 @@ TARGETS = {
     "codes": written("codes.safetensors", read_arrays),
     "checkpoint": written("checkpoints/1.safetensors", lambda path: latest_checkpoint(folder)),
     "compressed": lambda content: unpack(content, "images.vq"),
+    "weights": written("weights", load_state_dict),
     "records": written("metrics.jsonl", lambda path: read_records(folder, 10)),
 }
 

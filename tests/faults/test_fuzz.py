@@ -13,6 +13,7 @@ import pytest
 from configs import mnist, mnist_prior
 from tests.conftest import idx_bytes
 from tests.end_to_end.programs import ROOT
+from tests.pretrained.files import weight_files
 from vqvae_jax.arrays import write_arrays
 from vqvae_jax.coding.container import pack
 from vqvae_jax.data.idx import read_idx
@@ -40,11 +41,21 @@ def seeds(folder):
         "codes": [(folder / "codes").read_bytes()],
         "checkpoint": [(folder / "checkpoints" / "1.safetensors").read_bytes()],
         "compressed": [pack({"images": 3, "models": "a"}, [np.arange(5, dtype=np.uint32)])],
+        "weights": [file.read_bytes() for file in weight_files(folder)],
         "records": [json.dumps(record).encode() + b"\n"],
     }
 
 
-TARGETS = ("idx", "idx_inside", "config", "codes", "checkpoint", "compressed", "records")
+TARGETS = (
+    "idx",
+    "idx_inside",
+    "config",
+    "codes",
+    "checkpoint",
+    "compressed",
+    "weights",
+    "records",
+)
 
 
 @pytest.mark.parametrize("target", TARGETS)

@@ -18,11 +18,13 @@ from tests.conftest import promoting, some_by_default
 from vqvae_jax import (
     BSQ,
     FSQ,
+    IBQ,
     LFQ,
     CosineVectorQuantizer,
     EMACosineVectorQuantizer,
     EMASampledVectorQuantizer,
     EMAVectorQuantizer,
+    EntropyCosineVectorQuantizer,
     EntropyVectorQuantizer,
     GroupedResidualVQ,
     GumbelQuantizer,
@@ -69,6 +71,8 @@ QUANTIZERS = {
     "cosine": of(CosineVectorQuantizer, **ALIVE),
     "sampled": of(SampledVectorQuantizer, temperature=0.5),
     "entropy": of(EntropyVectorQuantizer),
+    "entropy_cosine": of(EntropyCosineVectorQuantizer),
+    "ibq": of(IBQ),
     "orthogonal": of(OrthogonalVectorQuantizer),
     "simvq": of(SimVQ),
     "fsq": lambda: FSQ((5, 4, 3, 2)),
@@ -107,7 +111,7 @@ QUANTIZERS = {
 RANDOM = {
     name for name, make in QUANTIZERS.items() if not nnx.eval_shape(make).per_token
 } - {
-    "entropy", "lfq", "bsq", "residual_lfq"
+    "entropy", "entropy_cosine", "ibq", "lfq", "bsq", "residual_lfq"
 }  # fmt: skip
 # To compile all of them takes many minutes. By default those run whose parts make up the others;
 # of some tests, only one for each way to search and to learn.

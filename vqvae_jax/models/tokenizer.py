@@ -10,6 +10,7 @@ from jaxtyping import Array, Bool, DTypeLike, Float, Int
 
 from vqvae_jax.likelihoods import Likelihood
 from vqvae_jax.models.chunks import in_chunks
+from vqvae_jax.models.origin import Origin
 from vqvae_jax.models.parts import AXES, check_shapes, shared_geometry
 from vqvae_jax.precision import compute_in, wide
 from vqvae_jax.quantizers import Leaf, Quantized, Quantizer
@@ -73,9 +74,14 @@ class Tokenizer(nnx.Module):
         value_range: the lowest and the highest value of the data, finite; those of pixels / 255 -
             0.5 by default. Whoever converts pixels for the tokenizer needs it; nothing is clipped.
 
+    Attributes:
+        origin: the released weights that it was made from; None: none.
+
     Raises:
         ValueError: the parts do not fit each other, or value_range is no range.
     """
+
+    origin: Origin | None = None
 
     def __init__(
         self,

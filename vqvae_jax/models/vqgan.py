@@ -1,7 +1,7 @@
 """The encoder and the decoder of the VQGAN, which most image tokenizers share."""
 
 import itertools
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from flax import nnx
@@ -92,12 +92,12 @@ class VQGANEncoder(nnx.Module):
     Args:
         in_dim: channels of the images, at least 1.
         latent_dim: D, the size of a latent vector, at least 1.
-        width: channels of the first layer, at least 1.
-        multipliers: the channels of each level, in widths; at least one, each at least 1. The
-            images are downsampled by 2^(levels - 1).
+        channels: those of each level, from the highest resolution; at least one, each at least 1.
+            The images are downsampled by 2^(levels - 1).
         num_blocks: blocks of each level, at least 1.
         attention_levels: the levels, from 0, whose blocks are each followed by a `SelfAttention`.
         middle_attention: whether there is the one in the middle.
+        first_dim: channels after the first convolution, at least 1; None: those of the first level.
         z_dim: channels before Conv 1x1, at least 1; None: D.
         most_groups: see `GroupNorm`.
         remat: whether the blocks' intermediate results are recomputed for the gradient, not kept:
@@ -115,11 +115,11 @@ class VQGANEncoder(nnx.Module):
         in_dim: int,
         latent_dim: int,
         *,
-        width: int = 128,
-        multipliers: Sequence[int] = (1, 1, 2, 2, 4),
+        channels: Sequence[int] = (128, 128, 256, 256, 512),
         num_blocks: int = 2,
         attention_levels: Sequence[int] = (),
         middle_attention: bool = True,
+        first_dim: int | None = None,
         z_dim: int | None = None,
         most_groups: int = 32,
         remat: bool = False,
@@ -127,23 +127,25 @@ class VQGANEncoder(nnx.Module):
     ):
         self.in_dim, self.latent_dim = in_dim, latent_dim
         self.z_dim, self.most_groups = z_dim, most_groups
+        self.num_blocks = check_integer("num_blocks", num_blocks)
         self.middle_attention = check_flag("middle_attention", middle_attention)
         self.remat = check_flag("remat", remat)
-        self.width, self.num_blocks = check_integer("width", width), num_blocks
-        self.multipliers = check_multipliers(multipliers)
-        self.attention_levels = check_levels(attention_levels, len(self.multipliers))
-        self.downsampling = (2 ** (len(self.multipliers) - 1),) * 2
+        self.channels = check_channels(channels)
+        highest = len(self.channels) - 1
+        self.attention_levels = check_levels(attention_levels, highest)
+        self.downsampling = (2**highest,) * 2
+        self.first_dim = first_dim
         norm = norm_of(most_groups)
-        dims = [width, *(width * by for by in self.multipliers)]
-        self.first = Conv(in_dim, width, 3, padding=1, rngs=rngs)
+        dims = (first_dim or self.channels[0], *self.channels)
+        self.first = Conv(in_dim, dims[0], 3, padding=1, rngs=rngs)
         self.levels = nnx.List(
             [
                 level(
                     before,
                     after,
-                    check_integer("num_blocks", num_blocks),
+                    num_blocks,
                     attention=index in self.attention_levels,
-                    resample=Downsample if index < len(self.multipliers) - 1 else None,
+                    resample=Downsample if index < highest else None,
                     norm=norm,
                     remat=remat,
                     rngs=rngs,
@@ -171,14 +173,14 @@ class VQGANDecoder(nnx.Module):
 
     Conv 1x1; Conv 3x3; two `ResnetBlock`s around a `SelfAttention`; for each level one block more
     than the encoder has, and twice the resolution after all but the last; group normalization,
-    swish, Conv 3x3. The arguments are those of `VQGANEncoder`: multipliers and attention_levels
-    count from the highest resolution, though the levels are computed from the lowest.
+    swish, Conv 3x3. The arguments are those of `VQGANEncoder`: channels and attention_levels count
+    from the highest resolution, though the levels are computed from the lowest.
 
     Args:
         out_dim: channels of the images, at least 1.
         latent_dim: D, the size of a latent vector, at least 1.
-        width, multipliers, num_blocks, attention_levels, middle_attention, z_dim, most_groups,
-            remat: as for `VQGANEncoder`.
+        channels, num_blocks, attention_levels, middle_attention, z_dim, most_groups, remat: as for
+            `VQGANEncoder`.
         rngs: `params` draws the initial values.
 
     Raises:
@@ -192,8 +194,7 @@ class VQGANDecoder(nnx.Module):
         out_dim: int,
         latent_dim: int,
         *,
-        width: int = 128,
-        multipliers: Sequence[int] = (1, 1, 2, 2, 4),
+        channels: Sequence[int] = (128, 128, 256, 256, 512),
         num_blocks: int = 2,
         attention_levels: Sequence[int] = (),
         middle_attention: bool = True,
@@ -204,24 +205,24 @@ class VQGANDecoder(nnx.Module):
     ):
         self.out_dim, self.latent_dim = out_dim, latent_dim
         self.z_dim, self.most_groups = z_dim, most_groups
+        self.num_blocks = check_integer("num_blocks", num_blocks)
         self.middle_attention = check_flag("middle_attention", middle_attention)
         self.remat = check_flag("remat", remat)
-        self.width, self.num_blocks = check_integer("width", width), num_blocks
-        self.multipliers = check_multipliers(multipliers)
-        self.attention_levels = check_levels(attention_levels, len(self.multipliers))
-        self.downsampling = (2 ** (len(self.multipliers) - 1),) * 2
+        self.channels = check_channels(channels)
+        highest = len(self.channels) - 1
+        self.attention_levels = check_levels(attention_levels, highest)
+        self.downsampling = (2**highest,) * 2
         norm = self._norm()
-        dims = [width * by for by in (*self.multipliers, self.multipliers[-1])][::-1]
+        dims = (*self.channels, self.channels[-1])[::-1]
         self.project = Conv(latent_dim, z_dim or latent_dim, 1, rngs=rngs)
         self.first = Conv(z_dim or latent_dim, dims[0], 3, padding=1, rngs=rngs)
         self.middle = Middle(dims[0], attention=middle_attention, norm=norm, remat=remat, rngs=rngs)
-        highest = len(self.multipliers) - 1
         self.levels = nnx.List(
             [
                 level(
                     before,
                     after,
-                    check_integer("num_blocks", num_blocks) + 1,
+                    num_blocks + 1,
                     attention=highest - index in self.attention_levels,
                     resample=Upsample if index < highest else None,
                     norm=norm,
@@ -256,7 +257,7 @@ def level(
     num_blocks: int,
     *,
     attention: bool,
-    resample: type[nnx.Module] | None,
+    resample: Callable[..., nnx.Module] | None,
     norm: Norm,
     remat: bool,
     rngs: nnx.Rngs,
@@ -276,25 +277,26 @@ def norm_of(most_groups: int) -> Norm:
     return lambda features: GroupNorm(features, most_groups)
 
 
-def check_multipliers(multipliers: Sequence[int]) -> tuple[int, ...]:
-    """Returns the multipliers.
+def check_channels(channels: Sequence[int]) -> tuple[int, ...]:
+    """Returns the channels of the levels.
 
     Raises:
         ValueError: they are not one or more integers of at least 1.
     """
-    if not isinstance(multipliers, list | tuple) or not multipliers:
-        raise ValueError(f"multipliers is {multipliers!r}; it must be a list of integers")
-    return tuple(check_integer("multipliers", by) for by in multipliers)
+    if not isinstance(channels, list | tuple) or not channels:
+        raise ValueError(f"channels is {channels!r}; it must be a list of integers, one per level")
+    return tuple(check_integer("channels", number) for number in channels)
 
 
-def check_levels(levels: Collection[int], number: int) -> tuple[int, ...]:
+def check_levels(levels: Sequence[int], highest: int) -> tuple[int, ...]:
     """Returns the levels with attention.
 
     Raises:
-        ValueError: they are not integers from 0 to number - 1.
+        ValueError: they are not integers from 0 to the highest level.
     """
-    if not isinstance(levels, list | tuple) or not all(index in range(number) for index in levels):
+    known = range(highest + 1)
+    if not isinstance(levels, list | tuple) or not all(index in known for index in levels):
         raise ValueError(
-            f"attention_levels is {levels!r}; it must be a list of integers from 0 to {number - 1}"
+            f"attention_levels is {levels!r}; it must be a list of integers from 0 to {highest}"
         )
     return tuple(levels)

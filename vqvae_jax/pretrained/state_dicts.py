@@ -10,12 +10,28 @@ from flax import nnx
 
 from vqvae_jax.checks import check_choice
 from vqvae_jax.models import Tokenizer
-from vqvae_jax.pretrained import dac, encodec, mimi, snac, taming_vqgan
+from vqvae_jax.models.origin import Origin
+from vqvae_jax.pretrained import (
+    chameleon_vqvae,
+    dac,
+    diffusers_vqmodel,
+    encodec,
+    ibq,
+    janus_vqvae,
+    llamagen,
+    mimi,
+    snac,
+    taming_vqgan,
+)
 from vqvae_jax.pretrained.family import Entry, Family, entries
-from vqvae_jax.pretrained.origin import Origin
 
 FAMILIES: dict[str, Family] = {
     "taming_vqgan": taming_vqgan.FAMILY,
+    "diffusers_vqmodel": diffusers_vqmodel.FAMILY,
+    "llamagen": llamagen.FAMILY,
+    "ibq": ibq.FAMILY,
+    "chameleon_vqvae": chameleon_vqvae.FAMILY,
+    "janus_vqvae": janus_vqvae.FAMILY,
     "encodec": encodec.FAMILY,
     "encodec_hf": encodec.HF_FAMILY,
     "dac": dac.FAMILY,

@@ -1,7 +1,7 @@
 """The VQGANs of CompVis: taming-transformers, and the VQ autoencoders of latent diffusion."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, cast
 
 from flax import nnx
 
@@ -43,8 +43,8 @@ def name(path: str, leaf: str, tokenizer: Tokenizer) -> str:
     """See `Family.name`; decoder.up.0 is the highest resolution, which is computed last."""
     match path.split("."):
         case ["decoder", "levels", index, *rest]:
-            number = len(tokenizer.decoder.levels) - 1 - int(index)
-            path = ".".join(["decoder", "up", str(number), *rest])
+            highest = len(cast(VQGANDecoder, tokenizer.decoder).channels) - 1
+            path = ".".join(["decoder", "up", str(highest - int(index)), *rest])
     return f"{renamed(path, _RULES)}.{torch_leaf(leaf)}"
 
 
@@ -67,11 +67,10 @@ def networks(config: Mapping[str, Any], latent_dim: int, rngs: nnx.Rngs) -> tupl
         ignored=("dropout",),
         path="config.ddconfig",
     )
-    multipliers = check_integers("config.ddconfig.ch_mult", given.ch_mult)
-    sides = [given.resolution // 2**level for level in range(len(multipliers))]
+    channels = [given.ch * by for by in check_integers("config.ddconfig.ch_mult", given.ch_mult)]
+    sides = [given.resolution // 2**level for level in range(len(channels))]
     options: dict[str, Any] = {
-        "width": given.ch,
-        "multipliers": multipliers,
+        "channels": channels,
         "num_blocks": given.num_res_blocks,
         "attention_levels": tuple(
             i for i, side in enumerate(sides) if side in given.attn_resolutions
@@ -79,7 +78,7 @@ def networks(config: Mapping[str, Any], latent_dim: int, rngs: nnx.Rngs) -> tupl
         "z_dim": given.z_channels,
     }
     return (
-        VQGANEncoder(given.in_channels, latent_dim, **options, rngs=rngs),
+        VQGANEncoder(given.in_channels, latent_dim, first_dim=given.ch, **options, rngs=rngs),
         VQGANDecoder(given.out_ch, latent_dim, **options, rngs=rngs),
     )
 

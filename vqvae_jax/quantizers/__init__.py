@@ -19,12 +19,17 @@ from vqvae_jax.quantizers.estimators import (
 )
 from vqvae_jax.quantizers.fsq import FSQ, SymmetricFSQ, clamp
 from vqvae_jax.quantizers.gumbel import GumbelQuantizer
+from vqvae_jax.quantizers.ibq import IBQ
 from vqvae_jax.quantizers.parallel import ParallelQuantizer
 from vqvae_jax.quantizers.pooled import PooledQuantizer
 from vqvae_jax.quantizers.product import GroupedResidualVQ, ProductQuantizer
 from vqvae_jax.quantizers.projected import ProjectedQuantizer
 from vqvae_jax.quantizers.random_projection import RandomProjectionQuantizer
-from vqvae_jax.quantizers.regularized import EntropyVectorQuantizer, OrthogonalVectorQuantizer
+from vqvae_jax.quantizers.regularized import (
+    EntropyCosineVectorQuantizer,
+    EntropyVectorQuantizer,
+    OrthogonalVectorQuantizer,
+)
 from vqvae_jax.quantizers.residual import ResidualVQ
 from vqvae_jax.quantizers.search import nearest_code
 from vqvae_jax.quantizers.simvq import SimVQ
@@ -38,12 +43,14 @@ from vqvae_jax.tables import lookup
 __all__ = [
     "BSQ",
     "FSQ",
+    "IBQ",
     "LFQ",
     "CosineVectorQuantizer",
     "DirectionalVectorQuantizer",
     "EMACosineVectorQuantizer",
     "EMASampledVectorQuantizer",
     "EMAVectorQuantizer",
+    "EntropyCosineVectorQuantizer",
     "EntropyVectorQuantizer",
     "Estimator",
     "GroupedResidualVQ",

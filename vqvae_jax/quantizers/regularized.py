@@ -13,7 +13,7 @@ from vqvae_jax.means import mean
 from vqvae_jax.precision import wide
 from vqvae_jax.quantizers.core import Quantized, unit
 from vqvae_jax.quantizers.search import MAX_NUMBERS, centered
-from vqvae_jax.quantizers.vector import VectorQuantizer
+from vqvae_jax.quantizers.vector import CosineVectorQuantizer, VectorQuantizer
 
 
 def codebook_entropies(
@@ -35,18 +35,36 @@ def codebook_entropies(
         codes are used uniformly. Both in [0, log K], and 0 if no vector counts.
     """
     vectors = wide(z).reshape(-1, z.shape[-1])
+    codes, middle = centered(codebook.astype(vectors.dtype))
+    half_norms = jnp.sum(codes**2, axis=1) / 2
+    flat_mask = None if mask is None else mask.reshape(-1)
+    return softmax_entropies(vectors - middle[None], codes, half_norms, temperature / 2, flat_mask)
+
+
+def softmax_entropies(
+    vectors: Float[Array, "n d"],
+    codes: Float[Array, "k d"],
+    offsets: Float[Array, " k"],
+    temperature: float,
+    mask: Bool[Array, " n"] | None,
+) -> tuple[Float[Array, ""], Float[Array, ""]]:
+    """Returns the entropies of `codebook_entropies` for p = softmax((z.e_k - o_k) / temperature).
+
+    Args:
+        vectors: z [N, D].
+        codes: e [K, D].
+        offsets: o [K].
+        temperature: above 0.
+        mask: True [N] for the vectors that count; None: all.
+    """
     dtype = vectors.dtype
-    codebook, middle = centered(codebook.astype(dtype))
-    weights = jnp.ones(vectors.shape[0], dtype) if mask is None else mask.reshape(-1).astype(dtype)
+    weights = jnp.ones(vectors.shape[0], dtype) if mask is None else mask.astype(dtype)
     weights = weights / jnp.maximum(jnp.sum(weights), 1)
-    half_norms = jnp.sum(codebook**2, axis=1) / 2
 
     @jax.checkpoint  # recomputed for the gradient, so that no [N, K] is kept
     def part(vectors: Array, weights: Array) -> tuple[Array, Array]:
-        products = jnp.matmul(
-            vectors - middle[None], codebook.T, precision=jax.lax.Precision.HIGHEST
-        )
-        log_p = jax.nn.log_softmax(2 * (products - half_norms[None]) / temperature)
+        products = jnp.matmul(vectors, codes.T, precision=jax.lax.Precision.HIGHEST)
+        log_p = jax.nn.log_softmax((products - offsets[None]) / temperature)
         p = jnp.exp(log_p)
         return -jnp.sum(weights * jnp.sum(p * log_p, axis=1)), weights @ p
 
@@ -54,7 +72,7 @@ def codebook_entropies(
     if not isinstance(count, int) or count == 0:  # symbolic, in an export
         of_vectors, mean_p = part(vectors, weights)
         return of_vectors, entropy(mean_p)
-    chunk = min(count, max(1, MAX_NUMBERS // len(codebook)))
+    chunk = min(count, max(1, MAX_NUMBERS // len(codes)))
     missing = -count % chunk
     vectors = jnp.pad(vectors, ((0, missing), (0, 0))).reshape(-1, chunk, vectors.shape[1])
     weights = jnp.pad(weights, (0, missing)).reshape(-1, chunk)
@@ -63,7 +81,7 @@ def codebook_entropies(
         return jax.tree.map(jnp.add, sums, part(*chunk)), None
 
     # Made from the vectors, so that shard_map treats it alike.
-    zeros = (jnp.zeros_like(vectors, shape=()), jnp.zeros_like(vectors, shape=(len(codebook),)))
+    zeros = (jnp.zeros_like(vectors, shape=()), jnp.zeros_like(vectors, shape=(len(codes),)))
     (of_vectors, mean_p), _ = jax.lax.scan(add, zeros, (vectors, weights))
     return of_vectors, entropy(mean_p)
 
@@ -129,11 +147,20 @@ class EntropyVectorQuantizer(VectorQuantizer):
         key: jax.Array | None,
     ) -> Quantized:
         quantized = super()._quantize(z, mask, key)
+        z = self._compared(z)
         of_vectors, of_batch = codebook_entropies(z, self.codebook, self.temperature, mask)
         loss = of_vectors - of_batch
         return dataclasses.replace(
             quantized, entropy_loss=loss, loss=quantized.loss + self.entropy_cost * loss
         )
+
+
+class EntropyCosineVectorQuantizer(EntropyVectorQuantizer, CosineVectorQuantizer):
+    """Compares on the unit sphere, with an entropy loss (Sun et al. 2024, arXiv:2406.06525).
+
+    Losses and values are those of `EntropyVectorQuantizer` for vectors and codes divided by their
+    norms, with the same arguments.
+    """
 
 
 class OrthogonalVectorQuantizer(VectorQuantizer):

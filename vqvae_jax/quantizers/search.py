@@ -49,10 +49,37 @@ def nearest_code(
         first such code, so that the values show it.
     """
     vectors, codes, middle = _detached(z, codebook)
-    found = jax.lax.platform_dependent(vectors, codes, middle, cpu=_on_cpu, default=_elsewhere)
-    broken = ~jnp.all(jnp.isfinite(codebook), axis=1)
-    indices = jnp.where(jnp.any(broken), jnp.argmax(broken).astype(jnp.int32), found)
+    indices = _found(vectors, codes, middle, jnp.sum(codes**2, axis=1))
     return indices.reshape(z.shape[:-1])
+
+
+@jax.jit
+def most_aligned_code(
+    z: Float[Array, "*shape d"], codebook: Float[Array, "k d"]
+) -> Int[Array, "*shape"]:
+    """Returns the index of the code with the largest product with each vector: argmax_k z.e_k.
+
+    Args and returns: as for `nearest_code`.
+    """
+    vectors, codes = (jax.lax.stop_gradient(x) for x in (wide(z), codebook))
+    codes = codes.astype(vectors.dtype)
+    vectors = vectors.reshape(-1, z.shape[-1])
+    indices = _found(vectors, codes, jnp.zeros_like(codes[0]), jnp.zeros_like(codes[:, 0]))
+    return indices.reshape(z.shape[:-1])
+
+
+def _found(
+    vectors: Float[Array, "n d"],
+    codes: Float[Array, "k d"],
+    middle: Float[Array, " d"],
+    norms: Float[Array, " k"],
+) -> Int[Array, " n"]:
+    """Returns argmin(norm - 2 (z - middle).e), or the first code that is not finite."""
+    found = jax.lax.platform_dependent(
+        vectors, codes, middle, norms, cpu=_on_cpu, default=_elsewhere
+    )
+    broken = ~jnp.all(jnp.isfinite(codes), axis=1)
+    return jnp.where(jnp.any(broken), jnp.argmax(broken).astype(jnp.int32), found)
 
 
 def _detached(
@@ -75,13 +102,16 @@ def centered(codes: Float[Array, "k d"]) -> tuple[Float[Array, "k d"], Float[Arr
 
 
 def _on_cpu(
-    vectors: Float[Array, "n d"], codes: Float[Array, "k d"], middle: Float[Array, " d"]
+    vectors: Float[Array, "n d"],
+    codes: Float[Array, "k d"],
+    middle: Float[Array, " d"],
+    norms: Float[Array, " k"],
 ) -> Int[Array, " n"]:
     if vectors.shape[1] == 1:
         # XLA turns this into a product with a scalar, computes that for the minimum and again for
         # the comparison with it, and may round the two differently.
-        return _elsewhere(vectors, codes, middle)
-    k, norms = len(codes), jnp.sum(codes**2, axis=1)
+        return _elsewhere(vectors, codes, middle, norms)
+    k = len(codes)
     if k <= _MAX_FUSED:
         return _search(vectors, codes, middle, norms, _first_argmin, MAX_NUMBERS // k)
     padding = (0, -k % _BLOCK)  # with codes that are infinitely far away
@@ -93,9 +123,11 @@ def _on_cpu(
 
 
 def _elsewhere(
-    vectors: Float[Array, "n d"], codes: Float[Array, "k d"], middle: Float[Array, " d"]
+    vectors: Float[Array, "n d"],
+    codes: Float[Array, "k d"],
+    middle: Float[Array, " d"],
+    norms: Float[Array, " k"],
 ) -> Int[Array, " n"]:
-    norms = jnp.sum(codes**2, axis=1)
     argmin = functools.partial(jax.lax.argmin, axis=0, index_dtype=jnp.int32)
     return _search(vectors, codes, middle, norms, argmin, MAX_NUMBERS // len(codes))
 
@@ -108,7 +140,7 @@ def _search(
     argmin: Callable[[Array], Array],
     at_a_time: int,
 ) -> Int[Array, " n"]:
-    """Returns argmin(|e|^2 - 2 (z - middle).e), some vectors at a time; norms: |e|^2."""
+    """Returns argmin(norm - 2 (z - middle).e), some vectors at a time; norms: |e|^2, say."""
     doubled = 2.0 * codes
 
     def of_one(vector: Float[Array, " d"]) -> Int[Array, ""]:
