@@ -21,6 +21,7 @@ from vqvae_jax import (
     IBQ,
     LFQ,
     CosineVectorQuantizer,
+    DirectionalVectorQuantizer,
     EMACosineVectorQuantizer,
     EMASampledVectorQuantizer,
     EMAVectorQuantizer,
@@ -29,6 +30,8 @@ from vqvae_jax import (
     GroupedResidualVQ,
     GumbelQuantizer,
     OrthogonalVectorQuantizer,
+    ParallelQuantizer,
+    PooledQuantizer,
     ProductQuantizer,
     ProjectedQuantizer,
     Quantizer,
@@ -101,6 +104,21 @@ QUANTIZERS = {
     ),
     "product": lambda: ProductQuantizer(
         [*several(EMAVectorQuantizer, 1, dim=1), *several(VectorQuantizer, 1, dim=3)]
+    ),
+    "directional": of(DirectionalVectorQuantizer),
+    "parallel": lambda: ParallelQuantizer(
+        [
+            ResidualVQ(several(VectorQuantizer, 2)),
+            ProjectedQuantizer(
+                ResidualVQ(several(VectorQuantizer, 1, dim=2)),
+                DIM,
+                use_bias=False,
+                rngs=nnx.Rngs(1),
+            ),
+        ]
+    ),
+    "residual_pooled": lambda: ResidualVQ(
+        [PooledQuantizer(quantizer, 1) for quantizer in several(VectorQuantizer, 2)]
     ),
     "random_projection": of(RandomProjectionQuantizer),
     "random_projections": of(

@@ -1,12 +1,15 @@
 """1-D convolution and transposed convolution, with PyTorch's semantics, in [B, T, C]."""
 
 import functools
+from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from vqvae_jax.meshes import split_by_batch
+
+Form = Callable[[Array, Array], Array]
 
 # With at most so many numbers in a window, one product over all windows is faster on CPUs than
 # XLA's convolution.
@@ -42,8 +45,8 @@ def conv1d(
     reach = (len(kernel) - 1) * dilation + 1
     if x.shape[1] < reach:
         raise ValueError(f"x has shape {x.shape}; a window of {reach} does not fit")
-    native = functools.partial(_lax_conv1d, stride=stride, dilation=dilation, groups=groups)
-    on_cpu = native
+    native: Form = functools.partial(_lax_conv1d, stride=stride, dilation=dilation, groups=groups)
+    on_cpu: Form = native
     if groups == x.shape[2] == kernel.shape[2]:
         on_cpu = functools.partial(_depthwise, stride=stride, dilation=dilation)
     elif groups == dilation == 1 and (stride > 1 or kernel.shape[0] * kernel.shape[1] <= _FEW):
@@ -73,7 +76,7 @@ def conv_transpose1d(
         [B, T', C_out] with T' = (T - 1) s + k.
     """
     native = functools.partial(_lax_transpose, stride=stride, groups=groups)
-    on_cpu = native
+    on_cpu: Form = native
     if groups == 1:
         on_cpu = functools.partial(_phases, stride=stride)
     elif groups == x.shape[2] and kernel.shape[2] == 1:
@@ -81,7 +84,7 @@ def conv_transpose1d(
     return _by_platform(on_cpu, native, x, kernel)
 
 
-def _by_platform(on_cpu, native, x: Array, kernel: Array) -> Array:
+def _by_platform(on_cpu: Form, native: Form, x: Array, kernel: Array) -> Array:
     """Uses a form of products on CPUs, where some of XLA's convolutions are slow."""
     form = functools.partial(jax.lax.platform_dependent, cpu=on_cpu, default=native)
     return split_by_batch(form, x, kernel)

@@ -1,5 +1,7 @@
 """Attention with rotary positions: to the last positions, or inside windows."""
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 from flax import nnx
@@ -74,7 +76,7 @@ class SlidingBlock(Layer):
             raise ValueError(f"a head has {self.head_dim} channels; it must be an even number")
         self.rotary_base = rotary_base
         inner = num_heads * self.head_dim
-        norm = {"epsilon": epsilon, "use_fast_variance": False, "rngs": rngs}
+        norm: dict[str, Any] = {"epsilon": epsilon, "use_fast_variance": False, "rngs": rngs}
         self.norm_attention = nnx.LayerNorm(features, **norm)
         self.norm_mlp = nnx.LayerNorm(features, **norm)
         self.query, self.key, self.value = (

@@ -232,11 +232,11 @@ class SegmentedTokenizer(AudioTokenizer):
         super().__init__(encoder, quantizer, decoder, likelihood, **options)
         if segment_length is not None:
             check_integer("segment_length", segment_length)
-            check_integer("segment_stride", segment_stride, high=segment_length)
+            check_integer("segment_stride", segment_stride or 0, high=segment_length)
         self.segment_length, self.segment_stride = segment_length, segment_stride
         self.normalize = normalize
 
-    def encode(
+    def encode(  # type: ignore[override]  # its codes are of another type
         self, x: Float[Array, "b t c"], mask: Bool[Array, "b t_latent"] | None = None
     ) -> SegmentCodes:
         """Returns the codes of signals [B, T, C]; masks are not supported."""
@@ -261,7 +261,9 @@ class SegmentedTokenizer(AudioTokenizer):
         scale = 1e-8 + jnp.sqrt(jnp.mean(mono**2, axis=1, keepdims=True))
         return segment / scale[..., None], scale
 
-    def decode(self, codes: SegmentCodes, *, key: jax.Array | None = None) -> Float[Array, "b t c"]:
+    def decode(  # type: ignore[override]
+        self, codes: SegmentCodes, *, key: jax.Array | None = None
+    ) -> Float[Array, "b t c"]:
         """Returns the signals [B, T, C] of codes, or of their first codebooks."""
         parts = [
             super(SegmentedTokenizer, self).decode(segment, key=key) * scale[..., None]

@@ -1,5 +1,7 @@
 """The encoder and the decoder of Mimi: SEANet, a transformer, and a lower rate."""
 
+from typing import cast
+
 from flax import nnx
 
 from vqvae_jax.checks import check_integer
@@ -65,7 +67,7 @@ class MimiEncoder(Chain):
     @property
     def seanet(self) -> SEANetEncoder:
         """The first part."""
-        return self.layers[0]
+        return cast(SEANetEncoder, self.layers[0])
 
 
 class MimiDecoder(Chain):
@@ -119,7 +121,7 @@ class MimiDecoder(Chain):
     @property
     def seanet(self) -> SEANetDecoder:
         """The last part."""
-        return self.layers[2]
+        return cast(SEANetDecoder, self.layers[2])
 
 
 def _transformer(part: MimiEncoder | MimiDecoder, rngs: nnx.Rngs) -> Chain:

@@ -62,7 +62,14 @@ class Style:
     trim_right: float = 1.0
 
     def conv(
-        self, before: int, after: int, size: int, *, stride: int = 1, dilation: int = 1, rngs
+        self,
+        before: int,
+        after: int,
+        size: int,
+        *,
+        stride: int = 1,
+        dilation: int = 1,
+        rngs: nnx.Rngs,
     ) -> Layer:
         """Returns a convolution that maps T positions to ceil(T / stride)."""
         pad = causal if self.causal else centered
@@ -82,7 +89,14 @@ class Style:
         return ConvTranspose1d(before, after, 2 * stride, stride=stride, cut=cut, rngs=rngs)
 
     def residual(
-        self, features: int, *, size: int, dilation: int, compress: int, shortcut: bool, rngs
+        self,
+        features: int,
+        *,
+        size: int,
+        dilation: int,
+        compress: int,
+        shortcut: bool,
+        rngs: nnx.Rngs,
     ) -> Layer:
         """Returns x + Conv 1(ELU(Conv(ELU(x)))), with Conv 1(x) for x if it has a shortcut."""
         hidden = features // compress

@@ -16,7 +16,7 @@ from vqvae_jax.leaves import Leaf
 from vqvae_jax.models.audio import AudioTokenizer
 from vqvae_jax.models.dac import check_halvings, conv, down_block, residual_units, up
 from vqvae_jax.models.seanet import check_strides
-from vqvae_jax.quantizers import PooledQuantizer
+from vqvae_jax.quantizers import PooledQuantizer, ResidualVQ
 
 
 class SNACEncoder(Chain):
@@ -217,9 +217,10 @@ class SNAC(AudioTokenizer):
     @property
     def code_strides(self) -> tuple[int, ...]:
         """Latent positions of a code of each level."""
-        return tuple(cast(PooledQuantizer, q).stride for q in self.quantizer.quantizers)
+        stages = cast(ResidualVQ, self.quantizer).quantizers
+        return tuple(cast(PooledQuantizer, stage).stride for stage in stages)
 
-    def encode(
+    def encode(  # type: ignore[override]  # its codes are of another type
         self, x: Float[Array, "b t c"], mask: Bool[Array, "b t_latent"] | None = None
     ) -> MultiRateCodes:
         """Returns the codes of signals [B, T, C]."""
@@ -227,7 +228,7 @@ class SNAC(AudioTokenizer):
         levels = (codes[:, ::by, level] for level, by in enumerate(self.code_strides))
         return MultiRateCodes(tuple(levels), x.shape[1])
 
-    def decode(
+    def decode(  # type: ignore[override]
         self,
         codes: MultiRateCodes,
         *,
@@ -247,5 +248,5 @@ class SNAC(AudioTokenizer):
         ]
         z = self.quantizer.lookup(jnp.stack(spread, axis=-1))
         if noises is None and key is not None:
-            noises = self.decoder.draw_noises(*z.shape[:2], key)
-        return self.decoder(z, noises)[:, : codes.length]
+            noises = cast(SNACDecoder, self.decoder).draw_noises(len(z), z.shape[1], key)
+        return cast(SNACDecoder, self.decoder)(z, noises)[:, : codes.length]

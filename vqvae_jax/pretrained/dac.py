@@ -3,7 +3,7 @@
 import math
 import re
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from flax import nnx
@@ -37,7 +37,7 @@ def name(path: str, leaf: str, tokenizer: Tokenizer) -> str:
 
 def _hf_name(path: str, leaf: str, tokenizer: Tokenizer) -> str:
     """See `Family.name`: layers are named by their kind, and counted."""
-    last = len(tokenizer.encoder.strides) + 1
+    last = len(cast(DACEncoder, tokenizer.encoder).strides) + 1
     unit = {"0": "snake1", "1": "conv1", "2": "snake2", "3": "conv2"}
     match path.split("."):
         case [part, "layers", "0"]:

@@ -29,8 +29,7 @@ _LEAST_USAGE = 1e-5
 _RULES = (
     (r"^encoder\.layers\.0\.layers", "encoder.model"),
     (r"^decoder\.layers\.2\.layers", "decoder.model"),
-    (r"^encoder\.layers\.1\.layers", "encoder_transformer.transformer.layers"),
-    (r"^decoder\.layers\.1\.layers", "decoder_transformer.transformer.layers"),
+    (r"^(encoder|decoder)\.layers\.1\.layers", r"\1_transformer.transformer.layers"),
     (r"^encoder\.layers\.2", "downsample.conv"),
     (r"^decoder\.layers\.0", "upsample.convtr"),
     (r"^quantizer\.quantizers\.0", "quantizer.rvq_first"),
@@ -48,12 +47,11 @@ _RULES = (
     (r"(norm\d)\.scale$", r"\1.weight"),
 )
 _HF_RULES = (
-    (r"^encoder\.layers\.0\.layers", "encoder.layers"),
-    (r"^decoder\.layers\.2\.layers", "decoder.layers"),
-    (r"^encoder\.layers\.1\.layers", "encoder_transformer.layers"),
-    (r"^decoder\.layers\.1\.layers", "decoder_transformer.layers"),
     (r"^encoder\.layers\.2", "downsample"),
     (r"^decoder\.layers\.0", "upsample"),
+    (r"^(encoder|decoder)\.layers\.1\.layers", r"\1_transformer.layers"),
+    (r"^encoder\.layers\.0\.layers", "encoder.layers"),
+    (r"^decoder\.layers\.2\.layers", "decoder.layers"),
     (r"^quantizer\.quantizers\.0", "quantizer.semantic_residual_vector_quantizer"),
     (r"^quantizer\.quantizers\.1", "quantizer.acoustic_residual_vector_quantizer"),
     (r"\.quantizer\.quantizers\.(\d+)\.embeddings$", r".layers.\1.codebook.embed"),
@@ -62,7 +60,10 @@ _HF_RULES = (
     (r"\.norm_mlp\.", ".post_attention_layernorm."),
     (r"\.attention_scale$", ".self_attn_layer_scale.scale"),
     (r"\.mlp_scale$", ".mlp_layer_scale.scale"),
-    (r"\.(query|key|value|out)\.kernel$", lambda found: f".self_attn.{found[1][0]}_proj.weight"),
+    (r"\.(q)uery\.kernel$", r".self_attn.\1_proj.weight"),
+    (r"\.(k)ey\.kernel$", r".self_attn.\1_proj.weight"),
+    (r"\.(v)alue\.kernel$", r".self_attn.\1_proj.weight"),
+    (r"\.(o)ut\.kernel$", r".self_attn.\1_proj.weight"),
     (r"\.widen\.kernel$", ".mlp.fc1.weight"),
     (r"\.narrow\.kernel$", ".mlp.fc2.weight"),
     (r"norm\.scale$", "norm.weight"),
@@ -138,10 +139,12 @@ def _with_codes(state: State, sums: str, codes: str, flag: str) -> dict[str, np.
     for name, array in state.items():
         codebook = name.rpartition(".")[0]
         if name.endswith("codebook." + sums):
-            usage = state.get(f"{codebook}.cluster_usage")
-            if np.shape(usage) != array.shape[:1]:
+            if f"{codebook}.cluster_usage" not in state:
+                raise ValueError(f"the state dict has no {codebook}.cluster_usage")
+            usage = state[f"{codebook}.cluster_usage"]
+            if usage.shape != array.shape[:1]:
                 raise ValueError(
-                    f"{codebook}.cluster_usage has shape {np.shape(usage)}; it must be "
+                    f"{codebook}.cluster_usage has shape {usage.shape}; it must be "
                     f"{array.shape[:1]}"
                 )
             kept[f"{codebook}.{codes}"] = array / np.maximum(usage, _LEAST_USAGE)[:, None]

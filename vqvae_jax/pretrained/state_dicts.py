@@ -87,6 +87,23 @@ def to_state_dict(tokenizer: Tokenizer) -> dict[str, np.ndarray]:
     return family.restore(state, json.loads(origin.config))
 
 
+def original_shapes(family: str, config: Mapping[str, Any]) -> dict[str, tuple[int, ...]]:
+    """Returns the names and shapes of a released state dict, without its weights.
+
+    Args:
+        family: one of `FAMILIES`.
+        config: as for `from_state_dict`.
+
+    Raises:
+        ValueError: the family is unknown; a setting is missing, unknown or not supported.
+    """
+    known = FAMILIES[check_choice("family", family, FAMILIES)]
+    abstract: Tokenizer = nnx.eval_shape(lambda: known.build(config, nnx.Rngs(0)))
+    zero = np.zeros((), np.float32)  # seen in every shape, so that no memory is needed
+    state = {n: np.broadcast_to(zero, entry.shape) for n, entry in entries(abstract, known).items()}
+    return {name: array.shape for name, array in known.restore(state, config).items()}
+
+
 def _check(state: Mapping[str, np.ndarray], expected: Mapping[str, Entry]) -> None:
     """Refuses entries that do not fit the model, by name."""
     for name, entry in expected.items():

@@ -112,8 +112,9 @@ class ParallelQuantizer(Quantizer):
         """Returns each quantizer's indices, none for the last ones if there are only few."""
         parts, start = [], 0
         for quantizer in self.quantizers:
-            parts.append(indices[..., start : start + quantizer.num_codebooks])
-            start += quantizer.num_codebooks
+            end = start + (quantizer.num_codebooks or 0)
+            parts.append(indices[..., start:end])
+            start = end
         return parts
 
 

@@ -26,14 +26,13 @@ class PooledQuantizer(Quantizer):
         ValueError: an argument out of its range.
     """
 
-    per_token = False
-
     def __init__(self, quantizer: Quantizer, stride: int):
         if quantizer.num_codebooks is not None:
             raise ValueError("the quantizer has several codebooks; it must have one")
         self.quantizer, self.stride = quantizer, check_integer("stride", stride)
         self.embedding_dim = quantizer.embedding_dim
         self.num_embeddings = quantizer.num_embeddings
+        self.per_token = quantizer.per_token and stride == 1
         self.has_updates = quantizer.has_updates
         self.has_initialization = quantizer.has_initialization
         self.learns_from_values = quantizer.learns_from_values
@@ -80,6 +79,8 @@ class PooledQuantizer(Quantizer):
 
     def _pooled(self, z: Array, mask: Array | None) -> tuple[Array, Array | None]:
         """Returns the means of the positions that count, and where there are any."""
+        if self.stride == 1:
+            return z, mask
         if z.ndim < 2 or z.shape[-2] % self.stride:
             raise ValueError(
                 f"z has shape {z.shape}; its axis before the last must be a multiple of "

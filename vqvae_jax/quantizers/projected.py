@@ -37,7 +37,7 @@ class ProjectedQuantizer(Quantizer):
     ):
         embedding_dim = check_integer("embedding_dim", embedding_dim)
         self.quantizer = quantizer
-        self.embedding_dim = embedding_dim
+        self.embedding_dim, self.use_bias = embedding_dim, use_bias
         self.num_embeddings = quantizer.num_embeddings
         self.num_codebooks = quantizer.num_codebooks
         self.per_token = quantizer.per_token
