@@ -66,7 +66,7 @@ def signal(name):
     config = CONFIGS[name]
     channels = config.get("channels", config.get("audio_channels", 1))
     random = np.random.RandomState(zlib.crc32(name.encode()))
-    return (0.3 * random.randn(2, channels, LENGTH)).clip(-1, 1).astype(np.float32)
+    return (0.5 * random.randn(2, channels, LENGTH)).clip(-1, 1).astype(np.float32)
 
 
 def weights(shapes):
@@ -76,19 +76,21 @@ def weights(shapes):
 
 def _weights(name, shape):
     random = np.random.RandomState(zlib.crc32(name.encode()))
-    leaf = name.rpartition(".")[2]
+    leaf, gain = name.rpartition(".")[2], 0.5 if name.startswith("decoder") else 1.3
     if leaf in ("inited", "initialized", "_initialized"):
         array = np.ones(shape)
-    elif leaf in ("weight_g", "original0", "alpha", "cluster_usage", "cluster_size"):
+    elif leaf in ("weight_g", "original0"):
+        array = gain * (0.8 + 0.4 * random.rand(*shape))
+    elif leaf in ("alpha", "cluster_usage", "cluster_size"):
         array = 0.6 + 0.8 * random.rand(*shape)
     elif leaf in ("embed", "embed_avg", "embed_sum", "embedding_sum") or "codebook.weight" in name:
         array = random.randn(*shape)
     elif leaf == "scale" or ("norm" in name and leaf == "weight"):
         array = 0.8 + 0.2 * random.randn(*shape)
     elif "bias" in leaf:
-        array = 0.2 * random.randn(*shape)
+        array = 0.05 * random.randn(*shape)
     else:
-        array = random.randn(*shape) / np.sqrt(np.prod(shape[1:]))
+        array = gain * random.randn(*shape) / np.sqrt(np.prod(shape[1:]))
     return array.astype(np.float32)
 
 

@@ -138,7 +138,9 @@ def outputs(name):
         frames = model.encode(x)
         arrays = {f"codes.{i}": codes for i, (codes, _) in enumerate(frames)}
         arrays |= {f"scale.{i}": s for i, (_, s) in enumerate(frames) if s is not None}
-        arrays["audio"] = model.decode(frames)[..., : x.shape[-1]]
+        arrays["audio"] = model.decode(frames)
+        if config["segment"] is not None:
+            arrays["audio"] = arrays["audio"][..., : x.shape[-1]]
     elif family == "encodec_hf":
         model, shapes = filled(transformers.EncodecModel(transformers.EncodecConfig(**config)))
         bandwidth = config["target_bandwidths"][-1]

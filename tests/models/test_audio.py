@@ -69,7 +69,8 @@ def snac(window_size=None, strides=(2, 1)):
     shared = {"strides": (2, 3), "window_size": window_size, "rngs": rngs()}
     width = 2 if window_size is None else 16
     encoder = SNACEncoder(1, width=width, **shared)
-    stages = [PooledQuantizer(q, s) for q, s in zip(quantizer(4 * width).quantizers, strides)]  # noqa: B905
+    codebooks = [VectorQuantizer(4 * width, CODES, rngs=rngs()) for _ in strides]
+    stages = [PooledQuantizer(*pair) for pair in zip(codebooks, strides, strict=True)]
     decoder = SNACDecoder(1, 4 * width, width=8 if window_size is None else 64, **shared)
     return SNAC(
         encoder,
@@ -271,6 +272,7 @@ def test_wrong_signals_and_parts():
         ({"causal": 1}, "causal is 1; it must be True or False"),
     ],
 )
+@pytest.mark.usefixtures("unchecked")
 def test_wrong_arguments_of_seanet(options, message):
     with pytest.raises(ValueError, match=message):
         SEANetEncoder(1, DIM, **{"width": 4, **options}, rngs=rngs())

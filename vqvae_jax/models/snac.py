@@ -163,7 +163,7 @@ class SNACDecoder(Chain):
         super().__init__(layers)
 
     def __call__(
-        self, z: Float[Array, "b t d"], noises: Sequence[Float[Array, "b t_i 1"]] | None = None
+        self, z: Float[Array, "b t d"], noises: Sequence[Float[Array, "b _ 1"]] | None = None
     ) -> Float[Array, "b t_out c"]:
         """Maps latent vectors [B, T, D] to signals.
 
@@ -178,7 +178,7 @@ class SNACDecoder(Chain):
 
     def draw_noises(
         self, batch_size: int, num_latents: int, key: jax.Array
-    ) -> tuple[Float[Array, "b t_i 1"], ...]:
+    ) -> tuple[Float[Array, "b _ 1"], ...]:
         """Draws the noise of each transposed convolution for [B, T, D], from N(0, 1)."""
         if not self.noise:
             return ()
@@ -232,7 +232,7 @@ class SNAC(AudioTokenizer):
         self,
         codes: MultiRateCodes,
         *,
-        noises: Sequence[Float[Array, "b t_i 1"]] | None = None,
+        noises: Sequence[Float[Array, "b _ 1"]] | None = None,
         key: jax.Array | None = None,
     ) -> Float[Array, "b t c"]:
         """Returns the signals [B, T, C] of codes.
