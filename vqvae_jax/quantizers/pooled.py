@@ -47,12 +47,12 @@ class PooledQuantizer(Quantizer):
         quantized = self.quantizer(*self._pooled(z, mask), key=key)
         return dataclasses.replace(
             quantized,
-            values=jnp.repeat(quantized.values, self.stride, axis=-2),
-            indices=jnp.repeat(quantized.indices, self.stride, axis=-1),
+            values=self._repeated(quantized.values, axis=-2),
+            indices=self._repeated(quantized.indices, axis=-1),
         )
 
     def _encode(self, z: Float[Array, "*shape d"]) -> Int[Array, "*shape"]:
-        return jnp.repeat(self.quantizer.encode(self._pooled(z, None)[0]), self.stride, axis=-1)
+        return self._repeated(self.quantizer.encode(self._pooled(z, None)[0]), axis=-1)
 
     def _lookup(self, indices: Int[Array, "*shape"]) -> Float[Array, "*shape d"]:
         return self.quantizer.lookup(indices)
@@ -76,6 +76,10 @@ class PooledQuantizer(Quantizer):
         axis_name: AxisName | None,
     ) -> None:
         self.quantizer.initialize(*self._pooled(z, mask), key=key, axis_name=axis_name)
+
+    def _repeated(self, x: Array, axis: int) -> Array:
+        """Returns what was computed for each mean, for each of its positions."""
+        return x if self.stride == 1 else jnp.repeat(x, self.stride, axis=axis)
 
     def _pooled(self, z: Array, mask: Array | None) -> tuple[Array, Array | None]:
         """Returns the means of the positions that count, and where there are any."""
