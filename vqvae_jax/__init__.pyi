@@ -26,6 +26,8 @@ from vqvae_jax.metrics import ImageMetric as ImageMetric
 from vqvae_jax.models import VQVAE as VQVAE
 from vqvae_jax.models import Decoder as Decoder
 from vqvae_jax.models import Encoder as Encoder
+from vqvae_jax.models import MAGVIT2Decoder as MAGVIT2Decoder
+from vqvae_jax.models import MAGVIT2Encoder as MAGVIT2Encoder
 from vqvae_jax.models import ResNetDecoder as ResNetDecoder
 from vqvae_jax.models import ResNetEncoder as ResNetEncoder
 from vqvae_jax.models import Tokenizer as Tokenizer

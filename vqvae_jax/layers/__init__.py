@@ -1,17 +1,19 @@
 """Layers, channels last; most with PyTorch's semantics and initial values."""
 
+from vqvae_jax.layers.adaptive import AdaptiveGroupNorm
 from vqvae_jax.layers.attention import SelfAttention
 from vqvae_jax.layers.causal import HorizontalConv, VerticalConv
 from vqvae_jax.layers.conv import Conv, ConvTranspose, conv, conv_transpose
 from vqvae_jax.layers.gated import GatedLayer
 from vqvae_jax.layers.linear import Linear
 from vqvae_jax.layers.raster import GatedStack, RasterCache
-from vqvae_jax.layers.resampling import Downsample, Upsample
+from vqvae_jax.layers.resampling import Downsample, SubpixelUpsample, Upsample
 from vqvae_jax.layers.residual import Activation, GroupNorm, ResidualBlock
 from vqvae_jax.layers.resnet import ResnetBlock
 
 __all__ = [
     "Activation",
+    "AdaptiveGroupNorm",
     "Conv",
     "ConvTranspose",
     "Downsample",
@@ -24,6 +26,7 @@ __all__ = [
     "ResidualBlock",
     "ResnetBlock",
     "SelfAttention",
+    "SubpixelUpsample",
     "Upsample",
     "VerticalConv",
     "conv",

@@ -39,6 +39,26 @@ class Upsample(nnx.Module):
         return self.conv(repeated(x))
 
 
+class SubpixelUpsample(nnx.Module):
+    """Conv 3x3 to four times the channels, which become 2 x 2 pixels (arXiv:1609.05158).
+
+    The channels are ordered by row, column, and the channel that they become.
+
+    Args:
+        features: channels, at least 1.
+        rngs: `params` draws the initial values.
+    """
+
+    def __init__(self, features: int, *, rngs: nnx.Rngs):
+        self.conv = Conv(features, 4 * features, 3, padding=1, rngs=rngs)
+
+    def __call__(self, x: Float[Array, "b h w c"]) -> Float[Array, "b h_out w_out c"]:
+        """Maps [B, H, W, C] to [B, 2 H, 2 W, C]."""
+        batch, height, width, channels = x.shape
+        pixels = self.conv(x).reshape(batch, height, width, 2, 2, channels)
+        return pixels.swapaxes(2, 3).reshape(batch, 2 * height, 2 * width, channels)
+
+
 def repeated(x: Float[Array, "b h w c"]) -> Float[Array, "b h_out w_out c"]:
     """Returns images with each pixel twice along both sides."""
     batch, height, width, channels = x.shape

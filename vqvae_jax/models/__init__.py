@@ -1,6 +1,7 @@
 """Tokenizers: the networks that the quantizers sit in."""
 
 from vqvae_jax.models.autoencoder import Decoder, Encoder
+from vqvae_jax.models.magvit2 import MAGVIT2Decoder, MAGVIT2Encoder
 from vqvae_jax.models.resnet import ResNetDecoder, ResNetEncoder
 from vqvae_jax.models.tokenizer import Tokenizer, TokenizerOutput
 from vqvae_jax.models.vqgan import VQGANDecoder, VQGANEncoder
@@ -10,6 +11,8 @@ __all__ = [
     "VQVAE",
     "Decoder",
     "Encoder",
+    "MAGVIT2Decoder",
+    "MAGVIT2Encoder",
     "ResNetDecoder",
     "ResNetEncoder",
     "Tokenizer",

@@ -17,11 +17,13 @@ from vqvae_jax.pretrained import (
     ibq,
     janus_vqvae,
     llamagen,
+    open_magvit2,
     taming_vqgan,
 )
 from vqvae_jax.pretrained.family import Entry, Family, entries
 
 FAMILIES: dict[str, Family] = {
+    "open_magvit2": open_magvit2.FAMILY,
     "taming_vqgan": taming_vqgan.FAMILY,
     "diffusers_vqmodel": diffusers_vqmodel.FAMILY,
     "llamagen": llamagen.FAMILY,
