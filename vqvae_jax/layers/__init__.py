@@ -7,13 +7,14 @@ from vqvae_jax.layers.conv import Conv, ConvTranspose, conv, conv_transpose
 from vqvae_jax.layers.gated import GatedLayer
 from vqvae_jax.layers.linear import Linear
 from vqvae_jax.layers.raster import GatedStack, RasterCache
-from vqvae_jax.layers.resampling import Downsample, SubpixelUpsample, Upsample
+from vqvae_jax.layers.resampling import AveragePool, Downsample, SubpixelUpsample, Upsample
 from vqvae_jax.layers.residual import Activation, GroupNorm, ResidualBlock
 from vqvae_jax.layers.resnet import ResnetBlock
 
 __all__ = [
     "Activation",
     "AdaptiveGroupNorm",
+    "AveragePool",
     "Conv",
     "ConvTranspose",
     "Downsample",

@@ -23,6 +23,17 @@ class Downsample(nnx.Module):
         return self.conv(jnp.pad(x, ((0, 0), (0, 1), (0, 1), (0, 0))))
 
 
+class AveragePool(nnx.Module):
+    """Means of 2 x 2 pixels; a last row or column without a partner is dropped."""
+
+    def __call__(self, x: Float[Array, "b h w c"]) -> Float[Array, "b h_out w_out c"]:
+        """Maps [B, H, W, C] to [B, H // 2, W // 2, C]."""
+        batch, height, width, channels = x.shape
+        rows, columns = height // 2, width // 2
+        blocks = x[:, : 2 * rows, : 2 * columns].reshape(batch, rows, 2, columns, 2, channels)
+        return jnp.mean(blocks, axis=(2, 4))
+
+
 class Upsample(nnx.Module):
     """Repeats each pixel along both sides, then Conv 3x3.
 

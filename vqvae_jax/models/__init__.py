@@ -2,6 +2,7 @@
 
 from vqvae_jax.models.autoencoder import Decoder, Encoder
 from vqvae_jax.models.magvit2 import MAGVIT2Decoder, MAGVIT2Encoder
+from vqvae_jax.models.maskgit import MaskGITDecoder, MaskGITEncoder
 from vqvae_jax.models.resnet import ResNetDecoder, ResNetEncoder
 from vqvae_jax.models.tokenizer import Tokenizer, TokenizerOutput
 from vqvae_jax.models.vqgan import VQGANDecoder, VQGANEncoder
@@ -13,6 +14,8 @@ __all__ = [
     "Encoder",
     "MAGVIT2Decoder",
     "MAGVIT2Encoder",
+    "MaskGITDecoder",
+    "MaskGITEncoder",
     "ResNetDecoder",
     "ResNetEncoder",
     "Tokenizer",

@@ -104,6 +104,16 @@ def renamed(path: str, rules: Sequence[tuple[str, str]]) -> str:
     return path
 
 
+def highest_first(path: str, tokenizer: Tokenizer) -> str:
+    """Returns a path whose levels of the decoder count from the highest resolution, the last."""
+    match path.split("."):
+        case ["decoder", "levels" | "adaptive" as part, index, *rest]:
+            decoder: Any = tokenizer.decoder
+            number = len(decoder.levels) - 1 - int(index)
+            return ".".join(["decoder", part, str(number), *rest])
+    return path
+
+
 def without_prefix(*prefixes: str) -> Callable[[State, Mapping[str, Any]], dict[str, np.ndarray]]:
     """Returns a `Family.select` that takes the part of a larger model's state dict.
 

@@ -9,12 +9,12 @@ from vqvae_jax.checks import check_above_zero, check_at_least_zero
 from vqvae_jax.likelihoods import SquaredError
 from vqvae_jax.models import MAGVIT2Decoder, MAGVIT2Encoder, Tokenizer
 from vqvae_jax.pretrained.averages import averaged
-from vqvae_jax.pretrained.family import Family, renamed, torch_leaf
+from vqvae_jax.pretrained.family import Family, highest_first, renamed, torch_leaf
 from vqvae_jax.pretrained.settings import check_integers, read
 from vqvae_jax.quantizers import LFQ
 
-# The entropy loss is exact up to this many bits, the most that any release has; its memory is 2^9
-# numbers per vector and 2^18 per batch.
+# The entropy loss is exact up to this many bits, the most that a release has: it takes 2^9 numbers
+# per vector, and 2^18 per batch.
 _MOST_EXACT_BITS = 18
 
 # Settings of training and of image logs.
@@ -52,12 +52,8 @@ _RULES = (
 
 
 def _name(path: str, leaf: str, tokenizer: Tokenizer) -> str:
-    """See `Family.name`; level 0 of the decoder is the highest resolution, computed last."""
-    match path.split("."):
-        case ["decoder", "levels" | "adaptive" as part, index, *rest]:
-            number = len(tokenizer.decoder.levels) - 1 - int(index)
-            path = ".".join(["decoder", part, str(number), *rest])
-    return f"{renamed(path, _RULES)}.{torch_leaf(leaf)}"
+    """See `Family.name`."""
+    return f"{renamed(highest_first(path, tokenizer), _RULES)}.{torch_leaf(leaf)}"
 
 
 def _build(config: Mapping[str, Any], rngs: nnx.Rngs) -> Tokenizer:

@@ -17,12 +17,14 @@ from vqvae_jax.pretrained import (
     ibq,
     janus_vqvae,
     llamagen,
+    maskgit_vqgan,
     open_magvit2,
     taming_vqgan,
 )
 from vqvae_jax.pretrained.family import Entry, Family, entries
 
 FAMILIES: dict[str, Family] = {
+    "maskgit_vqgan": maskgit_vqgan.FAMILY,
     "open_magvit2": open_magvit2.FAMILY,
     "taming_vqgan": taming_vqgan.FAMILY,
     "diffusers_vqmodel": diffusers_vqmodel.FAMILY,
