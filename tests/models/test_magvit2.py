@@ -13,10 +13,10 @@ from vqvae_jax.layers import AdaptiveGroupNorm, SubpixelUpsample
 random = np.random.RandomState(0)
 
 
-@pytest.mark.parametrize("multipliers", [(1,), (2, 1, 3)])
-def test_images_are_divided_and_come_back(multipliers):
-    factor = 2 ** (len(multipliers) - 1)
-    options = {"width": 4, "multipliers": multipliers, "num_blocks": 1}
+@pytest.mark.parametrize("channels", [(4,), (8, 4, 12)])
+def test_images_are_divided_and_come_back(channels):
+    factor = 2 ** (len(channels) - 1)
+    options = {"channels": channels, "num_blocks": 1}
     encoder, decoder = nnx.eval_shape(
         lambda: (
             MAGVIT2Encoder(3, 5, **options, rngs=nnx.Rngs(0)),
@@ -69,10 +69,9 @@ def test_channels_become_pixels_row_by_row():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"width": 0}, "width is 0; it must be an integer of at least 1"),
         ({"num_blocks": 0}, "num_blocks is 0; it must be an integer of at least 1"),
-        ({"multipliers": ()}, r"multipliers is \(\); it must be a list of integers"),
-        ({"multipliers": (1, 0)}, "multipliers is 0; it must be an integer of at least 1"),
+        ({"channels": ()}, r"channels is \(\); it must be a list of integers"),
+        ({"channels": (1, 0)}, "channels is 0; it must be an integer of at least 1"),
     ],
 )
 def test_wrong_arguments_are_named(options, message):

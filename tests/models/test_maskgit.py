@@ -15,20 +15,18 @@ random = np.random.RandomState(0)
 X = jnp.asarray(random.randn(2, 4, 6, 4), jnp.float32)
 
 
-def built(kind, multipliers, **options):
+def built(kind, channels, **options):
     return nnx.eval_shape(
-        lambda: kind(
-            3, 5, width=4, multipliers=multipliers, num_blocks=1, **options, rngs=nnx.Rngs(0)
-        )
+        lambda: kind(3, 5, channels=channels, num_blocks=1, **options, rngs=nnx.Rngs(0))
     )
 
 
 @pytest.mark.parametrize("conv_downsample", [False, True])
-@pytest.mark.parametrize("multipliers", [(1,), (2, 1, 3)])
-def test_images_are_divided_and_come_back(multipliers, conv_downsample):
-    factor = 2 ** (len(multipliers) - 1)
-    encoder = built(MaskGITEncoder, multipliers, conv_downsample=conv_downsample)
-    decoder = built(MaskGITDecoder, multipliers)
+@pytest.mark.parametrize("channels", [(4,), (8, 4, 12)])
+def test_images_are_divided_and_come_back(channels, conv_downsample):
+    factor = 2 ** (len(channels) - 1)
+    encoder = built(MaskGITEncoder, channels, conv_downsample=conv_downsample)
+    decoder = built(MaskGITDecoder, channels)
     assert encoder.downsampling == decoder.downsampling == (factor, factor)
     x = jax.ShapeDtypeStruct((2, 16, 24, 3), jnp.float32)
     z = nnx.eval_shape(lambda encoder, x: encoder(x), encoder, x)
@@ -58,9 +56,7 @@ def test_pooling_takes_means():
 
 def test_the_strided_convolution_pads_as_flax_does():
     encoder = drawn(
-        lambda: MaskGITEncoder(
-            3, 5, width=4, multipliers=(1, 1), conv_downsample=True, rngs=nnx.Rngs(0)
-        )
+        lambda: MaskGITEncoder(3, 5, channels=(4, 4), conv_downsample=True, rngs=nnx.Rngs(0))
     )
     halve = encoder.levels[0].resample
     expected = jax.lax.conv_general_dilated(
@@ -75,10 +71,8 @@ def test_the_strided_convolution_pads_as_flax_does():
 @pytest.mark.parametrize(
     ("kind", "options", "message"),
     [
-        (MaskGITEncoder, {"width": 0}, "width is 0; it must be an integer of at least 1"),
-        (MaskGITDecoder, {"width": 0}, "width is 0; it must be an integer of at least 1"),
         (MaskGITEncoder, {"num_blocks": 0}, "num_blocks is 0; it must be an integer of at least"),
-        (MaskGITDecoder, {"multipliers": []}, r"multipliers is \[\]; it must be a list"),
+        (MaskGITDecoder, {"channels": []}, r"channels is \[\]; it must be a list"),
         (MaskGITEncoder, {"conv_downsample": 1}, "conv_downsample is 1; it must be True or False"),
     ],
 )

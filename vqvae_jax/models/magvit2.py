@@ -8,7 +8,7 @@ from jaxtyping import Array, Float
 
 from vqvae_jax.checks import check_integer
 from vqvae_jax.layers import AdaptiveGroupNorm, Conv, GroupNorm, ResnetBlock, SubpixelUpsample
-from vqvae_jax.models.vqgan import Level, check_multipliers
+from vqvae_jax.models.vqgan import Level, check_channels
 
 
 class MAGVIT2Encoder(nnx.Module):
@@ -21,10 +21,10 @@ class MAGVIT2Encoder(nnx.Module):
     Args:
         in_dim: channels of the images, at least 1.
         latent_dim: D, the size of a latent vector, at least 1.
-        width: channels of the first layer, at least 1.
-        multipliers: the channels of each level, in widths; at least one, each at least 1. The
-            images are downsampled by 2^(levels - 1).
+        channels: those of each level, from the highest resolution; at least one, each at least 1.
+            The images are downsampled by 2^(levels - 1).
         num_blocks: blocks of each level, at least 1.
+        first_dim: channels after the first convolution, at least 1; None: those of the first level.
         rngs: `params` draws the initial values.
 
     Raises:
@@ -38,19 +38,18 @@ class MAGVIT2Encoder(nnx.Module):
         in_dim: int,
         latent_dim: int,
         *,
-        width: int = 128,
-        multipliers: Sequence[int] = (1, 1, 2, 2, 4),
+        channels: Sequence[int] = (128, 128, 256, 256, 512),
         num_blocks: int = 4,
+        first_dim: int | None = None,
         rngs: nnx.Rngs,
     ):
         self.in_dim, self.latent_dim = in_dim, latent_dim
-        self.width = check_integer("width", width)
         self.num_blocks = check_integer("num_blocks", num_blocks)
-        self.multipliers = check_multipliers(multipliers)
-        lowest = len(self.multipliers) - 1
+        self.channels, self.first_dim = check_channels(channels), first_dim
+        lowest = len(self.channels) - 1
         self.downsampling = (2**lowest,) * 2
-        dims = [width, *(width * by for by in self.multipliers)]
-        self.first = Conv(in_dim, width, 3, padding=1, use_bias=False, rngs=rngs)
+        dims = (first_dim or self.channels[0], *self.channels)
+        self.first = Conv(in_dim, dims[0], 3, padding=1, use_bias=False, rngs=rngs)
         self.levels = nnx.List(
             [
                 Level(
@@ -86,8 +85,8 @@ class MAGVIT2Decoder(nnx.Module):
     Args:
         out_dim: channels of the images, at least 1.
         latent_dim: D, the size of a latent vector, at least 1.
-        width, multipliers, num_blocks: as for `MAGVIT2Encoder`; multipliers count from the highest
-            resolution, though the levels are computed from the lowest.
+        channels, num_blocks: as for `MAGVIT2Encoder`; channels count from the highest resolution,
+            though the levels are computed from the lowest.
         rngs: `params` draws the initial values.
 
     Raises:
@@ -101,18 +100,16 @@ class MAGVIT2Decoder(nnx.Module):
         out_dim: int,
         latent_dim: int,
         *,
-        width: int = 128,
-        multipliers: Sequence[int] = (1, 1, 2, 2, 4),
+        channels: Sequence[int] = (128, 128, 256, 256, 512),
         num_blocks: int = 4,
         rngs: nnx.Rngs,
     ):
         self.out_dim, self.latent_dim = out_dim, latent_dim
-        self.width = check_integer("width", width)
         self.num_blocks = check_integer("num_blocks", num_blocks)
-        self.multipliers = check_multipliers(multipliers)
-        highest = len(self.multipliers) - 1
+        self.channels = check_channels(channels)
+        highest = len(self.channels) - 1
         self.downsampling = (2**highest,) * 2
-        dims = [width * by for by in (*self.multipliers, self.multipliers[-1])][::-1]
+        dims = (*self.channels, self.channels[-1])[::-1]
         self.first = Conv(latent_dim, dims[0], 3, padding=1, rngs=rngs)
         self.middle = Level(_blocks(dims[0], dims[0], num_blocks, rngs))
         self.adaptive = nnx.List(

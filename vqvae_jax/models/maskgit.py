@@ -9,7 +9,7 @@ from jaxtyping import Array, Float
 
 from vqvae_jax.checks import check_flag, check_integer
 from vqvae_jax.layers import AveragePool, Conv, GroupNorm, ResnetBlock, Upsample
-from vqvae_jax.models.vqgan import Level, check_multipliers
+from vqvae_jax.models.vqgan import Level, check_channels
 
 
 class MaskGITBlock(ResnetBlock):
@@ -45,10 +45,10 @@ class MaskGITEncoder(nnx.Module):
     Args:
         in_dim: channels of the images, at least 1.
         latent_dim: D, the size of a latent vector, at least 1.
-        width: channels of the first layer, at least 1.
-        multipliers: the channels of each level, in widths; at least one, each at least 1. The
-            images are downsampled by 2^(levels - 1).
+        channels: those of each level, from the highest resolution; at least one, each at least 1.
+            The images are downsampled by 2^(levels - 1).
         num_blocks: blocks of each level, at least 1.
+        first_dim: channels after the first convolution, at least 1; None: those of the first level.
         conv_downsample: whether Conv 4x4 /2 halves the resolution, and not `AveragePool`.
         rngs: `params` draws the initial values.
 
@@ -63,18 +63,17 @@ class MaskGITEncoder(nnx.Module):
         in_dim: int,
         latent_dim: int,
         *,
-        width: int = 128,
-        multipliers: Sequence[int] = (1, 1, 2, 2, 4),
+        channels: Sequence[int] = (128, 128, 256, 256, 512),
         num_blocks: int = 2,
+        first_dim: int | None = None,
         conv_downsample: bool = False,
         rngs: nnx.Rngs,
     ):
         self.in_dim, self.latent_dim = in_dim, latent_dim
-        self.width = check_integer("width", width)
         self.num_blocks = check_integer("num_blocks", num_blocks)
-        self.multipliers = check_multipliers(multipliers)
+        self.channels, self.first_dim = check_channels(channels), first_dim
         self.conv_downsample = check_flag("conv_downsample", conv_downsample)
-        lowest = len(self.multipliers) - 1
+        lowest = len(self.channels) - 1
         self.downsampling = (2**lowest,) * 2
 
         def halving(features: int) -> nnx.Module:
@@ -82,8 +81,8 @@ class MaskGITEncoder(nnx.Module):
                 return AveragePool()
             return Conv(features, features, 4, stride=2, padding=1, rngs=rngs)
 
-        dims = [width, *(width * by for by in self.multipliers)]
-        self.first = Conv(in_dim, width, 3, padding=1, use_bias=False, rngs=rngs)
+        dims = (first_dim or self.channels[0], *self.channels)
+        self.first = Conv(in_dim, dims[0], 3, padding=1, use_bias=False, rngs=rngs)
         self.levels = nnx.List(
             [
                 Level(
@@ -114,8 +113,8 @@ class MaskGITDecoder(nnx.Module):
     Args:
         out_dim: channels of the images, at least 1.
         latent_dim: D, the size of a latent vector, at least 1.
-        width, multipliers, num_blocks: as for `MaskGITEncoder`; multipliers count from the highest
-            resolution, though the levels are computed from the lowest.
+        channels, num_blocks: as for `MaskGITEncoder`; channels count from the highest resolution,
+            though the levels are computed from the lowest.
         rngs: `params` draws the initial values.
 
     Raises:
@@ -129,18 +128,16 @@ class MaskGITDecoder(nnx.Module):
         out_dim: int,
         latent_dim: int,
         *,
-        width: int = 128,
-        multipliers: Sequence[int] = (1, 1, 2, 2, 4),
+        channels: Sequence[int] = (128, 128, 256, 256, 512),
         num_blocks: int = 2,
         rngs: nnx.Rngs,
     ):
         self.out_dim, self.latent_dim = out_dim, latent_dim
-        self.width = check_integer("width", width)
         self.num_blocks = check_integer("num_blocks", num_blocks)
-        self.multipliers = check_multipliers(multipliers)
-        highest = len(self.multipliers) - 1
+        self.channels = check_channels(channels)
+        highest = len(self.channels) - 1
         self.downsampling = (2**highest,) * 2
-        dims = [width * by for by in (*self.multipliers, self.multipliers[-1])][::-1]
+        dims = (*self.channels, self.channels[-1])[::-1]
         self.first = Conv(latent_dim, dims[0], 3, padding=1, rngs=rngs)
         self.middle = Level(_blocks(dims[0], dims[0], num_blocks, rngs))
         self.levels = nnx.List(

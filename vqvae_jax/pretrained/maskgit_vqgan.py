@@ -102,11 +102,9 @@ def _build(config: Mapping[str, Any], rngs: nnx.Rngs) -> Tokenizer:
         },
         path="config.vqvae",
     )
+    path = "config.vqvae.channel_multipliers"
     options: dict[str, Any] = {
-        "width": given.filters,
-        "multipliers": check_integers(
-            "config.vqvae.channel_multipliers", given.channel_multipliers
-        ),
+        "channels": [given.filters * by for by in check_integers(path, given.channel_multipliers)],
         "num_blocks": given.num_res_blocks,
     }
     quantizer = EntropyVectorQuantizer(
@@ -121,6 +119,7 @@ def _build(config: Mapping[str, Any], rngs: nnx.Rngs) -> Tokenizer:
         _CHANNELS,
         given.embedding_dim,
         **options,
+        first_dim=given.filters,
         conv_downsample=given.conv_downsample,
         rngs=rngs,
     )

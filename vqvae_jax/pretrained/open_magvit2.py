@@ -73,15 +73,14 @@ def _build(config: Mapping[str, Any], rngs: nnx.Rngs) -> Tokenizer:
         path="config.ddconfig",
     )
     options: dict[str, Any] = {
-        "width": net.ch,
-        "multipliers": check_integers("config.ddconfig.ch_mult", net.ch_mult),
+        "channels": [net.ch * by for by in check_integers("config.ddconfig.ch_mult", net.ch_mult)],
         "num_blocks": net.num_res_blocks,
     }
     quantizer = _quantizer(given)
     _check_equal("config.n_embed", given.n_embed, "2^embed_dim", quantizer.num_embeddings)
     _check_equal("config.ddconfig.z_channels", net.z_channels, "embed_dim", quantizer.embedding_dim)
     return Tokenizer(
-        MAGVIT2Encoder(net.in_channels, net.z_channels, **options, rngs=rngs),
+        MAGVIT2Encoder(net.in_channels, net.z_channels, first_dim=net.ch, **options, rngs=rngs),
         quantizer,
         MAGVIT2Decoder(net.out_ch, net.z_channels, **options, rngs=rngs),
         SquaredError(net.out_ch, data_variance=1.0),
