@@ -4,8 +4,6 @@ import functools
 import json
 from pathlib import Path
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import nnx

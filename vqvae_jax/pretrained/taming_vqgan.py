@@ -27,6 +27,7 @@ _RULES = (
     (r"\.middle\.blocks\.1", ".mid.block_2"),
     (r"\.middle\.attention", ".mid.attn_1"),
     (r"^encoder\.levels", "encoder.down"),
+    (r"^decoder\.levels", "decoder.up"),
     (r"^encoder(.*)\.resample", r"encoder\1.downsample"),
     (r"^decoder(.*)\.resample", r"decoder\1.upsample"),
     (r"\.blocks\.", ".block."),
