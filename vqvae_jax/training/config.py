@@ -30,7 +30,7 @@ from vqvae_jax.training.signatures import settings_of
 
 # Arguments of components that are not set, but filled in from the data or the other components.
 FILLED: Mapping[str, tuple[str, ...]] = {
-    "model": ("dtype",),
+    "model": ("dtype", "value_range"),
     "model.encoder": ("in_dim", "latent_dim"),
     "model.decoder": ("out_dim", "latent_dim"),
     "model.likelihood": ("out_dim", "data_variance"),
