@@ -26,7 +26,7 @@ from vqvae_jax.priors import Prior
 from vqvae_jax.quantizers import Quantizer
 from vqvae_jax.tasks import PriorTask, TokenizerTask
 from vqvae_jax.training.codes import load_codes
-from vqvae_jax.training.saved import load_data, load_pair, load_run
+from vqvae_jax.training.saved import SavedRun, load_data, load_pair, load_run
 from vqvae_jax.words import counted
 
 _BATCH = 128
@@ -63,7 +63,7 @@ def evaluate(
         for name, value in moved.items():
             if value is not None:
                 raise ValueError(f"{name} is given; it is for held-out data, not for {inputs[0]}")
-        return _evaluate_files(workdir, inputs, resize, pad)
+        return _evaluate_files(run, inputs, resize, pad)
     data = load_data(run, **moved)
     metrics = [metric for metric in _METRICS if metric.takes(data.image_shape)]
     task = TokenizerTask(run.model, optax.identity(), metrics=metrics)
@@ -77,9 +77,9 @@ def evaluate(
     return 0
 
 
-def _evaluate_files(workdir: Path, inputs: Sequence[Path], resize: int, pad: int) -> int:
+def _evaluate_files(run: SavedRun, inputs: Sequence[Path], resize: int, pad: int) -> int:
     """Prints the metrics of image files, of any size."""
-    model, files = ImageModel(workdir), image_files(inputs)
+    model, files = ImageModel(run), image_files(inputs)
     quantizer = model.tokenizer.quantizer
     done = tokens = pixels = 0
     squares = 0.0

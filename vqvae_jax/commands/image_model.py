@@ -1,7 +1,6 @@
 """A trained tokenizer of images, applied to batches of pixels."""
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import jax
@@ -11,10 +10,10 @@ from flax import nnx
 from jaxtyping import Array, Float, Int, UInt8
 
 from vqvae_jax.errors import CheckpointError, DataError
-from vqvae_jax.models import Tokenizer
+from vqvae_jax.models import Tokenizer, has_images
 from vqvae_jax.parallel import all_devices, mesh_for, place, replicated, split
 from vqvae_jax.pixels import to_floats
-from vqvae_jax.training.saved import load_run
+from vqvae_jax.training.saved import SavedRun
 from vqvae_jax.weights import weights_digest
 
 
@@ -22,7 +21,7 @@ class ImageModel:
     """The tokenizer of a run, on all devices.
 
     Args:
-        workdir: the run's folder.
+        run: the run of a tokenizer.
 
     Attributes:
         run: the run.
@@ -31,16 +30,16 @@ class ImageModel:
         digest: of its weights.
 
     Raises:
-        CheckpointError: it is not the run of a tokenizer of gray or RGB images.
+        CheckpointError: the tokenizer is not one of gray or RGB images.
     """
 
-    def __init__(self, workdir: Path):
-        self.run = load_run(workdir, Tokenizer)
-        self.tokenizer: Tokenizer = self.run.model
+    def __init__(self, run: SavedRun):
+        self.run = run
+        self.tokenizer: Tokenizer = run.model
         self.channels = self.tokenizer.likelihood.out_dim
         if not has_images(self.tokenizer):
             raise CheckpointError(
-                f"{workdir} holds a model of {self.tokenizer.spatial_rank} axes and "
+                f"{run.workdir} holds a model of {self.tokenizer.spatial_rank} axes and "
                 f"{self.channels} channels; this command is for gray or RGB images"
             )
         self.digest = weights_digest(self.tokenizer)
@@ -73,11 +72,6 @@ class ImageModel:
             raise DataError(
                 f"JAX gave up on {arrays[0].shape}: {reason}; --resize makes images smaller"
             ) from error
-
-
-def has_images(tokenizer: Tokenizer) -> bool:
-    """Returns whether a tokenizer is one of gray or RGB images."""
-    return tokenizer.spatial_rank == 2 and tokenizer.likelihood.out_dim in (1, 3)
 
 
 def _encoded(

@@ -4,7 +4,7 @@ from vqvae_jax.models.autoencoder import Decoder, Encoder
 from vqvae_jax.models.magvit2 import MAGVIT2Decoder, MAGVIT2Encoder
 from vqvae_jax.models.maskgit import MaskGITDecoder, MaskGITEncoder
 from vqvae_jax.models.resnet import ResNetDecoder, ResNetEncoder
-from vqvae_jax.models.tokenizer import Tokenizer, TokenizerOutput
+from vqvae_jax.models.tokenizer import Tokenizer, TokenizerOutput, has_images
 from vqvae_jax.models.vqgan import VQGANDecoder, VQGANEncoder
 from vqvae_jax.models.vqvae import VQVAE
 
@@ -22,4 +22,5 @@ __all__ = [
     "TokenizerOutput",
     "VQGANDecoder",
     "VQGANEncoder",
+    "has_images",
 ]

@@ -210,3 +210,8 @@ class Tokenizer(nnx.Module):
     def decoded(self, values: Float[Array, "b *latent_spatial d"]) -> Float[Array, "b *spatial f"]:
         """Returns the decoder's output for quantized values [B, *latent_spatial, D]."""
         return wide(compute_in(self.dtype, self.decoder, values))
+
+
+def has_images(tokenizer: Tokenizer) -> bool:
+    """Returns whether a tokenizer is one of gray or RGB images."""
+    return tokenizer.spatial_rank == 2 and tokenizer.likelihood.out_dim in (1, 3)

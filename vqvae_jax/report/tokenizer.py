@@ -9,7 +9,7 @@ from flax import nnx
 from jaxtyping import Array
 
 from vqvae_jax.data import DataSource, take
-from vqvae_jax.models import Tokenizer
+from vqvae_jax.models import Tokenizer, has_images
 from vqvae_jax.pixels import to_values
 from vqvae_jax.report import figures
 from vqvae_jax.report.alone import alone
@@ -62,7 +62,7 @@ def tokenizer_figures(
     """
     curves = ["loss", model.likelihood.monitor]
     training = figures.training(records, curves, model.quantizer.num_codes)
-    if model.spatial_rank != 2 or held_out.spec[entry].shape[-1] not in (1, 3):
+    if not has_images(model):
         return {"training.png": training}
     first = take(held_out, np.arange(min(_IMAGES, len(held_out))))
     shown = to_values(jnp.asarray(first[entry]))
