@@ -8,6 +8,7 @@ from typing import Any
 from vqvae_jax.checks import did_you_mean
 from vqvae_jax.data import DataConfig
 from vqvae_jax.errors import ConfigError
+from vqvae_jax.likelihoods import Likelihood
 from vqvae_jax.models import Tokenizer
 from vqvae_jax.priors import Prior
 from vqvae_jax.training.components import (
@@ -116,6 +117,13 @@ class Config:
     def kind(self) -> str:
         """The model that the run trains: "VQ-VAE" or "prior"."""
         return "VQ-VAE" if self.prior is None else "prior"
+
+    @property
+    def monitor(self) -> str:
+        """The held-out metric whose lowest value is best."""
+        if self.prior is not None:
+            return "nll"
+        return kind_of(self.model["likelihood"], "model.likelihood", Likelihood).monitor
 
     def to_dict(self) -> dict[str, Settings]:
         """Returns the settings as nested dictionaries of JSON values."""

@@ -11,14 +11,13 @@ import numpy as np
 from vqvae_jax.data import Dataset, DataSource, NamedDataset, labels_of
 from vqvae_jax.errors import ConfigError, DataError
 from vqvae_jax.files import check_folder
-from vqvae_jax.likelihoods import Likelihood
 from vqvae_jax.metrics import ImageMetric
 from vqvae_jax.parallel import check_same, first_process_first, wait_for_all
 from vqvae_jax.tasks import PriorTask, Task, TokenizerTask
 from vqvae_jax.training.building import describe, prior_for, tokenizer_for
 from vqvae_jax.training.checkpoint import Checkpoint, described_run, latest_checkpoint
 from vqvae_jax.training.codes import CodeMaps, load_codes
-from vqvae_jax.training.components import build, kind_of
+from vqvae_jax.training.components import build
 from vqvae_jax.training.config import Config
 from vqvae_jax.training.ending import commands
 from vqvae_jax.training.log import read_records
@@ -237,8 +236,7 @@ def _is_finished(folder: Path, found: Checkpoint, data: Dataset) -> bool:
     config = config_of(folder, found.run)
     schedule = Schedule(config.training, len(data.train))
     records = read_records(folder, found.step)
-    likelihood = kind_of(config.model["likelihood"], "model.likelihood", Likelihood)
-    return schedule.why_over(found.step, found.is_logged, records, likelihood.monitor) is not None
+    return schedule.why_over(found.step, found.is_logged, records, config.monitor) is not None
 
 
 def _maps_of(config: Config, data: Dataset) -> CodeMaps:

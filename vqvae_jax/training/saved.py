@@ -1,6 +1,8 @@
 """Loads models from the folders of runs."""
 
+import contextlib
 import dataclasses
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, cast
 
@@ -12,7 +14,7 @@ from vqvae_jax.models import Tokenizer
 from vqvae_jax.priors import Prior
 from vqvae_jax.tasks.learning import split_model
 from vqvae_jax.training.building import Model, build_described
-from vqvae_jax.training.checkpoint import Checkpoint, best_checkpoint
+from vqvae_jax.training.checkpoint import Checkpoint, best_checkpoint, described_run
 from vqvae_jax.training.config import Config
 from vqvae_jax.training.resuming import is_from_python, other_vqvae
 from vqvae_jax.weights import weights_digest
@@ -97,22 +99,49 @@ def load_run(workdir: str | Path, kind: type[nnx.Module]) -> SavedRun:
     """
     folder = Path(workdir)
     checkpoint = _best(folder)
-    try:
-        if is_from_python(checkpoint.run):
-            raise CheckpointError(
-                f"{workdir} holds a run of vqvae_jax.train, which does not say how to build the "
-                "model; load_model takes one that is built alike as like"
-            )
-        config = Config.from_dict(checkpoint.run["config"])
+    with _as_described(str(checkpoint.path)):
+        config = _config(folder, checkpoint.run)
         model = build_described(config, checkpoint.run)
-    except ConfigError as error:
-        raise CheckpointError(f"{checkpoint.path} cannot be used: {error}") from error
-    except (KeyError, TypeError, IndexError, AttributeError) as error:
-        raise CheckpointError(f"{checkpoint.path} does not describe a run: {error!r}") from error
     if not isinstance(model, kind):
         wanted = "VQ-VAE" if kind is Tokenizer else "prior"
         raise CheckpointError(f"{folder} holds the run of a {config.kind}, not of a {wanted}")
     return SavedRun(folder, config, checkpoint.run, _with_weights(model, checkpoint))
+
+
+def load_description(workdir: str | Path) -> tuple[Config, dict[str, Any]]:
+    """Loads a run's settings, and its description as in run.json, without its model.
+
+    Args:
+        workdir: the run's folder.
+
+    Raises:
+        CheckpointError: it holds no run that says how to build its model.
+    """
+    description = described_run(Path(workdir))
+    if description is None:
+        raise CheckpointError(f"{workdir} holds no run")
+    with _as_described(str(workdir)):
+        return _config(workdir, description), description
+
+
+def _config(workdir: str | Path, description: Mapping[str, Any]) -> Config:
+    if is_from_python(description):
+        raise CheckpointError(
+            f"{workdir} holds a run of vqvae_jax.train, which does not say how to build the "
+            "model; load_model takes one that is built alike as like"
+        )
+    return Config.from_dict(description["config"])
+
+
+@contextlib.contextmanager
+def _as_described(where: str) -> Iterator[None]:
+    """Makes what a run's description lacks an error of one line."""
+    try:
+        yield
+    except ConfigError as error:
+        raise CheckpointError(f"{where} cannot be used: {error}") from error
+    except (KeyError, TypeError, IndexError, AttributeError) as error:
+        raise CheckpointError(f"{where} does not describe a run: {error!r}") from error
 
 
 def _best(folder: Path) -> Checkpoint:
