@@ -9,7 +9,7 @@ from vqvae_jax.extras import extra
 from vqvae_jax.metrics import Usage
 from vqvae_jax.metrics.usage import ranks
 from vqvae_jax.report.html.content import Report
-from vqvae_jax.report.html.sections.curves import plot_over_steps, put_legend_below
+from vqvae_jax.report.html.sections.curves import plot_over_steps
 
 with extra("train"):
     from bokeh.embed import components
@@ -81,5 +81,7 @@ def _plot(title: str, usage: Mapping[int, Usage]) -> Any:
         tip = [("rank", band), ("step", "@step"), ("share", "@share{0.0 %}")]
         plot.add_tools(HoverTool(renderers=[line], tooltips=tip))
         below = below + share
-    put_legend_below(plot, title="codes, by rank")
+    (legend,) = plot.legend
+    legend.update(items=legend.items[::-1], title="codes, by rank", border_line_color=None)
+    plot.add_layout(legend, "right")
     return plot

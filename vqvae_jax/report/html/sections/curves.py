@@ -68,7 +68,9 @@ def _plot(name: str, runs: Sequence[RunRecord]) -> Any:
             line.glyph.update(line_color=color, line_dash=dash)
             tip = [("", f"{run.name}, {split}"), ("step", "@step"), (name, "@value{0.00000}")]
             plot.add_tools(HoverTool(renderers=[marks], tooltips=tip))
-    put_legend_below(plot, click_policy="hide")
+    (legend,) = plot.legend
+    legend.update(click_policy="hide", orientation="horizontal", border_line_color=None, ncols=2)
+    plot.add_layout(legend, "below")  # where it covers no curve
     return plot
 
 
@@ -86,13 +88,6 @@ def plot_over_steps(title: str, **options: Any) -> Any:
     plot.toolbar.logo = None
     plot.toolbar.autohide = True
     return plot
-
-
-def put_legend_below(plot: Any, **options: Any) -> None:
-    """Puts the legend of a plot where it covers no curve."""
-    (legend,) = plot.legend
-    legend.update(orientation="horizontal", border_line_color=None, ncols=2, **options)
-    plot.add_layout(legend, "below")
 
 
 def _columns(name: str, records: Sequence[Mapping[str, Any]]) -> dict[str, list[Any]]:
