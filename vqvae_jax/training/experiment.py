@@ -34,9 +34,9 @@ from vqvae_jax.words import counted
 def train_config(config: Config, workdir: Path) -> None:
     """Trains what the config describes, or resumes the run that `workdir` holds.
 
-    Writes metrics.jsonl, tensorboard/, pictures, run.json and checkpoints/ there. A run that was
-    stopped and resumed ends with the same parameters, optimizer state and metrics as one that was
-    not.
+    Writes metrics.jsonl, histograms.jsonl, tensorboard/, pictures, run.json and checkpoints/ there.
+    A run that was stopped and resumed ends with the same parameters, optimizer state and metrics as
+    one that was not.
 
     A prior models the codes of a VQ-VAE: if `config.prior.vqvae` does not hold a finished run of
     one, that is trained first.
