@@ -23,7 +23,8 @@ def histograms_line(step: int, counts: Mapping[str, np.ndarray]) -> dict[str, An
         counts: int [K] by name, how often each of 0 to K - 1 occurred.
     """
     most = _COUNTED // max(1, len(counts))
-    usage = {name: Usage.of(np.asarray(of, np.int64), most).to_json() for name, of in counts.items()}
+    integers = {name: np.asarray(of, np.int64) for name, of in counts.items()}
+    usage = {name: Usage.of(of, most).to_json() for name, of in integers.items()}
     return {"step": step, "histograms": usage}
 
 
