@@ -96,7 +96,7 @@ def assert_ends(workdir, output):
     """Whether the last lines of a finished run say how good it is, where it is, and what next."""
     tested = [record for record in metrics(workdir) if record["split"] == "test"]
     best = min(tested, key=lambda record: record["nmse"])
-    first, *others = output.splitlines()[-5:]
+    first, *others = output.splitlines()[-6:]
     expected = f"{workdir}: best after step {best['step']}, epoch {best['epoch']}: test nmse "
     assert first.startswith(f"{expected}{best['nmse']:.4f}  psnr ")
     pictures = ", ".join(f"{name}.png" for name in ("codebook", "reconstructions", "training"))
@@ -105,7 +105,8 @@ def assert_ends(workdir, output):
         f"  checkpoint  {workdir}/checkpoints/{best['step']}.safetensors",
         f"  pictures    {workdir}/{pictures}",
         f"  next        {program.format('report')}",
-        f"              {program.format('reconstruct')} FOLDER --output out",
+        f"              {program.format('reconstruct')} --output out FOLDER",
+        f"              {program.format('encode')} --output codes.npz FOLDER",
     ]
 
 

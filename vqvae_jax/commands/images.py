@@ -31,7 +31,7 @@ with extra("train"):
 _log = logging.getLogger(__name__)
 
 _ON_SHEET, _PIXELS_ON_SHEET = 64, 2**23  # of the originals
-_MANY_SIZES = 10
+_MANY_SIZES, _FEW_SIZES_BY = 10, 64
 
 
 def encode(workdir: Path, inputs: Sequence[Path], output: Path, resize: int, pad: int) -> int:
@@ -134,8 +134,11 @@ def batches_of(
                 whole = padded(image, multiples)
                 is_new = whole.shape not in shapes
                 shapes.add(whole.shape)
-                if is_new and len(shapes) == _MANY_SIZES:
-                    _log.warning("each size takes seconds to compile; --pad 64 makes fewer sizes")
+                if is_new and len(shapes) == _MANY_SIZES and pad < _FEW_SIZES_BY:
+                    _log.warning(
+                        "each size takes seconds to compile; --pad %d makes fewer sizes",
+                        _FEW_SIZES_BY,
+                    )
                 yield Sized(name, whole, (image.shape[0], image.shape[1]))
 
     return in_batches(read())

@@ -108,7 +108,7 @@ def _train(config: Config, data: Dataset, workdir: Path) -> None:
         about=f"{images} of {data.name} from {data.source}",
         check_resumes=lambda saved: check_resumes(workdir, saved, learned.description),
         writers=writers,
-        uses=commands(config.kind, workdir),
+        uses=commands(config, workdir),
     )
 
 
