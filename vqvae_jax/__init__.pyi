@@ -40,6 +40,8 @@ from vqvae_jax.moments import reset_moments as reset_moments
 from vqvae_jax.pretrained import from_state_dict as from_state_dict
 from vqvae_jax.pretrained import load_state_dict as load_state_dict
 from vqvae_jax.pretrained import to_state_dict as to_state_dict
+from vqvae_jax.pretrained import from_vector_quantize_pytorch as from_vector_quantize_pytorch
+from vqvae_jax.pretrained import to_vector_quantize_pytorch as to_vector_quantize_pytorch
 from vqvae_jax.priors import GatedPixelCNN as GatedPixelCNN
 from vqvae_jax.priors import Prior as Prior
 from vqvae_jax.priors import TransformerPrior as TransformerPrior
@@ -58,6 +60,8 @@ from vqvae_jax.quantizers import EntropyCosineVectorQuantizer as EntropyCosineVe
 from vqvae_jax.quantizers import EntropyVectorQuantizer as EntropyVectorQuantizer
 from vqvae_jax.quantizers import GroupedResidualVQ as GroupedResidualVQ
 from vqvae_jax.quantizers import GumbelQuantizer as GumbelQuantizer
+from vqvae_jax.quantizers import LaplaceEMACosineVectorQuantizer as LaplaceEMACosineVectorQuantizer
+from vqvae_jax.quantizers import LaplaceEMAVectorQuantizer as LaplaceEMAVectorQuantizer
 from vqvae_jax.quantizers import OrthogonalVectorQuantizer as OrthogonalVectorQuantizer
 from vqvae_jax.quantizers import ProductQuantizer as ProductQuantizer
 from vqvae_jax.quantizers import ProjectedQuantizer as ProjectedQuantizer

@@ -11,6 +11,8 @@ from vqvae_jax.quantizers import (
     EMACosineVectorQuantizer,
     EMASampledVectorQuantizer,
     EMAVectorQuantizer,
+    LaplaceEMACosineVectorQuantizer,
+    LaplaceEMAVectorQuantizer,
     SimVQ,
     VectorQuantizer,
 )
@@ -18,6 +20,8 @@ from vqvae_jax.quantizers import (
 AVERAGED = {
     "ema": EMAVectorQuantizer,
     "ema_cosine": EMACosineVectorQuantizer,
+    "laplace": LaplaceEMAVectorQuantizer,
+    "laplace_cosine": LaplaceEMACosineVectorQuantizer,
     "ema_sampled": lambda *sizes, **options: EMASampledVectorQuantizer(
         *sizes, temperature=0.1, **options
     ),

@@ -19,6 +19,10 @@ from vqvae_jax.quantizers.estimators import (
 from vqvae_jax.quantizers.fsq import FSQ, SymmetricFSQ, clamp
 from vqvae_jax.quantizers.gumbel import GumbelQuantizer
 from vqvae_jax.quantizers.ibq import IBQ
+from vqvae_jax.quantizers.laplace import (
+    LaplaceEMACosineVectorQuantizer,
+    LaplaceEMAVectorQuantizer,
+)
 from vqvae_jax.quantizers.product import GroupedResidualVQ, ProductQuantizer
 from vqvae_jax.quantizers.projected import ProjectedQuantizer
 from vqvae_jax.quantizers.random_projection import RandomProjectionQuantizer
@@ -51,6 +55,8 @@ __all__ = [
     "Estimator",
     "GroupedResidualVQ",
     "GumbelQuantizer",
+    "LaplaceEMACosineVectorQuantizer",
+    "LaplaceEMAVectorQuantizer",
     "Leaf",
     "OrthogonalVectorQuantizer",
     "ProductQuantizer",
