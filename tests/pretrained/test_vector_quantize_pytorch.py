@@ -128,7 +128,12 @@ def test_dead_codes_are_those_below_the_threshold():
         ("VectorQuantize", {**VQ, "decays": 0.5}, "cannot take decays; did you mean decay"),
         ("VectorQuantize", {**VQ, "heads": 2}, "heads is 2; only its default, 1, has an equal"),
         ("VectorQuantize", {**VQ, "decay": 1.0}, "decay is 1.0; it must be at least 0 and below 1"),
-        ("VectorQuantize", {**VQ, "learnable_codebook": True}, "then ema_update must be False"),
+        ("VectorQuantize", {**VQ, "learnable_codebook": True}, "then ema_update and use_"),
+        (
+            "VectorQuantize",
+            {**VQ, "ema_update": False, "threshold_ema_dead_code": 2},
+            "threshold_ema_dead_code is 2 and ema_update False",
+        ),
         ("ResidualVQ", VQ, "num_quantizers is not given"),
         (
             "ResidualVQ",

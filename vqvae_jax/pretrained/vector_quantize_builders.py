@@ -48,11 +48,16 @@ def codebook(
     """Returns the codebook inside a VectorQuantize, without projections."""
     options: dict[str, Any] = {"estimator": estimator, "rngs": nnx.Rngs(0)}
     quantizer: Quantizer
+    averages = ema_update is not False
+    if threshold_ema_dead_code and not averages:
+        raise ValueError(
+            f"threshold_ema_dead_code is {threshold_ema_dead_code} and ema_update False; codes "
+            "that do not learn by averages are not replaced here"
+        )
     if learnable_codebook:
-        if ema_update is not False or use_cosine_sim or threshold_ema_dead_code:
+        if averages or use_cosine_sim:
             raise ValueError(
-                "learnable_codebook is True; then ema_update must be False, use_cosine_sim False, "
-                "and threshold_ema_dead_code 0"
+                "learnable_codebook is True; then ema_update and use_cosine_sim must be False"
             )
         quantizer = VectorQuantizer(
             dim, codebook_size, commitment_weight, codebook_cost=commitment_weight, **options
@@ -69,7 +74,7 @@ def codebook(
             usage_decay=decay,
             **options,
         )
-    if freeze_codebook or (ema_update is False and not learnable_codebook):
+    if freeze_codebook or not (averages or learnable_codebook):
         quantizer.freeze()
     return quantizer
 
