@@ -152,29 +152,30 @@ def _entries(quantizer: Quantizer) -> dict[str, _Entry]:
             "code_transform.weight": _transposed(quantizer.projection),
         }
     if type(quantizer) is RandomProjectionQuantizer and quantizer.num_codebooks is None:
-        codes = _with_prefix("vq._codebook.", _without_averages(quantizer.embeddings))
+        codes = _with_prefix("vq._codebook.", _codes(quantizer.embeddings))
         return {"rand_projs": _one_book(quantizer.projection), **codes}
     return _codebook(quantizer)
 
 
 def _codebook(quantizer: Quantizer) -> dict[str, _Entry]:
-    if type(quantizer) is VectorQuantizer:
-        return _with_prefix("_codebook.", _without_averages(quantizer.embeddings))
-    if not isinstance(quantizer, LaplaceEMAVectorQuantizer):
+    averages: dict[str, _Entry] = {}
+    if isinstance(quantizer, LaplaceEMAVectorQuantizer):
+        averages = {
+            "cluster_size": _one_book(quantizer.counts),
+            "embed_avg": _one_book(quantizer.sums),
+        }
+    elif type(quantizer) is not VectorQuantizer:
         raise _without_equal(quantizer)
-    codebook = {
-        **_without_averages(quantizer.embeddings),
-        "cluster_size": _one_book(quantizer.counts),
-        "embed_avg": _one_book(quantizer.sums),
-    }
-    return _with_prefix("_codebook.", codebook)
+    initialized = not quantizer.has_initialization or bool(quantizer.initialized[...])
+    return _with_prefix("_codebook.", {**_codes(quantizer.embeddings, initialized), **averages})
 
 
-def _without_averages(embeddings: nnx.Variable) -> dict[str, _Entry]:
+def _codes(embeddings: nnx.Variable, initialized: bool = True) -> dict[str, _Entry]:
+    """Returns the entries of a codebook whose averages have no effect."""
     codes = _one_book(embeddings)
     ones = np.ones(codes.value.shape[:2], codes.value.dtype)
     return {
-        "initted": _Entry(np.array(True)),
+        "initted": _Entry(np.array(initialized)),
         "cluster_size": _Entry(ones, matters=False),
         "embed_avg": _Entry(codes.value.copy(), matters=False),
         "embed": codes,
