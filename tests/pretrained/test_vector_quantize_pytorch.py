@@ -14,6 +14,7 @@ from vqvae_jax import (
     FSQ,
     LFQ,
     EMAVectorQuantizer,
+    LaplaceEMACosineVectorQuantizer,
     LaplaceEMAVectorQuantizer,
     ProductQuantizer,
     VectorQuantizer,
@@ -177,6 +178,16 @@ def test_entries_that_do_not_fit_are_named():
     other = {**golden(shared, "before"), "layers.0._codebook.embed": np.ones((1, 16, 8), "f4")}
     with pytest.raises(ValueError, match=r"layers.0._codebook.embed has values that"):
         from_vector_quantize_pytorch(other, "ResidualVQ", **CASES[shared].config)
+
+
+@pytest.mark.slow
+def test_codes_on_the_sphere_leave_with_norm_1():
+    quantizer = LaplaceEMACosineVectorQuantizer(2, 4, kmeans_init=True, rngs=nnx.Rngs(0))
+    z = jnp.asarray(np.random.RandomState(0).randn(32, 2), jnp.float32)
+    for change in (lambda: None, lambda: quantizer.initialize(z, key=jax.random.key(0))):
+        change()
+        embed = to_vector_quantize_pytorch(quantizer)["_codebook.embed"]
+        np.testing.assert_allclose(np.linalg.norm(embed, axis=-1), 1, rtol=1e-6)
 
 
 def test_codes_that_await_k_means_are_not_initialized():

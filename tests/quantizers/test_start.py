@@ -11,7 +11,6 @@ from vqvae_jax.quantizers import (
     EMACosineVectorQuantizer,
     EMASampledVectorQuantizer,
     EMAVectorQuantizer,
-    LaplaceEMACosineVectorQuantizer,
     LaplaceEMAVectorQuantizer,
     SimVQ,
     VectorQuantizer,
@@ -21,7 +20,6 @@ AVERAGED = {
     "ema": EMAVectorQuantizer,
     "ema_cosine": EMACosineVectorQuantizer,
     "laplace": LaplaceEMAVectorQuantizer,
-    "laplace_cosine": LaplaceEMACosineVectorQuantizer,
     "ema_sampled": lambda *sizes, **options: EMASampledVectorQuantizer(
         *sizes, temperature=0.1, **options
     ),

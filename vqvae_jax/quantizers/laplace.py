@@ -8,6 +8,7 @@ from jaxtyping import Array, Bool, Float
 
 from vqvae_jax.quantizers.base import QuantizerState
 from vqvae_jax.quantizers.ema import EMACosineVectorQuantizer, EMAVectorQuantizer
+from vqvae_jax.quantizers.initialization import overwrite
 
 
 class LaplaceEMAVectorQuantizer(EMAVectorQuantizer):
@@ -36,6 +37,7 @@ class LaplaceEMAVectorQuantizer(EMAVectorQuantizer):
         **options: Any,
     ):
         super().__init__(embedding_dim, num_embeddings, commitment_cost, rngs=rngs, **options)
+        self.embeddings = QuantizerState(self.codebook)
         self.counts = QuantizerState(jnp.ones(self.num_embeddings))
         self.sums = QuantizerState(self.codebook)
 
@@ -45,6 +47,12 @@ class LaplaceEMAVectorQuantizer(EMAVectorQuantizer):
         smoothed = (counts + self.epsilon) / (total + self.num_embeddings * self.epsilon) * total
         return self._compared(self.sums[...] / smoothed[:, None])
 
+    def _start_from(
+        self, codes: Float[Array, "k d"], counts: Float[Array, " k"], due: Bool[Array, ""]
+    ) -> None:
+        super()._start_from(codes, counts, due)
+        overwrite(self.embeddings, self._compared(codes), due)
+
     def _forget(self, replaced: Bool[Array, " k"]) -> None:
         self.counts[...] = jnp.where(replaced, 1, self.counts[...])
         self.sums[...] = jnp.where(replaced[:, None], self.embeddings[...], self.sums[...])
@@ -53,8 +61,8 @@ class LaplaceEMAVectorQuantizer(EMAVectorQuantizer):
 class LaplaceEMACosineVectorQuantizer(LaplaceEMAVectorQuantizer, EMACosineVectorQuantizer):
     """Learns codes on the unit sphere by moving averages whose counts are smoothed alone.
 
-    An `EMACosineVectorQuantizer` with the averages of `LaplaceEMAVectorQuantizer`, divided by their
-    norm.
+    An `EMACosineVectorQuantizer` with the averages of `LaplaceEMAVectorQuantizer`. The codes it
+    keeps, `embeddings`, are of norm 1.
 
     Args: as for `EMAVectorQuantizer`.
     """
