@@ -70,6 +70,20 @@ def test_a_state_dict_comes_back_bit_for_bit(name):
         np.testing.assert_array_equal(returned[key], value)
 
 
+def test_a_module_that_learns_on_does_not_move_the_quantizer():
+    """Its tensors are changed in place; JAX may share memory that is aligned, as theirs is."""
+    given = golden("averages", "before")
+    buffer = np.zeros(1024, np.float32)
+    start = (-buffer.ctypes.data % 64) // 4
+    aligned = buffer[start : start + given["_codebook.embed"].size].reshape(1, 16, 8)
+    aligned[:] = given["_codebook.embed"]
+    quantizer = from_vector_quantize_pytorch(
+        {**given, "_codebook.embed": aligned}, "VectorQuantize", **VQ
+    )
+    aligned[:] = 0
+    np.testing.assert_array_equal(quantizer.codebook, given["_codebook.embed"][0])
+
+
 @pytest.mark.parametrize("name", some_by_default(CASES, LEARNED))
 def test_indices_values_and_what_is_learned_are_theirs(name):
     case, quantizer = CASES[name], imported(name)

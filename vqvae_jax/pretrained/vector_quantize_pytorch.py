@@ -112,7 +112,7 @@ class _Entry:
     def load(self, array: np.ndarray) -> None:
         """Sets the variable, if there is one."""
         if self.variable is not None:
-            self.variable[...] = jnp.asarray(self.to_ours(array), self.variable[...].dtype)
+            self.variable[...] = jnp.array(self.to_ours(array), self.variable[...].dtype)
 
 
 def _same(variable: nnx.Variable) -> _Entry:
