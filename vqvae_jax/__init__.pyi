@@ -38,9 +38,9 @@ from vqvae_jax.models import VQGANDecoder as VQGANDecoder
 from vqvae_jax.models import VQGANEncoder as VQGANEncoder
 from vqvae_jax.moments import reset_moments as reset_moments
 from vqvae_jax.pretrained import from_state_dict as from_state_dict
+from vqvae_jax.pretrained import from_vector_quantize_pytorch as from_vector_quantize_pytorch
 from vqvae_jax.pretrained import load_state_dict as load_state_dict
 from vqvae_jax.pretrained import to_state_dict as to_state_dict
-from vqvae_jax.pretrained import from_vector_quantize_pytorch as from_vector_quantize_pytorch
 from vqvae_jax.pretrained import to_vector_quantize_pytorch as to_vector_quantize_pytorch
 from vqvae_jax.priors import GatedPixelCNN as GatedPixelCNN
 from vqvae_jax.priors import Prior as Prior
