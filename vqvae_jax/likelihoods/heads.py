@@ -252,6 +252,7 @@ class LogisticMixtureHead(IndependentHead):
     """
 
     def __init__(self, in_dim: int, out_dim: int, num_mixtures: int = 10, *, rngs: nnx.Rngs):
+        self.num_mixtures = num_mixtures
         super().__init__(in_dim, out_dim, logistic_mixture(num_mixtures), rngs=rngs)
 
 
@@ -269,6 +270,7 @@ class ColorMixtureHead(IndependentHead):
     """
 
     def __init__(self, in_dim: int, out_dim: int, num_mixtures: int = 10, *, rngs: nnx.Rngs):
+        self.num_mixtures = num_mixtures
         super().__init__(in_dim, out_dim, ColorMixture(num_mixtures), rngs=rngs)
 
 

@@ -90,7 +90,7 @@ class VectorQuantizer(Quantizer):
             self.usage = QuantizerState(jnp.ones(self.num_embeddings))
             self.usage_updates = QuantizerState(jnp.zeros((), jnp.int32))
             self.usage_vectors = QuantizerState(jnp.zeros(()))  # for each code, up to ENOUGH
-        self.has_initialization = kmeans_init
+        self.kmeans_init = self.has_initialization = kmeans_init
         if kmeans_init:
             self.initialized = QuantizerState(jnp.zeros((), jnp.bool_))
 

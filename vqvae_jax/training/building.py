@@ -7,12 +7,12 @@ import jax
 import numpy as np
 from flax import nnx
 
+from vqvae_jax.components import build_component
 from vqvae_jax.data import Dataset
 from vqvae_jax.errors import ConfigError
 from vqvae_jax.models import Tokenizer
 from vqvae_jax.priors import Prior
 from vqvae_jax.training.codes import CodeMaps
-from vqvae_jax.training.components import build_component
 from vqvae_jax.training.config import Config
 
 Model = TypeVar("Model", bound=nnx.Module)

@@ -6,12 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from vqvae_jax.checks import did_you_mean
-from vqvae_jax.data import DataConfig
-from vqvae_jax.errors import ConfigError
-from vqvae_jax.likelihoods import Likelihood
-from vqvae_jax.models import Tokenizer
-from vqvae_jax.priors import Prior
-from vqvae_jax.training.components import (
+from vqvae_jax.components import (
     Settings,
     build,
     build_component,
@@ -20,6 +15,12 @@ from vqvae_jax.training.components import (
     kind_of,
     unknown,
 )
+from vqvae_jax.data import DataConfig
+from vqvae_jax.errors import ConfigError
+from vqvae_jax.likelihoods import Likelihood
+from vqvae_jax.models import Tokenizer
+from vqvae_jax.priors import Prior
+from vqvae_jax.signatures import settings_of
 from vqvae_jax.training.overrides import with_kind, with_setting
 from vqvae_jax.training.settings import (
     EvaluationConfig,
@@ -27,7 +28,6 @@ from vqvae_jax.training.settings import (
     PriorConfig,
     TrainingConfig,
 )
-from vqvae_jax.training.signatures import settings_of
 
 # Arguments of components that are not set, but filled in from the data or the other components.
 FILLED: Mapping[str, tuple[str, ...]] = {

@@ -8,6 +8,7 @@ from typing import Any
 import jax
 import numpy as np
 
+from vqvae_jax.components import build
 from vqvae_jax.data import Dataset, DataSource, NamedDataset, labels_of
 from vqvae_jax.errors import ConfigError, DataError
 from vqvae_jax.files import check_folder
@@ -17,7 +18,6 @@ from vqvae_jax.tasks import PriorTask, Task, TokenizerTask
 from vqvae_jax.training.building import describe, prior_for, tokenizer_for
 from vqvae_jax.training.checkpoint import Checkpoint, described_run, latest_checkpoint
 from vqvae_jax.training.codes import CodeMaps, load_codes
-from vqvae_jax.training.components import build
 from vqvae_jax.training.config import Config
 from vqvae_jax.training.ending import commands
 from vqvae_jax.training.log import read_records

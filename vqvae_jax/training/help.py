@@ -6,16 +6,16 @@ import textwrap
 from collections.abc import Mapping
 from typing import Any
 
+from vqvae_jax.components import kind_of, known_kinds
 from vqvae_jax.data import DataConfig, NamedDataset
 from vqvae_jax.likelihoods import Likelihood
 from vqvae_jax.models import Decoder, Encoder
 from vqvae_jax.priors import Prior
 from vqvae_jax.quantizers import Quantizer
-from vqvae_jax.training.components import kind_of, known_kinds
+from vqvae_jax.signatures import class_in, meanings, settings_of, types_of
 from vqvae_jax.training.config import DEFAULT_SECTIONS, FILLED, SECTIONS
 from vqvae_jax.training.config_files import shipped_configs
 from vqvae_jax.training.flags import USAGE
-from vqvae_jax.training.signatures import class_in, meanings, settings_of, types_of
 
 _FLAGS = """\
 usage: python train.py {usage}
