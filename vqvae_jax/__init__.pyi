@@ -42,6 +42,9 @@ from vqvae_jax.pretrained import from_vector_quantize_pytorch as from_vector_qua
 from vqvae_jax.pretrained import load_state_dict as load_state_dict
 from vqvae_jax.pretrained import to_state_dict as to_state_dict
 from vqvae_jax.pretrained import to_vector_quantize_pytorch as to_vector_quantize_pytorch
+from vqvae_jax.pretrained.folder import from_pretrained as from_pretrained
+from vqvae_jax.pretrained.folder import save_pretrained as save_pretrained
+from vqvae_jax.pretrained.hub import push_to_hub as push_to_hub
 from vqvae_jax.priors import GatedPixelCNN as GatedPixelCNN
 from vqvae_jax.priors import Prior as Prior
 from vqvae_jax.priors import TransformerPrior as TransformerPrior

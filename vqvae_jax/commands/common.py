@@ -33,10 +33,31 @@ def npy(array: np.ndarray) -> bytes:
     return buffer.getvalue()
 
 
+def check_run(run: SavedRun) -> None:
+    """Refuses an exported model, which lacks the data and the log of its run."""
+    if run.config is None:
+        raise CheckpointError(
+            f"{run.workdir} holds an exported model, without the data and the log of its run; this "
+            "command needs the folder of the run itself"
+        )
+
+
+def described(run: SavedRun, *names: str) -> Any:
+    """Returns a value in a run's description, which that of an exported model may lack."""
+    value = run.description
+    for name in names:
+        if not isinstance(value, dict) or name not in value:
+            raise CheckpointError(
+                f"{run.workdir} does not say {'.'.join(names)} of the run that trained the model"
+            )
+        value = value[name]
+    return value
+
+
 def check_free(run: SavedRun) -> None:
     """Refuses a prior that has not learned the distribution without a class."""
-    assert run.config.prior is not None
-    if run.config.prior.conditional and run.config.prior.label_dropout == 0:
+    settings = run.description.get("config", {}).get("prior", {})
+    if run.model.num_classes is not None and settings.get("label_dropout", 0) == 0:
         raise CheckpointError(
             f"{run.workdir} holds a prior that was never trained without labels; guidance and bits "
             "per dimension need one that was, with prior.label_dropout above 0"

@@ -18,10 +18,10 @@ from vqvae_jax.weights import weights_digest
 
 
 class ImageModel:
-    """The tokenizer of a run, on all devices.
+    """The tokenizer of a run, or an exported one, on all devices.
 
     Args:
-        run: the run of a tokenizer.
+        run: the run of a tokenizer, or an exported one.
 
     Attributes:
         run: the run.
@@ -58,7 +58,7 @@ class ImageModel:
         return self._on_devices(self._encode, images)
 
     def decode(self, codes: Sequence[np.ndarray]) -> Float[np.ndarray, "b h w c"]:
-        """Returns the images of codes [h, w, ...], in [-0.5, 0.5]: the likelihood's best guess."""
+        """Returns the images of codes [h, w, ...], in [0, 1]: the likelihood's best guess."""
         return self._on_devices(self._decode, codes)
 
     def _on_devices(self, function: Any, arrays: Sequence[np.ndarray]) -> np.ndarray:
@@ -77,7 +77,8 @@ class ImageModel:
 def _encoded(
     graphdef: nnx.GraphDef, state: nnx.State, images: UInt8[Array, "b h w c"]
 ) -> Int[Array, " b *codes"]:
-    return nnx.merge(graphdef, state).encode(to_floats(images))
+    model = nnx.merge(graphdef, state)
+    return model.encode(to_floats(images, model.value_range))
 
 
 def _decoded(
@@ -85,4 +86,6 @@ def _decoded(
 ) -> Float[Array, "b h w c"]:
     model = nnx.merge(graphdef, state)
     decoded = model.decoded_codes(codes)
-    return jnp.clip(model.likelihood.reconstruct(decoded, jax.random.key(0)), -0.5, 0.5)
+    low, high = model.value_range
+    images = model.likelihood.reconstruct(decoded, jax.random.key(0))
+    return jnp.clip((images - low) / (high - low), 0, 1)

@@ -63,7 +63,7 @@ def decode(workdir: Path, source: Path, output: Path) -> None:
     targets = _targets(output, [one.name for one in codes])
     with bar(len(codes)) as shown:
         for batch in in_batches(codes, math.prod(model.tokenizer.downsampling)):
-            images = pixels_of(model.decode([one.array for one in batch]))
+            images = pixels_of(model.decode([one.array for one in batch]), (0.0, 1.0))
             for one, image in zip(batch, images, strict=True):
                 _write_png(targets[one.name], cut(image, one))
                 shown.update()
@@ -89,7 +89,8 @@ def reconstruct(
     done, room = 0, _PIXELS_ON_SHEET
     shown: list[tuple[np.ndarray, np.ndarray]] = []
     for batch in batches_of(files, model, resize, pad):
-        images = pixels_of(model.decode([*model.encode([one.array for one in batch])]))
+        codes = model.encode([one.array for one in batch])
+        images = pixels_of(model.decode([*codes]), (0.0, 1.0))
         for one, image in zip(batch, images, strict=True):
             back = cut(image, one)
             _write_png(targets[one.name], back)

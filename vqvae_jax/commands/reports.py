@@ -11,7 +11,7 @@ import numpy as np
 from flax import nnx
 from jaxtyping import Array
 
-from vqvae_jax.commands.common import ending
+from vqvae_jax.commands.common import described, ending
 from vqvae_jax.commands.image_model import ImageModel
 from vqvae_jax.data import DataSource, take
 from vqvae_jax.files import check_parent, write_atomically
@@ -119,7 +119,7 @@ def _held_out(run: SavedRun, source: DataSource, most: int) -> HeldOut:
 
     def decode(codes: np.ndarray) -> np.ndarray:
         given = codes if quantizer.num_codebooks is not None else codes[..., 0]
-        return pixels_of(model.decode([*given]))
+        return pixels_of(model.decode([*given]), (0.0, 1.0))
 
     codes, decoded, distances = [], [], []
     for start in range(0, count, _BATCH):
@@ -142,7 +142,7 @@ def _held_out(run: SavedRun, source: DataSource, most: int) -> HeldOut:
 @nnx.jit
 def _distances(model: Tokenizer, images: Array, codes: Array) -> Array:
     """Returns the squared distances [B, h, w] between latents and their codes' values."""
-    latents = wide(model.latents(to_floats(images)))
+    latents = wide(model.latents(to_floats(images, model.value_range)))
     return jnp.sum((latents - wide(model.quantizer.lookup(codes))) ** 2, axis=-1)
 
 
@@ -155,8 +155,7 @@ def _drawn(prior_run: SavedRun, vqvae_run: SavedRun) -> Drawn | None:
     if prior.num_classes is not None:
         rows = min(_CLASSES, prior.num_classes)
         labels = list(range(rows))
-        assert prior_run.config.prior is not None
-        if prior_run.config.prior.label_dropout > 0:
+        if described(prior_run, "config", "prior", "label_dropout") > 0:
             guidances = _GUIDANCES
     shape = prior_run.description["codes"]["maps"]["shape"]
 
@@ -170,7 +169,7 @@ def _drawn(prior_run: SavedRun, vqvae_run: SavedRun) -> Drawn | None:
             labels=None if labels is None else np.repeat(labels, _SAMPLES),
             guidance=guidance,
         )
-        pixels = pixels_of(images)
+        pixels = pixels_of(images, vqvae.value_range)
         return pixels.reshape(rows, _SAMPLES, *pixels.shape[1:])
 
     return Drawn(labels, {guidance: samples(guidance) for guidance in guidances})

@@ -1,4 +1,4 @@
-"""Loads models from the folders of runs."""
+"""Loads models from the folders of runs, and from those that `save_pretrained` wrote."""
 
 import contextlib
 import dataclasses
@@ -11,29 +11,36 @@ from flax import nnx
 from vqvae_jax.data import Dataset
 from vqvae_jax.errors import CheckpointError, ConfigError, DataError
 from vqvae_jax.models import Tokenizer
+from vqvae_jax.pretrained.folder import TOKENIZER, is_saved_model, read_folder
 from vqvae_jax.priors import Prior
 from vqvae_jax.tasks.learning import split_model
 from vqvae_jax.training.building import Model, build_described
 from vqvae_jax.training.checkpoint import Checkpoint, best_checkpoint, described_run
 from vqvae_jax.training.config import Config
+from vqvae_jax.training.log import read_records
 from vqvae_jax.training.resuming import is_from_python, other_vqvae
 from vqvae_jax.weights import weights_digest
+
+_OF_DATA = ("name", "digest", "variance", "train_images", "test_images", "image_shape")
+_NO_METRICS = ("step", "epoch", "split", "images", "images_per_second")
 
 
 @dataclasses.dataclass(frozen=True)
 class SavedRun:
-    """A run as loaded from its folder.
+    """A run as loaded from its folder, or what an exported model keeps of it.
 
     Attributes:
         workdir: the folder.
-        config: its settings.
-        description: as in run.json.
+        step: the step of the checkpoint; None for an exported model.
+        config: its settings; likewise.
+        description: as in run.json; for an exported model as `exported_run` returns it, or empty.
         model: its `Tokenizer` or `Prior`, as it was at the evaluation with the lowest held-out
             metric: nmse, bits_per_dim or nll.
     """
 
     workdir: Path
-    config: Config
+    step: int | None
+    config: Config | None
     description: dict[str, Any]
     model: Any
 
@@ -79,18 +86,23 @@ def load_pair(workdir: str | Path, vqvae: str | Path | None = None) -> tuple[Sav
             prior was trained with.
     """
     prior = load_run(workdir, Prior)
-    folder = Path(vqvae or prior.description["codes"]["source"])
+    described = prior.description.get("codes", {})
+    folder = Path(vqvae or described.get("source") or prior.workdir / TOKENIZER)
+    if prior.config is None and not folder.exists():
+        raise CheckpointError(
+            f"{folder} does not exist; --vqvae names the folder of the tokenizer of {workdir}"
+        )
     codes = load_run(folder, Tokenizer)
-    if weights_digest(codes.model) != prior.description["codes"]["weights"]:
+    if "weights" in described and weights_digest(codes.model) != described["weights"]:
         raise CheckpointError(other_vqvae(folder, workdir))
     return prior, codes
 
 
 def load_run(workdir: str | Path, kind: type[nnx.Module]) -> SavedRun:
-    """Loads a run's settings and its best model.
+    """Loads a run's settings and its best model, or an exported model.
 
     Args:
-        workdir: the run's folder.
+        workdir: its folder.
         kind: the class of its model: `Tokenizer` or `Prior`.
 
     Raises:
@@ -98,6 +110,13 @@ def load_run(workdir: str | Path, kind: type[nnx.Module]) -> SavedRun:
             not fit its own description.
     """
     folder = Path(workdir)
+    if is_saved_model(folder):
+        model, saved = read_folder(folder)
+        if not isinstance(model, kind):
+            raise CheckpointError(
+                f"{folder} holds a {type(model).__name__}, not a {kind.__name__.lower()}"
+            )
+        return SavedRun(folder, None, None, saved.get("run", {}), model)
     checkpoint = _best(folder)
     with _as_described(str(checkpoint.path)):
         config = _config(folder, checkpoint.run)
@@ -105,7 +124,31 @@ def load_run(workdir: str | Path, kind: type[nnx.Module]) -> SavedRun:
     if not isinstance(model, kind):
         wanted = "VQ-VAE" if kind is Tokenizer else "prior"
         raise CheckpointError(f"{folder} holds the run of a {config.kind}, not of a {wanted}")
-    return SavedRun(folder, config, checkpoint.run, _with_weights(model, checkpoint))
+    model = _with_weights(model, checkpoint)
+    return SavedRun(folder, checkpoint.step, config, checkpoint.run, model)
+
+
+def exported_run(run: SavedRun) -> dict[str, Any]:
+    """Returns what an exported model keeps of its run: nothing that names a place of this machine.
+
+    It has the sections of the run's description, and `step` and `metrics`, those of the held-out
+    examples.
+    """
+    kept: dict[str, Any] = {
+        "config": {"training": run.description["config"]["training"]},
+        "data": {name: run.description["data"][name] for name in _OF_DATA},
+    }
+    if "prior" in run.description["config"]:
+        prior = {**run.description["config"]["prior"]}
+        del prior["vqvae"]
+        kept["config"]["prior"] = prior
+        kept["codes"] = {name: run.description["codes"][name] for name in ("weights", "maps")}
+    records = read_records(run.workdir, cast(int, run.step))
+    metrics: dict[str, float] = {}
+    for record in records:
+        if record["split"] == "test" and record["step"] == run.step:
+            metrics = {name: value for name, value in record.items() if name not in _NO_METRICS}
+    return {**kept, "step": run.step, "metrics": metrics}
 
 
 def load_description(workdir: str | Path) -> tuple[Config, dict[str, Any]]:
@@ -176,6 +219,7 @@ def load_data(run: SavedRun, **moved: str | None) -> Dataset:
         DataError: they cannot be found any more, or the arguments name other data.
         OSError: data_dir cannot be written.
     """
+    assert run.config is not None
     given = {name: value for name, value in moved.items() if value is not None}
     for name in given:
         if not hasattr(run.config.data, name):
