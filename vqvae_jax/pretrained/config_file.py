@@ -97,7 +97,7 @@ def build_abstract(config: Mapping[str, Any], file: Path) -> Any:
         return build_component(settings, "model", rngs=nnx.Rngs(0))
 
     try:
-        model = nnx.eval_shape(build)
+        model: Any = nnx.eval_shape(build)
         if "origin" in config:
             model.origin = Origin(str(config["origin"]["family"]), str(config["origin"]["config"]))
     except Exception as error:  # constructors may raise anything
