@@ -38,7 +38,10 @@ def card_of(model: nnx.Module, config: Mapping[str, Any], name: str) -> str:
     if "preprocessing" in config:
         parts += ["## Data\n", _table(_leaves(config["preprocessing"]))]
     if run := config.get("run"):
-        parts += ["## Training\n", _table(_leaves(run))]
+        figures = {name: value for name, value in run.items() if name == "metrics"}
+        rest = {name: value for name, value in run.items() if name not in figures}
+        parts += ["## Held-out figures\n", _table(_leaves(figures))] if figures else []
+        parts += ["## Training\n", _table(_leaves(rest))] if rest else []
     return "\n".join(parts)
 
 

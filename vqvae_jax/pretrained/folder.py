@@ -108,23 +108,46 @@ def save_pretrained(
     target = Path(folder).absolute()
     if target.exists():
         _check_replaceable(target)
-    config = config_of(model, run)
-    content = {
-        CONFIG: json.dumps(config, indent=2, allow_nan=False).encode() + b"\n",
-        VARIABLES: variables_file(model),
-        CARD: card_of(model, config, target.name).encode(),
-    }
+    files = files_of(model, target.name, run=run, tokenizer=tokenizer)
     draft = Path(tempfile.mkdtemp(prefix=f".{target.name}.", suffix=".draft", dir=target.parent))
     try:
         whole = draft / target.name
-        whole.mkdir()
-        for name, text in content.items():
-            write_atomically(whole / name, text)
-        if tokenizer is not None:
-            save_pretrained(tokenizer, whole / TOKENIZER)
+        for name, content in files.items():
+            (whole / name).parent.mkdir(exist_ok=True)
+            write_atomically(whole / name, content)
         _replace(target, whole, aside=draft / "earlier")
     finally:
         shutil.rmtree(draft, ignore_errors=True)
+
+
+def files_of(
+    model: nnx.Module,
+    name: str,
+    *,
+    run: Mapping[str, Any] | None = None,
+    tokenizer: Tokenizer | None = None,
+) -> dict[str, bytes]:
+    """Returns the content of a model's files, by their paths in its folder.
+
+    Args:
+        model: as for `save_pretrained`.
+        name: what `from_pretrained` will be given.
+        run: as for `save_pretrained`.
+        tokenizer: likewise.
+
+    Raises:
+        ConfigError: as there.
+    """
+    config = config_of(model, run)
+    files = {
+        CONFIG: json.dumps(config, indent=2, allow_nan=False).encode() + b"\n",
+        VARIABLES: variables_file(model),
+        CARD: card_of(model, config, name).encode(),
+    }
+    if tokenizer is not None:
+        within = files_of(tokenizer, f"{name}/{TOKENIZER}")
+        files |= {f"{TOKENIZER}/{path}": content for path, content in within.items()}
+    return files
 
 
 def _replace(target: Path, new: Path, aside: Path) -> None:

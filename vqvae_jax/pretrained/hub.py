@@ -1,6 +1,6 @@
 """Models on the Hugging Face Hub, through huggingface_hub, of the extra `hub`."""
 
-import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +9,7 @@ from flax import nnx
 from vqvae_jax.errors import CheckpointError
 from vqvae_jax.extras import extra
 from vqvae_jax.models import Tokenizer
-from vqvae_jax.pretrained.folder import CONFIG, VARIABLES, save_pretrained
+from vqvae_jax.pretrained.folder import CONFIG, VARIABLES, files_of
 
 
 def download(name: str, revision: str | None) -> Path:
@@ -39,16 +39,25 @@ def download(name: str, revision: str | None) -> Path:
 
 
 def push_to_hub(
-    model: nnx.Module, name: str, *, tokenizer: Tokenizer | None = None, **options: Any
+    model: nnx.Module,
+    name: str,
+    *,
+    run: Mapping[str, Any] | None = None,
+    tokenizer: Tokenizer | None = None,
+    private: bool | None = None,
+    revision: str | None = None,
+    commit_message: str = "Upload a model of vqvae_jax",
 ) -> str:
-    """Uploads a model to the Hugging Face Hub, as `save_pretrained` writes it.
+    """Uploads a model to the Hugging Face Hub: the files that `save_pretrained` writes.
 
     Args:
         model: as there.
         name: such as "user/name"; it is created if it does not exist.
+        run: as there.
         tokenizer: as there.
-        **options: private, branch, token, commit_message and others, as
-            `huggingface_hub.ModelHubMixin.push_to_hub` takes them.
+        private: whether a new one is private; None: what the account's default says.
+        revision: a branch that exists; None: main.
+        commit_message: what the Hub says of the upload.
 
     Returns:
         The address of the commit.
@@ -58,10 +67,14 @@ def push_to_hub(
         ConfigError: as `save_pretrained`.
     """
     with extra("hub"):
-        from huggingface_hub import ModelHubMixin
+        from huggingface_hub import CommitOperationAdd, HfApi
 
-    class Saved(ModelHubMixin):
-        def _save_pretrained(self, save_directory: str | os.PathLike[str]) -> None:
-            save_pretrained(model, save_directory, tokenizer=tokenizer)
-
-    return Saved().push_to_hub(name, **options)
+    files = files_of(model, name, run=run, tokenizer=tokenizer)
+    api = HfApi()
+    api.create_repo(name, private=private, exist_ok=True)
+    return api.create_commit(
+        name,
+        [CommitOperationAdd(path, content) for path, content in files.items()],
+        commit_message=commit_message,
+        revision=revision,
+    ).commit_url
