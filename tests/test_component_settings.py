@@ -125,6 +125,12 @@ def test_no_argument_falls_back_to_its_default(name):
             assert settings[key] == value, key
 
 
+def test_functions_of_jax_go_by_their_public_name():
+    settings = settings_from(vqvae_jax.SymmetricFSQ((3, 4), bound=jax.nn.soft_sign))
+    assert settings["bound"] == "jax.nn:soft_sign"
+    assert built(settings).bound is jax.nn.soft_sign
+
+
 def test_a_vqvae_is_the_tokenizer_of_its_parts():
     model = nnx.eval_shape(lambda: vqvae_jax.VQVAE(3, 4, 8, 0.1, 0.5, rngs=nnx.Rngs(0)))
     settings = settings_from(model)

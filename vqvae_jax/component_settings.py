@@ -13,6 +13,9 @@ from vqvae_jax.components import Settings, source_of
 from vqvae_jax.errors import ConfigError
 from vqvae_jax.signatures import settings_of
 
+# Where JAX's functions are public: some say that they are of a private module.
+_OF_JAX = ("jax.nn", "jax.numpy", "jax.lax")
+
 
 def settings_from(component: nnx.Module, path: str = "model") -> Settings:
     """Returns the settings from which `build_component` builds a component again.
@@ -68,12 +71,13 @@ def _setting(value: Any, path: str) -> Any:
 
 def _name_of(value: Any, path: str) -> str:
     """Returns the public name or the import path of a class or function."""
-    name, module = getattr(value, "__name__", ""), getattr(value, "__module__", "")
+    name, home = getattr(value, "__name__", ""), getattr(value, "__module__", "")
     if name in vqvae_jax.__all__ and getattr(vqvae_jax, name) is value:
         return name
-    if getattr(sys.modules.get(module), name, None) is not value:
-        raise ConfigError(
-            f"{path} is {getattr(value, '__qualname__', value)} of {module}, which cannot be "
-            "imported from there by its name"
-        )
-    return f"{module}:{name}"
+    for module in (*_OF_JAX, home):
+        if getattr(sys.modules.get(module), name, None) is value:
+            return f"{module}:{name}"
+    raise ConfigError(
+        f"{path} is {getattr(value, '__qualname__', value)} of {home}, which cannot be imported "
+        "from there by its name"
+    )

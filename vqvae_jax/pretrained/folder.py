@@ -12,7 +12,7 @@ from typing import Any
 from flax import nnx
 
 from vqvae_jax.errors import CheckpointError
-from vqvae_jax.files import write_atomically
+from vqvae_jax.files import check_parent, write_atomically
 from vqvae_jax.models import Tokenizer
 from vqvae_jax.pretrained.card import card_of
 from vqvae_jax.pretrained.config_file import build_abstract, config_of, read_config
@@ -106,6 +106,7 @@ def save_pretrained(
         OSError: it cannot be written; an earlier model is still there.
     """
     target = Path(folder).absolute()
+    check_parent(target)
     if target.exists():
         _check_replaceable(target)
     files = files_of(model, target.name, run=run, tokenizer=tokenizer)

@@ -49,7 +49,7 @@ def load_model(workdir: str | Path, like: Model | None = None) -> Any:
     """Loads the model of a run, as it was at the evaluation with the lowest held-out metric.
 
     Args:
-        workdir: the run's folder.
+        workdir: the run's folder, or that of an exported model.
         like: a model built the same way, for a run of `vqvae_jax.train`, which does not record how
             to build it; it is not changed. None: the VQ-VAE of a run of `train.py`.
 
