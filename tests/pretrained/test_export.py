@@ -151,6 +151,18 @@ def test_what_is_not_at_hand_is_said(root, tmp_path, monkeypatch, capsys):
     assert capsys.readouterr().err == "vqvae_jax: bare holds a GatedPixelCNN, not a tokenizer\n"
 
 
+def test_runs_of_any_form_are_no_surprise(root, tmp_path, capsys):
+    """A file from elsewhere may say anything of its run."""
+    shutil.copytree(root / "prior-out", tmp_path / "odd")
+    file = tmp_path / "odd" / "config.json"
+    config = json.loads(file.read_text())
+    for run in ({"codes": 3}, {"codes": {"maps": []}}, {"codes": {"maps": {"shape": "ab"}}}):
+        file.write_text(json.dumps(config | {"run": run}))
+        arguments = ["--output", f"{tmp_path / 'a.npy'}"]
+        assert main(["sample", "--model", f"{tmp_path / 'odd'}", *arguments]) == 1
+        assert "odd does not say codes.maps.shape of the run" in capsys.readouterr().err
+
+
 def test_pixels_are_converted_to_the_tokenizer_s_own_range(tmp_path):
     base = drawn(lambda: VQVAE(1, 3, 6, 0.1, rngs=nnx.Rngs(0)))
     parts = base.encoder, base.quantizer, base.decoder, base.likelihood

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from vqvae_jax.checks import is_finite
 from vqvae_jax.errors import CheckpointError
 from vqvae_jax.extras import extra
 from vqvae_jax.training.saved import SavedRun
@@ -43,21 +44,27 @@ def check_run(run: SavedRun) -> None:
 
 
 def described(run: SavedRun, *names: str) -> Any:
-    """Returns a value in a run's description, which that of an exported model may lack."""
-    value = run.description
+    """Returns a value in a run's description; None if it, or an exported model's, has none."""
+    value: Any = run.description
     for name in names:
-        if not isinstance(value, dict) or name not in value:
-            raise CheckpointError(
-                f"{run.workdir} does not say {'.'.join(names)} of the run that trained the model"
-            )
-        value = value[name]
+        value = value.get(name) if isinstance(value, dict) else None
     return value
+
+
+def described_sizes(run: SavedRun, *names: str) -> tuple[int, ...]:
+    """Returns sizes in a run's description, which that of an exported model may lack."""
+    sizes = described(run, *names)
+    if not isinstance(sizes, list) or not all(type(size) is int for size in sizes):
+        raise CheckpointError(
+            f"{run.workdir} does not say {'.'.join(names)} of the run that trained the model"
+        )
+    return tuple(sizes)
 
 
 def check_free(run: SavedRun) -> None:
     """Refuses a prior that has not learned the distribution without a class."""
-    settings = run.description.get("config", {}).get("prior", {})
-    if run.model.num_classes is not None and settings.get("label_dropout", 0) == 0:
+    dropped = described(run, "config", "prior", "label_dropout")
+    if run.model.num_classes is not None and not (is_finite(dropped) and dropped > 0):
         raise CheckpointError(
             f"{run.workdir} holds a prior that was never trained without labels; guidance and bits "
             "per dimension need one that was, with prior.label_dropout above 0"

@@ -13,7 +13,8 @@ import optax
 from flax import nnx
 from jaxtyping import Array
 
-from vqvae_jax.commands.common import check_free, check_run
+from vqvae_jax.checks import is_finite
+from vqvae_jax.commands.common import check_free, check_run, described
 from vqvae_jax.commands.image_model import ImageModel
 from vqvae_jax.commands.images import batches_of, cut
 from vqvae_jax.data.image_files import image_files
@@ -100,10 +101,10 @@ def _evaluate_files(run: SavedRun, inputs: Sequence[Path], resize: int, pad: int
         tokens += codes.size
     if done:
         mse = squares / (pixels * model.channels)
-        data = model.run.description.get("data")
+        variance = described(model.run, "data", "variance")
         found = {
             "mse": mse,
-            **({"nmse": mse / data["variance"]} if data else {}),
+            **({"nmse": mse / variance} if is_finite(variance) and variance > 0 else {}),
             "psnr": -10 * math.log10(max(mse, sys.float_info.min)),
             **{name: float(np.mean(values)) for name, values in of_images.items() if values},
             "perplexity": float(np.mean(quantizer.perplexity(jnp.asarray(counts, jnp.int32)))),

@@ -5,7 +5,7 @@ from pathlib import Path
 import jax
 import numpy as np
 
-from vqvae_jax.commands.common import check_free, described, ending, npy
+from vqvae_jax.commands.common import check_free, described_sizes, ending, npy
 from vqvae_jax.files import write_atomically
 from vqvae_jax.pixels import pixels_of
 from vqvae_jax.priors import Prior
@@ -31,7 +31,7 @@ def sample(
     suffix = ending(output, ".png", ".jpg", ".jpeg", ".webp", ".npy")
     prior_run, vqvae_run = load_pair(workdir, vqvae)
     prior: Prior = prior_run.model
-    shape = described(prior_run, "codes", "maps", "shape")
+    shape = described_sizes(prior_run, "codes", "maps", "shape")
     labels = _labels(prior, number, label)
     if not 0 <= seed < 2**32:
         raise ValueError(f"seed is {seed}; it must be from 0 to {2**32 - 1}")

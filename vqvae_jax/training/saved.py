@@ -86,8 +86,10 @@ def load_pair(workdir: str | Path, vqvae: str | Path | None = None) -> tuple[Sav
             prior was trained with.
     """
     prior = load_run(workdir, Prior)
-    described = prior.description.get("codes", {})
-    folder = Path(vqvae or described.get("source") or prior.workdir / TOKENIZER)
+    of_codes = prior.description.get("codes")
+    described = of_codes if isinstance(of_codes, dict) else {}
+    within = prior.workdir / TOKENIZER
+    folder = Path(vqvae or (within if prior.config is None else described["source"]))
     if prior.config is None and not folder.exists():
         raise CheckpointError(
             f"{folder} does not exist; --vqvae names the folder of the tokenizer of {workdir}"
