@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import safetensors.numpy
 from flax import nnx
+from vqvae_jax.pretrained.origin import Origin
 
 from tests.conftest import drawn
 from vqvae_jax import (
@@ -27,7 +28,6 @@ from vqvae_jax import (
 )
 from vqvae_jax.errors import CheckpointError, ConfigError
 from vqvae_jax.pretrained import folder as folders
-from vqvae_jax.pretrained.origin import Origin
 from vqvae_jax.weights import weights_digest
 
 FILES = {"README.md", "config.json", "model.safetensors"}

@@ -10,7 +10,7 @@ import numpy as np
 from vqvae_jax.checks import is_finite
 from vqvae_jax.errors import CheckpointError
 from vqvae_jax.extras import extra
-from vqvae_jax.training.saved import SavedRun
+from vqvae_jax.training.saved import SavedRun, without_run
 
 if TYPE_CHECKING:
     from tqdm import tqdm
@@ -37,10 +37,7 @@ def npy(array: np.ndarray) -> bytes:
 def check_run(run: SavedRun) -> None:
     """Refuses an exported model, which lacks the data and the log of its run."""
     if run.config is None:
-        raise CheckpointError(
-            f"{run.workdir} holds an exported model, without the data and the log of its run; this "
-            "command needs the folder of the run itself"
-        )
+        raise without_run(run.workdir)
 
 
 def described(run: SavedRun, *names: str) -> Any:

@@ -13,7 +13,7 @@ from vqvae_jax.component_settings import settings_from
 from vqvae_jax.components import build_component, completed
 from vqvae_jax.errors import CheckpointError
 from vqvae_jax.models import Tokenizer
-from vqvae_jax.pretrained.origin import Origin
+from vqvae_jax.models.origin import Origin
 
 FORMAT = 1
 

@@ -162,11 +162,21 @@ def load_description(workdir: str | Path) -> tuple[Config, dict[str, Any]]:
     Raises:
         CheckpointError: it holds no run that says how to build its model.
     """
+    if is_saved_model(Path(workdir)):
+        raise without_run(workdir)
     description = described_run(Path(workdir))
     if description is None:
         raise CheckpointError(f"{workdir} holds no run")
     with _as_described(str(workdir)):
         return _config(workdir, description), description
+
+
+def without_run(folder: str | Path) -> CheckpointError:
+    """Returns the error for an exported model where a run is needed."""
+    return CheckpointError(
+        f"{folder} holds an exported model, without the data and the log of its run; this command "
+        "needs the folder of the run itself"
+    )
 
 
 def _config(workdir: str | Path, description: Mapping[str, Any]) -> Config:
