@@ -29,6 +29,8 @@ NUMBERS = {
     "num_blocks": 1,
     "downsampling": 2,
     "normalize": True,
+    "most_groups": 2,
+    "conv_downsample": True,
     "embedding_dim": 6,
     "num_embeddings": 12,
     "commitment_cost": 0.5,
@@ -69,6 +71,22 @@ OWN = {
     "ProductQuantizer": {"quantizers": [EMA, {"kind": "FSQ", "levels": [5, 5]}]},
     "GroupedResidualVQ": SPECIAL["GroupedResidualVQ"],
     "ProjectedQuantizer": SPECIAL["ProjectedQuantizer"],
+    **{
+        f"{kind}{part}": {
+            "channels": [8, 4],
+            **({"first_dim": 6} if part == "Encoder" else {}),
+            **more,
+        }
+        for kind, more in (
+            (
+                "VQGAN",
+                {"attention_levels": [1], "middle_attention": False, "z_dim": 7, "remat": True},
+            ),
+            ("MAGVIT2", {}),
+            ("MaskGIT", {}),
+        )
+        for part in ("Encoder", "Decoder")
+    },
     "Tokenizer": {
         "encoder": {"kind": "ResNetEncoder", "in_dim": 1, "latent_dim": 4, "width": 4},
         "quantizer": EMA,

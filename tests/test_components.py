@@ -206,7 +206,7 @@ def test_a_class_of_ones_own_goes_by_its_import_path(mine):
         (
             "quantizer",
             {"kind": "ema"},
-            "model.quantizer.kind is 'ema'; it must be one of BSQ, FSQ, LFQ, ",
+            "model.quantizer.kind is 'ema'; it must be one of BSQ, FSQ, IBQ, ",
         ),
         ("quantizer", {"kind": "Quantizer"}, "model.quantizer.kind is 'Quantizer'; it must be"),
         ("quantizer", {"kind": ["FSQ"]}, "model.quantizer.kind is ['FSQ']; it must be"),

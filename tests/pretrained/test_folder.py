@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 import safetensors.numpy
 from flax import nnx
-from vqvae_jax.pretrained.origin import Origin
 
 from tests.conftest import drawn
 from vqvae_jax import (
@@ -27,6 +26,7 @@ from vqvae_jax import (
     save_pretrained,
 )
 from vqvae_jax.errors import CheckpointError, ConfigError
+from vqvae_jax.models.origin import Origin
 from vqvae_jax.pretrained import folder as folders
 from vqvae_jax.weights import weights_digest
 
