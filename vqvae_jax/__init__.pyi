@@ -24,6 +24,9 @@ from vqvae_jax.metrics import PSNR as PSNR
 from vqvae_jax.metrics import SSIM as SSIM
 from vqvae_jax.metrics import ImageMetric as ImageMetric
 from vqvae_jax.models import VQVAE as VQVAE
+from vqvae_jax.models import DalleDecoder as DalleDecoder
+from vqvae_jax.models import DalleEncoder as DalleEncoder
+from vqvae_jax.models import DalleTokenizer as DalleTokenizer
 from vqvae_jax.models import Decoder as Decoder
 from vqvae_jax.models import Encoder as Encoder
 from vqvae_jax.models import MAGVIT2Decoder as MAGVIT2Decoder
@@ -55,6 +58,7 @@ from vqvae_jax.quantizers import BSQ as BSQ
 from vqvae_jax.quantizers import FSQ as FSQ
 from vqvae_jax.quantizers import IBQ as IBQ
 from vqvae_jax.quantizers import LFQ as LFQ
+from vqvae_jax.quantizers import CategoricalQuantizer as CategoricalQuantizer
 from vqvae_jax.quantizers import CosineVectorQuantizer as CosineVectorQuantizer
 from vqvae_jax.quantizers import EMACosineVectorQuantizer as EMACosineVectorQuantizer
 from vqvae_jax.quantizers import EMASampledVectorQuantizer as EMASampledVectorQuantizer

@@ -20,6 +20,7 @@ from vqvae_jax import (
     FSQ,
     IBQ,
     LFQ,
+    CategoricalQuantizer,
     CosineVectorQuantizer,
     EMACosineVectorQuantizer,
     EMASampledVectorQuantizer,
@@ -85,6 +86,7 @@ QUANTIZERS = {
     "lfq_big": lambda: LFQ(DIM, bit_order="big"),
     "bsq": lambda: BSQ(DIM),
     "gumbel": of(GumbelQuantizer),
+    "categorical": lambda: CategoricalQuantizer(DIM),
     "projected": lambda: ProjectedQuantizer(
         of(CosineVectorQuantizer, dim=2)(), DIM, rngs=nnx.Rngs(1)
     ),

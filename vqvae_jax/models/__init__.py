@@ -3,6 +3,7 @@
 from vqvae_jax.models.autoencoder import Decoder, Encoder
 from vqvae_jax.models.magvit2 import MAGVIT2Decoder, MAGVIT2Encoder
 from vqvae_jax.models.maskgit import MaskGITDecoder, MaskGITEncoder
+from vqvae_jax.models.dalle import DalleDecoder, DalleEncoder, DalleTokenizer
 from vqvae_jax.models.resnet import ResNetDecoder, ResNetEncoder
 from vqvae_jax.models.tokenizer import Tokenizer, TokenizerOutput, has_images
 from vqvae_jax.models.vqgan import VQGANDecoder, VQGANEncoder
@@ -10,6 +11,9 @@ from vqvae_jax.models.vqvae import VQVAE
 
 __all__ = [
     "VQVAE",
+    "DalleDecoder",
+    "DalleEncoder",
+    "DalleTokenizer",
     "Decoder",
     "Encoder",
     "MAGVIT2Decoder",

@@ -13,6 +13,7 @@ from vqvae_jax.models import Tokenizer
 from vqvae_jax.models.origin import Origin
 from vqvae_jax.pretrained import (
     chameleon_vqvae,
+    dalle_dvae,
     diffusers_vqmodel,
     ibq,
     janus_vqvae,
@@ -30,6 +31,7 @@ FAMILIES: dict[str, Family] = {
     "diffusers_vqmodel": diffusers_vqmodel.FAMILY,
     "llamagen": llamagen.FAMILY,
     "ibq": ibq.FAMILY,
+    "dalle_dvae": dalle_dvae.FAMILY,
     "chameleon_vqvae": chameleon_vqvae.FAMILY,
     "janus_vqvae": janus_vqvae.FAMILY,
 }

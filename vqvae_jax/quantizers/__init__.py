@@ -3,6 +3,7 @@
 from vqvae_jax.leaves import Leaf
 from vqvae_jax.quantizers.base import Quantizer, QuantizerState
 from vqvae_jax.quantizers.binary import BSQ, LFQ
+from vqvae_jax.quantizers.categorical import CategoricalQuantizer
 from vqvae_jax.quantizers.core import Quantized, code_counts, perplexity
 from vqvae_jax.quantizers.ema import (
     EMACosineVectorQuantizer,
@@ -46,6 +47,7 @@ __all__ = [
     "FSQ",
     "IBQ",
     "LFQ",
+    "CategoricalQuantizer",
     "CosineVectorQuantizer",
     "EMACosineVectorQuantizer",
     "EMASampledVectorQuantizer",
