@@ -33,6 +33,7 @@ from vqvae_jax.models import MAGVIT2Decoder as MAGVIT2Decoder
 from vqvae_jax.models import MAGVIT2Encoder as MAGVIT2Encoder
 from vqvae_jax.models import MaskGITDecoder as MaskGITDecoder
 from vqvae_jax.models import MaskGITEncoder as MaskGITEncoder
+from vqvae_jax.models import MoVQDecoder as MoVQDecoder
 from vqvae_jax.models import ResNetDecoder as ResNetDecoder
 from vqvae_jax.models import ResNetEncoder as ResNetEncoder
 from vqvae_jax.models import Tokenizer as Tokenizer

@@ -10,6 +10,7 @@ from vqvae_jax.layers.raster import GatedStack, RasterCache
 from vqvae_jax.layers.resampling import AveragePool, Downsample, SubpixelUpsample, Upsample
 from vqvae_jax.layers.residual import Activation, GroupNorm, ResidualBlock
 from vqvae_jax.layers.resnet import ResnetBlock
+from vqvae_jax.layers.spatial_norm import SpatialNorm
 
 __all__ = [
     "Activation",
@@ -28,6 +29,7 @@ __all__ = [
     "ResnetBlock",
     "SelfAttention",
     "SubpixelUpsample",
+    "SpatialNorm",
     "Upsample",
     "VerticalConv",
     "conv",

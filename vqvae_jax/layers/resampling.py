@@ -1,6 +1,7 @@
 """Layers that halve or double the sides of images."""
 
 import jax.numpy as jnp
+import numpy as np
 from flax import nnx
 from jaxtyping import Array, Float
 
@@ -75,3 +76,24 @@ def repeated(x: Float[Array, "b h w c"]) -> Float[Array, "b h_out w_out c"]:
     batch, height, width, channels = x.shape
     blocks = jnp.broadcast_to(x[:, :, None, :, None], (batch, height, 2, width, 2, channels))
     return blocks.reshape(batch, 2 * height, 2 * width, channels)
+
+
+def resized(x: Float[Array, "b h w c"], height: int, width: int) -> Float[Array, "b h_out w_out c"]:
+    """Returns images of another size, each pixel of which is the nearest one above and to its left.
+
+    Row i is row floor(i H / height), computed in float32, as PyTorch's nearest interpolation is.
+
+    Args:
+        x: images [B, H, W, C].
+        height: at least 1.
+        width: likewise.
+    """
+    for axis, size in ((1, height), (2, width)):
+        before = x.shape[axis]
+        if size % before == 0:
+            x = jnp.repeat(x, size // before, axis)
+        else:
+            scale = np.float32(before) / np.float32(size)
+            source = np.floor(np.arange(size, dtype=np.float32) * scale).astype(int)
+            x = jnp.take(x, np.minimum(source, before - 1), axis)
+    return x

@@ -4,6 +4,7 @@ from vqvae_jax.models.autoencoder import Decoder, Encoder
 from vqvae_jax.models.magvit2 import MAGVIT2Decoder, MAGVIT2Encoder
 from vqvae_jax.models.maskgit import MaskGITDecoder, MaskGITEncoder
 from vqvae_jax.models.dalle import DalleDecoder, DalleEncoder, DalleTokenizer
+from vqvae_jax.models.movq import MoVQDecoder
 from vqvae_jax.models.resnet import ResNetDecoder, ResNetEncoder
 from vqvae_jax.models.tokenizer import Tokenizer, TokenizerOutput, has_images
 from vqvae_jax.models.vqgan import VQGANDecoder, VQGANEncoder
@@ -20,6 +21,7 @@ __all__ = [
     "MAGVIT2Encoder",
     "MaskGITDecoder",
     "MaskGITEncoder",
+    "MoVQDecoder",
     "ResNetDecoder",
     "ResNetEncoder",
     "Tokenizer",

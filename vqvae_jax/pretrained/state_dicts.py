@@ -14,6 +14,7 @@ from vqvae_jax.models.origin import Origin
 from vqvae_jax.pretrained import (
     chameleon_vqvae,
     dalle_dvae,
+    diffusers_movq,
     diffusers_vqmodel,
     ibq,
     janus_vqvae,
@@ -29,6 +30,7 @@ FAMILIES: dict[str, Family] = {
     "open_magvit2": open_magvit2.FAMILY,
     "taming_vqgan": taming_vqgan.FAMILY,
     "diffusers_vqmodel": diffusers_vqmodel.FAMILY,
+    "diffusers_movq": diffusers_movq.FAMILY,
     "llamagen": llamagen.FAMILY,
     "ibq": ibq.FAMILY,
     "dalle_dvae": dalle_dvae.FAMILY,
