@@ -28,6 +28,9 @@ from vqvae_jax.models import DalleDecoder as DalleDecoder
 from vqvae_jax.models import DalleEncoder as DalleEncoder
 from vqvae_jax.models import DalleTokenizer as DalleTokenizer
 from vqvae_jax.models import Decoder as Decoder
+from vqvae_jax.models import Emu3Decoder as Emu3Decoder
+from vqvae_jax.models import Emu3Encoder as Emu3Encoder
+from vqvae_jax.models import Emu3Tokenizer as Emu3Tokenizer
 from vqvae_jax.models import Encoder as Encoder
 from vqvae_jax.models import MAGVIT2Decoder as MAGVIT2Decoder
 from vqvae_jax.models import MAGVIT2Encoder as MAGVIT2Encoder

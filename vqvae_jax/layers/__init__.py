@@ -2,8 +2,10 @@
 
 from vqvae_jax.layers.adaptive import AdaptiveGroupNorm
 from vqvae_jax.layers.attention import SelfAttention
+from vqvae_jax.layers.batch_norm import FrozenBatchNorm
 from vqvae_jax.layers.causal import HorizontalConv, VerticalConv
 from vqvae_jax.layers.conv import Conv, ConvTranspose, conv, conv_transpose
+from vqvae_jax.layers.conv3d import CausalConv3d
 from vqvae_jax.layers.gated import GatedLayer
 from vqvae_jax.layers.linear import Linear
 from vqvae_jax.layers.raster import GatedStack, RasterCache
@@ -16,9 +18,11 @@ __all__ = [
     "Activation",
     "AdaptiveGroupNorm",
     "AveragePool",
+    "CausalConv3d",
     "Conv",
     "ConvTranspose",
     "Downsample",
+    "FrozenBatchNorm",
     "GatedLayer",
     "GatedStack",
     "GroupNorm",

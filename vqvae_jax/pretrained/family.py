@@ -5,6 +5,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
@@ -77,6 +78,8 @@ def entries(tokenizer: Tokenizer, family: Family) -> dict[str, Entry]:
 
 def _entry(path: tuple[Any, ...], variable: nnx.Variable, module: Any, family: Family) -> Entry:
     shape = tuple(variable.shape)
+    if jnp.issubdtype(variable.dtype, jnp.integer):  # PyTorch's are of 64 bits
+        return Entry(path, variable, shape, np.asarray, lambda array: array.astype(np.int64))
     if family.axes == "flax" or path[-1] != "kernel":
         return Entry(path, variable, shape, np.asarray, np.asarray)
     # PyTorch has the features first: [out, in, *window], transposed convolutions [in, out, ...].

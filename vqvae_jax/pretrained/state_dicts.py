@@ -16,6 +16,7 @@ from vqvae_jax.pretrained import (
     dalle_dvae,
     diffusers_movq,
     diffusers_vqmodel,
+    emu3_vqvae,
     ibq,
     janus_vqvae,
     llamagen,
@@ -35,6 +36,7 @@ FAMILIES: dict[str, Family] = {
     "ibq": ibq.FAMILY,
     "dalle_dvae": dalle_dvae.FAMILY,
     "chameleon_vqvae": chameleon_vqvae.FAMILY,
+    "emu3_vqvae": emu3_vqvae.FAMILY,
     "janus_vqvae": janus_vqvae.FAMILY,
 }
 
