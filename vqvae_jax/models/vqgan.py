@@ -133,7 +133,7 @@ class VQGANEncoder(nnx.Module):
         self.channels = check_channels(channels)
         highest = len(self.channels) - 1
         self.attention_levels = check_levels(attention_levels, highest)
-        self.downsampling = (2**highest,) * 2
+        self.downsampling: tuple[int, ...] = (2**highest,) * 2
         self.first_dim = first_dim
         norm = norm_of(most_groups)
         dims = (first_dim or self.channels[0], *self.channels)
@@ -158,7 +158,7 @@ class VQGANEncoder(nnx.Module):
         )
         self.norm = norm(dims[-1])
         self.last = Conv(dims[-1], z_dim or latent_dim, 3, padding=1, rngs=rngs)
-        self.project = Conv(z_dim or latent_dim, latent_dim, 1, rngs=rngs)
+        self.project: Callable[[Array], Array] = Conv(z_dim or latent_dim, latent_dim, 1, rngs=rngs)
 
     def __call__(self, x: Float[Array, "b h w c"]) -> Float[Array, "b h_out w_out d"]:
         """Maps images [B, H, W, C] to latent vectors [B, H / f, W / f, D], f the downsampling."""
@@ -215,10 +215,10 @@ class VQGANDecoder(nnx.Module):
         self.channels = check_channels(channels)
         highest = len(self.channels) - 1
         self.attention_levels = check_levels(attention_levels, highest)
-        self.downsampling = (2**highest,) * 2
+        self.downsampling: tuple[int, ...] = (2**highest,) * 2
         norm = self._norm(rngs)
         dims = (*self.channels, self.channels[-1])[::-1]
-        self.project = Conv(latent_dim, z_dim or latent_dim, 1, rngs=rngs)
+        self.project: Callable[[Array], Array] = Conv(latent_dim, z_dim or latent_dim, 1, rngs=rngs)
         self.first = Conv(z_dim or latent_dim, dims[0], 3, padding=1, rngs=rngs)
         self.middle = Middle(dims[0], attention=middle_attention, norm=norm, remat=remat, rngs=rngs)
         self.levels = nnx.List(

@@ -48,9 +48,10 @@ _LEAVES = {"mean": "running_mean", "variance": "running_var", "batches": "num_ba
 
 def _name(path: str, leaf: str, tokenizer: Tokenizer) -> str:
     """See `Family.name`; decoder.up_block.up.0 is the highest resolution, computed last."""
+    decoder: Any = tokenizer.decoder
     match path.split("."):
         case ["decoder", "levels", index, *rest]:
-            number = len(tokenizer.decoder.levels) - 1 - int(index)
+            number = len(decoder.levels) - 1 - int(index)
             path = ".".join(["decoder", "levels", str(number), *rest])
     return f"{renamed(path, _RULES)}.{_LEAVES.get(leaf) or torch_leaf(leaf)}"
 
