@@ -12,7 +12,9 @@ Each <family>.safetensors has, in PyTorch's order of axes and float32 (indices i
 from the indices; and where the quantizer has a loss, `loss.total`, and `grad.latents` and
 `grad.codebook`, the gradients of sum(quantized * cotangent) + loss.total, quantizer in training,
 with `cotangent`, drawn after the input with randn. Emu3's has the same again for a video, as
-`video.input` and so on. Each <family>.json has `reference`, the class; `narrow_config`; `seed`; `argmin_margin`, the
+`video.input` and so on, with channels before time, [B, C, T, H, W].
+
+Each <family>.json has `reference`, the class; `narrow_config`; `seed`; `argmin_margin`, the
 smallest difference between the distances of a vector to its two nearest codes, relative to the
 nearest; `versions`; `released`, the configs of public models with their number of weights; and
 `released_names`, names and shapes of the entries of the one that `released_names_are_of`.
@@ -164,6 +166,14 @@ def shapes_of(module):
     return {name: tuple(array.shape) for name, array in module.state_dict().items()}
 
 
+def drawn_model(kind):
+    """The small model of a family, with the weights that both sides draw."""
+    model = kind.build(kind.narrow).eval()
+    weights = drawn_weights(shapes_of(model), kind.seed)
+    model.load_state_dict({name: torch.from_numpy(array) for name, array in weights.items()})
+    return model
+
+
 def encoded(model, x):
     """Returns what the quantizer is given for inputs, its codes' indices, and its output."""
     seen = []
@@ -200,19 +210,23 @@ def decoded(model, indices, latents):
 def outputs(model, x):
     """Returns the arrays of an input by name, and the smallest margin."""
     latents, indices = encoded(model, x)
-    axis = 2 if latents.ndim == 5 else 1  # that of the channels
-    vectors = latents.movedim(axis, -1)
+    if latents.ndim == 5:  # [B, t, C, h, w] of Emu3
+        latents = latents.movedim(2, 1)
+        if x.ndim == 4:
+            latents = latents[:, :, 0]
+    vectors = latents.movedim(1, -1)
     codes = model.quantize.embedding.weight.detach()
     indices = indices.reshape(vectors.shape[:-1])
     distances = torch.cdist(vectors.reshape(-1, vectors.shape[-1]).double(), codes.double())
     nearest = distances.topk(2, largest=False)
     assert torch.equal(nearest.indices[:, 0], indices.reshape(-1))
     first, second = nearest.values.T
-    arrays = {"latents": latents, "quantized": codes[indices].movedim(-1, axis)}
-    is_image = x.ndim == 4
-    arrays["indices"] = indices[:, 0] if is_image and latents.ndim == 5 else indices
+    arrays = {"input": x, "latents": latents, "indices": indices}
+    arrays["quantized"] = codes[indices].movedim(-1, 1)
     if hasattr(model, "decoder"):
-        arrays["reconstruction"] = decoded(model, arrays["indices"], latents)
+        arrays["reconstruction"] = decoded(model, indices, latents)
+    if x.ndim == 5:  # channels before time here too
+        arrays |= {name: arrays[name].movedim(2, 1) for name in ("input", "reconstruction")}
     return arrays, float(((second - first) / first).min())
 
 
@@ -232,9 +246,7 @@ def gradients(model, latents, cotangent):
 
 def make(family):
     kind = KINDS[family]
-    model = kind.build(kind.narrow).eval()
-    weights = drawn_weights(shapes_of(model), kind.seed)
-    model.load_state_dict({name: torch.from_numpy(array) for name, array in weights.items()})
+    model = drawn_model(kind)
     random = np.random.RandomState(kind.seed + 1)
 
     def uniform(shape):
@@ -242,12 +254,10 @@ def make(family):
 
     x = uniform(kind.input)
     arrays, margin = outputs(model, x)
-    arrays["input"] = x
     if family == "emu3_vqvae":
-        video = uniform((1, 8, 3, 8, 12))
-        of_video, margin_of_video = outputs(model, video)
+        of_video, margin_of_video = outputs(model, uniform((1, 8, 3, 8, 12)))
         arrays |= {f"video.{name}": array for name, array in of_video.items()}
-        arrays["video.input"], margin = video, min(margin, margin_of_video)
+        margin = min(margin, margin_of_video)
     else:
         latents = arrays["latents"]
         cotangent = torch.from_numpy(random.randn(*latents.shape).astype(np.float32))

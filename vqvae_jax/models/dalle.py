@@ -14,7 +14,7 @@ from vqvae_jax.layers.resampling import repeated
 from vqvae_jax.models.chunks import in_chunks
 from vqvae_jax.models.tokenizer import Tokenizer
 from vqvae_jax.precision import compute_in, wide
-from vqvae_jax.tables import lookup
+from vqvae_jax.tables import as_int32, lookup
 
 # Widths of the groups, the highest resolution first.
 _MULTIPLIERS = (1, 2, 4, 8)
@@ -196,7 +196,8 @@ class DalleTokenizer(Tokenizer):
 
     def decoded_codes(self, codes: Int[Array, " b *codes"]) -> Float[Array, "b *spatial f"]:
         """Returns the decoder's output for codes, as `decode` takes them."""
-        axes = [n * by for n, by in zip(codes.shape[1:], self.downsampling, strict=True)]
+        codes = as_int32("codes", codes)
+        axes = [n * by for n, by in zip(codes.shape[1:], self.downsampling, strict=False)]
         decoder = functools.partial(compute_in, self.dtype, self.decoder)
         return in_chunks(lambda codes: wide(decoder(codes)), axes, codes)
 
