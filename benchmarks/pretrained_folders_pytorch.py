@@ -15,11 +15,9 @@ folder, step, *families = sys.argv[1:]
 for family in families:
     kind, where = KINDS[family], Path(folder, family)
     if step == "theirs":
-        model = drawn_model(kind)
-        model.save_pretrained(where / step)
-    else:
-        package = diffusers if kind.model == "VQModel" else transformers
-        model = getattr(package, kind.model).from_pretrained(where / step).eval()
+        drawn_model(kind).save_pretrained(where / step)
+    package = diffusers if kind.model == "VQModel" else transformers
+    model = getattr(package, kind.model).from_pretrained(where / step).eval()
     x = np.random.RandomState(0).uniform(-1, 1, kind.input).astype(np.float32)
     arrays, _ = outputs(model, torch.from_numpy(x))
     np.savez(where / f"{step}.npz", **{name: array.numpy() for name, array in arrays.items()})

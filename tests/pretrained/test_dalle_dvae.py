@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import nnx
-from safetensors.numpy import load_file
+from safetensors.numpy import load_file, save_file
 
 from tests.conftest import drawn, run_compiled
 from vqvae_jax import DalleDecoder
@@ -94,10 +94,11 @@ def state_of(config):
     return state
 
 
-def test_a_state_dict_comes_back():
+def test_a_state_dict_comes_back_through_a_file(tmp_path):
     state = state_of(CONFIG)
     tokenizer = from_state_dict("dalle_dvae", state, CONFIG)
-    again = to_state_dict(tokenizer)
+    save_file(to_state_dict(tokenizer), tmp_path / "model.safetensors")
+    again = load_file(tmp_path / "model.safetensors")
     assert again.keys() == state.keys()
     for name, array in state.items():
         np.testing.assert_array_equal(again[name], array, err_msg=name)

@@ -81,7 +81,11 @@ def to_state_dict(tokenizer: Tokenizer) -> dict[str, np.ndarray]:
     if origin is None:
         raise ValueError("the tokenizer was not made by from_state_dict, whose names it must have")
     named = entries(tokenizer, FAMILIES[origin.family])
-    return {name: entry.theirs(np.asarray(entry.variable[...])) for name, entry in named.items()}
+    # In C's order, since safetensors writes an array's memory as it lies.
+    return {
+        name: np.asarray(entry.theirs(np.asarray(entry.variable[...])), order="C")
+        for name, entry in named.items()
+    }
 
 
 def _check(state: Mapping[str, np.ndarray], expected: Mapping[str, Entry]) -> None:
