@@ -1,10 +1,10 @@
 """Tokenizers: the networks that the quantizers sit in."""
 
 from vqvae_jax.models.autoencoder import Decoder, Encoder
-from vqvae_jax.models.magvit2 import MAGVIT2Decoder, MAGVIT2Encoder
-from vqvae_jax.models.maskgit import MaskGITDecoder, MaskGITEncoder
 from vqvae_jax.models.dalle import DalleDecoder, DalleEncoder, DalleTokenizer
 from vqvae_jax.models.emu3 import Emu3Decoder, Emu3Encoder, Emu3Tokenizer
+from vqvae_jax.models.magvit2 import MAGVIT2Decoder, MAGVIT2Encoder
+from vqvae_jax.models.maskgit import MaskGITDecoder, MaskGITEncoder
 from vqvae_jax.models.movq import MoVQDecoder
 from vqvae_jax.models.resnet import ResNetDecoder, ResNetEncoder
 from vqvae_jax.models.tokenizer import Tokenizer, TokenizerOutput, has_images
