@@ -5,12 +5,13 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import nnx
+from pretrained_weights import drawn_weights
 
 from tests.conftest import drawn, run_compiled
 from vqvae_jax import Emu3Decoder, Emu3Tokenizer, SquaredError, VectorQuantizer
 from vqvae_jax.layers import CausalConv3d, FrozenBatchNorm
 from vqvae_jax.models.emu3 import TimeBlock
-from vqvae_jax.pretrained import FAMILIES, from_state_dict
+from vqvae_jax.pretrained import FAMILIES, from_state_dict, to_state_dict
 from vqvae_jax.pretrained.family import entries
 
 FAMILY = FAMILIES["emu3_vqvae"]
@@ -182,13 +183,18 @@ def test_names_and_shapes(abstract):
     assert expected.items() <= shapes.items()
 
 
-def test_counts_of_batches_have_64_bits_as_in_pytorch(abstract):
-    named = entries(abstract, FAMILY)
-    counts = {name for name in named if name.endswith("num_batches_tracked")}
-    assert len(counts) == 4
-    for name, entry in named.items():
-        restored = entry.theirs(entry.ours(np.zeros(entry.shape)).astype(entry.variable.dtype))
-        assert restored.dtype == (np.int64 if name in counts else np.float32), name
+def test_the_part_of_a_larger_model_comes_back_with_its_counts_of_64_bits(abstract):
+    shapes = {name: entry.shape for name, entry in entries(abstract, FAMILY).items()}
+    state = drawn_weights(shapes, 0)
+    whole = {f"model.vqmodel.{name}": array for name, array in state.items()}
+    whole["model.text_model.norm.weight"] = np.zeros(3, np.float32)
+    again = to_state_dict(from_state_dict("emu3_vqvae", whole, CONFIG))
+    assert again.keys() == state.keys()
+    for name, array in state.items():
+        assert again[name].dtype == array.dtype
+        np.testing.assert_array_equal(again[name], array, err_msg=name)
+    counts = {name for name, array in again.items() if array.dtype == np.int64}
+    assert counts == {name for name in shapes if name.endswith("num_batches_tracked")}
 
 
 @pytest.mark.parametrize(
