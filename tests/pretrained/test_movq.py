@@ -1,13 +1,15 @@
 """MoVQ of diffusers: its norm, its names, and what is refused."""
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import nnx
+from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
 from tests.conftest import drawn, run_compiled
 from vqvae_jax.layers import SpatialNorm
-from vqvae_jax.layers.resampling import resized
+from vqvae_jax.layers.resampling import repeated, resized
 from vqvae_jax.pretrained import FAMILIES, from_state_dict
 from vqvae_jax.pretrained.family import entries
 
@@ -42,6 +44,16 @@ def test_images_are_resized_to_the_nearest(before, after, rows):
     np.testing.assert_array_equal(resized(jnp.asarray(x), after, 4), x[:, rows])
     turned = resized(jnp.asarray(x.swapaxes(1, 2)), 4, after)
     np.testing.assert_array_equal(turned, x.swapaxes(1, 2)[:, :, rows])
+
+
+@pytest.mark.parametrize("resize", [repeated, lambda x: resized(x, 6, 5)])
+def test_batches_over_an_explicit_mesh_are_resized(resize):
+    mesh = jax.make_mesh((4,), ("data",), axis_types=(AxisType.Explicit,))
+    x = jnp.asarray(np.random.RandomState(0).randn(4, 3, 3, 2), jnp.float32)
+    with jax.set_mesh(mesh):
+        spread = jax.jit(resize)(jax.device_put(x, NamedSharding(mesh, PartitionSpec("data"))))
+    assert spread.sharding.spec[0] == "data"
+    np.testing.assert_array_equal(spread, resize(x))
 
 
 def test_the_norm_is_its_formula():

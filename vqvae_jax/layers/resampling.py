@@ -1,11 +1,14 @@
 """Layers that halve or double the sides of images."""
 
+import functools
+
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 from jaxtyping import Array, Float
 
 from vqvae_jax.layers.conv import Conv
+from vqvae_jax.meshes import split_by_batch
 
 
 class Downsample(nnx.Module):
@@ -73,6 +76,10 @@ class SubpixelUpsample(nnx.Module):
 
 def repeated(x: Float[Array, "b h w c"]) -> Float[Array, "b h_out w_out c"]:
     """Returns images with each pixel twice along both sides."""
+    return split_by_batch(_repeated, x)
+
+
+def _repeated(x: Array) -> Array:
     batch, height, width, channels = x.shape
     blocks = jnp.broadcast_to(x[:, :, None, :, None], (batch, height, 2, width, 2, channels))
     return blocks.reshape(batch, 2 * height, 2 * width, channels)
@@ -88,7 +95,11 @@ def resized(x: Float[Array, "b h w c"], height: int, width: int) -> Float[Array,
         height: at least 1.
         width: likewise.
     """
-    for axis, size in ((1, height), (2, width)):
+    return split_by_batch(functools.partial(_resized, sides=(height, width)), x)
+
+
+def _resized(x: Array, sides: tuple[int, int]) -> Array:
+    for axis, size in enumerate(sides, start=1):
         before = x.shape[axis]
         if size % before == 0:
             x = jnp.repeat(x, size // before, axis)
