@@ -8,7 +8,7 @@ from flax import nnx
 from vqvae_jax.likelihoods import SquaredError
 from vqvae_jax.models import Emu3Decoder, Emu3Encoder, Emu3Tokenizer, Tokenizer
 from vqvae_jax.pretrained.chameleon_vqvae import TRANSFORMERS
-from vqvae_jax.pretrained.family import Family, renamed, torch_leaf, without_prefix
+from vqvae_jax.pretrained.family import Family, highest_first, renamed, torch_leaf, without_prefix
 from vqvae_jax.pretrained.settings import check_integers, read
 from vqvae_jax.quantizers import VectorQuantizer
 
@@ -48,11 +48,7 @@ _LEAVES = {"mean": "running_mean", "variance": "running_var", "batches": "num_ba
 
 def _name(path: str, leaf: str, tokenizer: Tokenizer) -> str:
     """See `Family.name`; decoder.up_block.up.0 is the highest resolution, computed last."""
-    decoder: Any = tokenizer.decoder
-    match path.split("."):
-        case ["decoder", "levels", index, *rest]:
-            number = len(decoder.levels) - 1 - int(index)
-            path = ".".join(["decoder", "levels", str(number), *rest])
+    path = highest_first(path, tokenizer)
     return f"{renamed(path, _RULES)}.{_LEAVES.get(leaf) or torch_leaf(leaf)}"
 
 
