@@ -66,6 +66,7 @@ NUMBERS = {
     "quantize_dropout": True,
     "depth_multiple": 2,
 }
+ATTENTION = {"attention_levels": [1], "middle_attention": False, "remat": True}
 OWN = {
     "ResidualVQ": {"quantizers": [EMA] * 2},
     "ProductQuantizer": {"quantizers": [EMA, {"kind": "FSQ", "levels": [5, 5]}]},
@@ -78,14 +79,29 @@ OWN = {
             **more,
         }
         for kind, more in (
-            (
-                "VQGAN",
-                {"attention_levels": [1], "middle_attention": False, "z_dim": 7, "remat": True},
-            ),
+            ("VQGAN", {**ATTENTION, "z_dim": 7}),
+            ("MoVQ", {**ATTENTION, "z_dim": 7}),
+            ("Emu3", {**ATTENTION, "z_dim": 5, "time_downsampling": 2}),
             ("MAGVIT2", {}),
             ("MaskGIT", {}),
         )
         for part in ("Encoder", "Decoder")
+    },
+    "DalleTokenizer": {
+        "encoder": {"kind": "DalleEncoder", "in_dim": 1, "vocab_size": 6, "width": 4},
+        "quantizer": {"kind": "CategoricalQuantizer", "num_embeddings": 6},
+        "decoder": {"kind": "DalleDecoder", "out_dim": 1, "vocab_size": 6, "width": 4},
+        "likelihood": {"kind": "SquaredError", "out_dim": 1, "data_variance": 0.1},
+        "dtype": "bfloat16",
+        "value_range": [0, 1],
+    },
+    "Emu3Tokenizer": {
+        "encoder": {"kind": "Emu3Encoder", "in_dim": 1, "latent_dim": 4, "channels": [4]},
+        "quantizer": EMA,
+        "decoder": {"kind": "Emu3Decoder", "out_dim": 1, "latent_dim": 4, "channels": [4]},
+        "likelihood": {"kind": "SquaredError", "out_dim": 1, "data_variance": 0.1},
+        "dtype": "bfloat16",
+        "value_range": [0, 1],
     },
     "Tokenizer": {
         "encoder": {"kind": "ResNetEncoder", "in_dim": 1, "latent_dim": 4, "width": 4},
