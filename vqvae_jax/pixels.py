@@ -28,6 +28,16 @@ def pixels_of(
     return np.asarray(to_integers(jnp.asarray(images), value_range))
 
 
-def to_values(data: Num[Array, "*shape"]) -> Float[Array, "*shape"]:
-    """Converts data to the model's scale: pixels by `to_floats`; floats stay as they are."""
-    return to_floats(data) if data.dtype == jnp.uint8 else data
+def to_values(
+    data: Num[Array, "*shape"], value_range: tuple[float, float]
+) -> Float[Array, "*shape"]:
+    """Converts data to a model's scale: pixels by `to_floats`; floats stay as they are."""
+    return to_floats(data, value_range) if data.dtype == jnp.uint8 else data
+
+
+def centered(
+    images: Float[Array, "*shape"], value_range: tuple[float, float]
+) -> Float[Array, "*shape"]:
+    """Converts images on a model's scale to that of pictures, [-0.5, 0.5]."""
+    low, high = value_range
+    return (images - (low + high) / 2) / (high - low)

@@ -54,6 +54,10 @@ def test_mnist_is_the_reference_protocol():
             },
             "decoder": {"kind": "Decoder"},
             "likelihood": {"kind": "SquaredError"},
+            "value_range": (-0.5, 0.5),
+            "init_from": None,
+            "init_parts": "encoder,quantizer,decoder,likelihood",
+            "frozen": "",
         },
         "training": {
             "batch_size": 128,

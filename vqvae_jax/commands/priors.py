@@ -50,7 +50,7 @@ def sample(
         guidance=guidance,
     )
     if suffix == ".npy":
-        content = npy(pixels_of(images, vqvae_run.model.value_range))
+        content = npy(pixels_of(images))
     else:
         content = figures.samples(
             images, labels, f"{counted(number, 'sample')} of {workdir}", suffix[1:]

@@ -169,7 +169,7 @@ def _drawn(prior_run: SavedRun, vqvae_run: SavedRun) -> Drawn | None:
             labels=None if labels is None else np.repeat(labels, _SAMPLES),
             guidance=guidance,
         )
-        pixels = pixels_of(images, vqvae.value_range)
+        pixels = pixels_of(images)
         return pixels.reshape(rows, _SAMPLES, *pixels.shape[1:])
 
     return Drawn(labels, {guidance: samples(guidance) for guidance in guidances})

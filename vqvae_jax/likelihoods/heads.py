@@ -38,6 +38,7 @@ class PixelHead(Likelihood):
     """
 
     monitor = "bits_per_dim"
+    value_range = (-0.5, 0.5)
     reconstruction = "a draw from p(x | z)"
     distribution: PixelDistribution | ColorMixture
     autoregressive: bool = False

@@ -97,6 +97,11 @@ class Tokenizer(nnx.Module):
         if not -math.inf < low < high < math.inf:
             raise ValueError(f"value_range is {value_range}; it must be finite, the lowest first")
         self.value_range = (float(low), float(high))
+        if likelihood.value_range not in (None, self.value_range):
+            raise ValueError(
+                f"value_range is {value_range}; it must be {likelihood.value_range}, that of a "
+                f"{type(likelihood).__name__}"
+            )
         self.dtype = None if dtype is None else jnp.dtype(dtype)
         self.encoder, self.quantizer = encoder, quantizer
         self.decoder, self.likelihood = decoder, likelihood

@@ -25,7 +25,8 @@ from vqvae_jax.training.optimizer import optimization
 from vqvae_jax.training.resuming import changed_setting, check_resumes, config_of
 from vqvae_jax.training.saved import load_model
 from vqvae_jax.training.schedule import Schedule
-from vqvae_jax.training.settings import EvaluationConfig, LogConfig
+from vqvae_jax.training.settings import EvaluationConfig, LogConfig, parts_of
+from vqvae_jax.training.start import start_from
 from vqvae_jax.training.train import devices_for, failures_named, run_task
 from vqvae_jax.weights import weights_digest
 from vqvae_jax.words import counted
@@ -124,6 +125,9 @@ class _Learned:
 
 def _tokenizer(config: Config, data: Dataset, workdir: Path) -> _Learned:
     model = tokenizer_for(config, data)
+    folder = config.model["init_from"]
+    if folder is not None and latest_checkpoint(workdir) is None:
+        start_from(model, folder, parts_of("init_parts", config.model["init_parts"]))
     quantizer = f"{type(model.quantizer).__name__} of {model.quantizer.num_codes} codes"
     task = TokenizerTask(
         model,
