@@ -20,7 +20,7 @@ from typing import Any
 from flax import nnx
 from workers import HERE, table
 
-from vqvae_jax.training.components import build_component, completed
+from vqvae_jax.components import build_component, completed
 from vqvae_jax.training.config_files import read_config
 
 REVIVAL = {"revival_threshold": 0.1, "kmeans_init": True}

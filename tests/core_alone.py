@@ -51,6 +51,10 @@ with tempfile.TemporaryDirectory() as folder:
     safetensors.numpy.save_file(vqvae_jax.to_torch_state_dict(model), file)
     vqvae_jax.load_torch_state_dict(other, safetensors.numpy.load_file(file))
     np.testing.assert_array_equal(other(images).reconstruction, model(images).reconstruction)
+    vqvae_jax.save_pretrained(model, Path(folder) / "model")
+    loaded = vqvae_jax.from_pretrained(Path(folder) / "model")
+    np.testing.assert_array_equal(loaded.encode(images), model.encode(images))
+    vqvae_jax.from_pretrained("mnist")
     try:
         load_model(folder)
     except CheckpointError:

@@ -13,6 +13,7 @@ from tests.conftest import drawn
 from vqvae_jax import VQVAE, GatedPixelCNN, commands
 from vqvae_jax.__main__ import main
 from vqvae_jax.report.samples import classes_in_turn, draw_images
+from vqvae_jax.training.saved import SavedRun
 
 
 @pytest.fixture
@@ -26,7 +27,8 @@ def models(monkeypatch):
 
     def load_pair(workdir, vqvae):
         description = {"codes": {"maps": {"shape": [2, 3]}}}
-        return SimpleNamespace(model=prior, description=description), SimpleNamespace(model=model)
+        run = SavedRun(workdir, None, None, description, prior)
+        return run, SimpleNamespace(model=model)
 
     model, prior = drawn(build)
     monkeypatch.setattr(commands.priors, "load_pair", load_pair)

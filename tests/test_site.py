@@ -57,6 +57,8 @@ def site(tmp_path_factory):
     """The built site; its notebooks run without network, and train for a few steps."""
     folder = tmp_path_factory.mktemp("site")
     sources = shutil.copytree(DOCS, folder / "docs")
+    golden = Path("tests", "golden", "pretrained")  # what a notebook takes for a download
+    shutil.copytree(ROOT / golden, folder / golden)
     for notebook in sources.rglob("*.ipynb"):
         notebook.write_text(re.sub(r"num_epochs=\d+", "max_steps=4", notebook.read_text()))
     command = ["-W", "--keep-going", "-q", "-b", "html", "-d", folder / "doctrees", sources]

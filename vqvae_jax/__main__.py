@@ -57,7 +57,7 @@ def _parser() -> argparse.ArgumentParser:
             dest="workdir",
             type=Path,
             required=True,
-            help=f"folder of the run of {workdir}",
+            help=f"folder of the run of {workdir}, or of an exported model",
         )
         return added
 
@@ -118,6 +118,9 @@ def _parser() -> argparse.ArgumentParser:
             "--output", type=Path, required=True, help="the folder to write PNG files in"
         )
 
+    of_prior("export", "write the model of a run to use elsewhere", "a model").add_argument(
+        "--output", type=Path, required=True, help="the folder to write"
+    )
     with_data(command("extract", "write codes.safetensors: the codes of both splits", "a VQ-VAE"))
     evaluate = of_prior("evaluate", "metrics of the held-out split, or of images", "a model")
     evaluate.add_argument(

@@ -1,19 +1,43 @@
 """Conversion of pixels between files, integers in [0, 255], and models."""
 
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float, Num, UInt8
 
 
-def to_floats(images: UInt8[Array, "*shape"]) -> Float[Array, "*shape"]:
-    """Converts pixels to the model's scale: x / 255 - 0.5, float32 in [-0.5, 0.5]."""
-    return images.astype(jnp.float32) / 255.0 - 0.5
+def to_floats(
+    images: UInt8[Array, "*shape"], value_range: tuple[float, float] = (-0.5, 0.5)
+) -> Float[Array, "*shape"]:
+    """Converts pixels to a model's scale, x / 255 - 0.5 by default: float32 in `value_range`."""
+    low, high = value_range
+    return images.astype(jnp.float32) / 255.0 * (high - low) + low
 
 
-def to_integers(images: Float[Array, "*shape"]) -> UInt8[Array, "*shape"]:
+def to_integers(
+    images: Float[Array, "*shape"], value_range: tuple[float, float] = (-0.5, 0.5)
+) -> UInt8[Array, "*shape"]:
     """Inverts `to_floats`: uint8, rounded and clipped to [0, 255]."""
-    return jnp.clip(jnp.round((images + 0.5) * 255.0), 0, 255).astype(jnp.uint8)
+    low, high = value_range
+    return jnp.clip(jnp.round((images - low) / (high - low) * 255.0), 0, 255).astype(jnp.uint8)
 
 
-def to_values(data: Num[Array, "*shape"]) -> Float[Array, "*shape"]:
-    """Converts data to the model's scale: pixels by `to_floats`; floats stay as they are."""
-    return to_floats(data) if data.dtype == jnp.uint8 else data
+def pixels_of(
+    images: Float[np.ndarray, "*shape"], value_range: tuple[float, float] = (-0.5, 0.5)
+) -> UInt8[np.ndarray, "*shape"]:
+    """Returns `to_integers` of an array of NumPy, as one of NumPy."""
+    return np.asarray(to_integers(jnp.asarray(images), value_range))
+
+
+def to_values(
+    data: Num[Array, "*shape"], value_range: tuple[float, float]
+) -> Float[Array, "*shape"]:
+    """Converts data to a model's scale: pixels by `to_floats`; floats stay as they are."""
+    return to_floats(data, value_range) if data.dtype == jnp.uint8 else data
+
+
+def centered(
+    images: Float[Array, "*shape"], value_range: tuple[float, float]
+) -> Float[Array, "*shape"]:
+    """Converts images on a model's scale to that of pictures, [-0.5, 0.5]."""
+    low, high = value_range
+    return (images - (low + high) / 2) / (high - low)

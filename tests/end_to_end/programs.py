@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from vqvae_jax.arrays import read_arrays
+from vqvae_jax.training.histograms import read_usage
 
 ROOT = Path(__file__).parents[2]
 
@@ -81,6 +82,7 @@ def saved_state(workdir, step):
 def assert_same_run(ours, expected, step):
     """Whether two runs logged the same and ended at a step with the same arrays, bit-exact."""
     assert metrics(ours) == metrics(expected)
+    assert read_usage(ours) == read_usage(expected)
     state, wanted = saved_state(ours, step), saved_state(expected, step)
     assert state.keys() == wanted.keys()
     for name, value in wanted.items():

@@ -13,9 +13,11 @@ from tests.data.pictures import header_of_png, pattern, write
 from tests.end_to_end.programs import ROOT, metrics, run
 from vqvae_jax import PSNR, SSIM, Tokenizer, load_model
 from vqvae_jax.__main__ import main
+from vqvae_jax.arrays import read_arrays
 from vqvae_jax.commands import reports
 from vqvae_jax.data import take
 from vqvae_jax.pixels import to_floats
+from vqvae_jax.training import checkpoint
 from vqvae_jax.training.saved import load_data, load_pair, load_run
 
 SIZES = {"a": (12, 16), "b": (13, 18), "deep/c": (16, 12), "d": (12, 16)}
@@ -268,11 +270,23 @@ def test_reports_show_what_the_model_makes_of_held_out_images(root, model, tmp_p
             np.testing.assert_array_equal(held_out.decode(held_out.codes), held_out.reconstructions)
 
 
+def test_a_report_reads_one_checkpoint_once(root, tmp_path, monkeypatch):
+    shutil.copytree(root / "run", tmp_path / "other")
+    files = []
+    monkeypatch.setattr(
+        checkpoint, "read_arrays", lambda path: files.append(path) or read_arrays(path)
+    )
+    monkeypatch.setattr(reports, "report_of", lambda report: b"<page>")
+    output = tmp_path / "report.html"
+    assert command(root, "report", "--against", tmp_path / "other", "--output", output) == 0
+    assert [file.parents[1] for file in files] == [root / "run"]
+
+
 @pytest.mark.slow
 def test_a_report_is_one_page(root):
     assert command(root, "report") == 0
     page = (root / "run" / "report.html").read_text()
-    for title in ("Curves", "Reconstructions", "Code maps", "Code atlas", "Settings and data"):
+    for title in ("Curves", "Reconstructions", "Code maps", "Code atlas", "Use of the codes"):
         assert f"<h2>{title}</h2>" in page
 
 

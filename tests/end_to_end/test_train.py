@@ -13,6 +13,7 @@ import vqvae_jax
 from tests.end_to_end.programs import KILL, ROOT, assert_same_run, metrics, run, saved_state
 from vqvae_jax.data import load_dataset
 from vqvae_jax.pixels import to_floats
+from vqvae_jax.training.histograms import read_usage
 from vqvae_jax.training.saved import load_model
 
 
@@ -76,6 +77,10 @@ def test_a_run_leaves_what_it_promises(whole_run, data_dir):
     assert all(promised <= set(r) for r in records)
     assert tested[-1]["nmse"] < tested[0]["nmse"]
     assert max(r["codes_used"] for r in tested) > 1
+    usage = {step: of["codes"] for step, of in read_usage(workdir).items()}
+    used = {step: of.used for step, of in usage.items()}
+    assert used == {r["step"]: r["codes_used"] for r in tested}
+    assert all(of.tokens == 20 * 9 for of in usage.values())
     for name in ("reconstructions.png", "codebook.png", "training.png"):
         Image.open(workdir / name).verify()
     described = json.loads((workdir / "run.json").read_text())
@@ -91,7 +96,7 @@ def assert_ends(workdir, output):
     """Whether the last lines of a finished run say how good it is, where it is, and what next."""
     tested = [record for record in metrics(workdir) if record["split"] == "test"]
     best = min(tested, key=lambda record: record["nmse"])
-    first, *others = output.splitlines()[-5:]
+    first, *others = output.splitlines()[-6:]
     expected = f"{workdir}: best after step {best['step']}, epoch {best['epoch']}: test nmse "
     assert first.startswith(f"{expected}{best['nmse']:.4f}  psnr ")
     pictures = ", ".join(f"{name}.png" for name in ("codebook", "reconstructions", "training"))
@@ -100,7 +105,8 @@ def assert_ends(workdir, output):
         f"  checkpoint  {workdir}/checkpoints/{best['step']}.safetensors",
         f"  pictures    {workdir}/{pictures}",
         f"  next        {program.format('report')}",
-        f"              {program.format('reconstruct')} FOLDER --output out",
+        f"              {program.format('reconstruct')} --output out FOLDER",
+        f"              {program.format('encode')} --output codes.npz FOLDER",
     ]
 
 

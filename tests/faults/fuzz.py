@@ -21,6 +21,7 @@ with atheris.instrument_imports(include=["vqvae_jax", "safetensors"]):
     from vqvae_jax.pretrained import load_state_dict
     from vqvae_jax.training.checkpoint import latest_checkpoint
     from vqvae_jax.training.config import Config
+    from vqvae_jax.training.histograms import read_usage
     from vqvae_jax.training.log import read_records
 
 folder = Path(tempfile.mkdtemp())
@@ -55,6 +56,7 @@ TARGETS = {
     "compressed": lambda content: unpack(content, "images.vq"),
     "weights": written("weights", load_state_dict),
     "records": written("metrics.jsonl", lambda path: read_records(folder, 10)),
+    "histograms": written("histograms.jsonl", lambda path: read_usage(folder)),
 }
 
 

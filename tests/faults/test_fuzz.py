@@ -19,6 +19,7 @@ from vqvae_jax.coding.container import pack
 from vqvae_jax.data.idx import read_idx
 from vqvae_jax.errors import DataError
 from vqvae_jax.training.checkpoint import save_checkpoint
+from vqvae_jax.training.histograms import histograms_line
 
 pytestmark = pytest.mark.faults
 
@@ -43,6 +44,7 @@ def seeds(folder):
         "compressed": [pack({"images": 3, "models": "a"}, [np.arange(5, dtype=np.uint32)])],
         "weights": [file.read_bytes() for file in weight_files(folder)],
         "records": [json.dumps(record).encode() + b"\n"],
+        "histograms": [json.dumps(histograms_line(1, {"codes": np.arange(5)})).encode() + b"\n"],
     }
 
 
@@ -55,6 +57,7 @@ TARGETS = (
     "compressed",
     "weights",
     "records",
+    "histograms",
 )
 
 

@@ -67,6 +67,15 @@ def test_bits_in_groups_are_a_sum_over_groups_and_an_upper_bound(bits_together):
 
 
 @pytest.mark.parametrize("make", [LFQ, BSQ])
+def test_bit_order_turns_the_bits_of_the_index_around(make):
+    z = jnp.asarray(sample(dim=5))
+    little, big = make(5).encode(z), make(5, bit_order="big").encode(z)
+    turned = [int(f"{index:05b}"[::-1], 2) for index in np.asarray(little)]
+    np.testing.assert_array_equal(big, turned)
+    np.testing.assert_array_equal(make(5, bit_order="big").lookup(big), make(5).lookup(little))
+
+
+@pytest.mark.parametrize("make", [LFQ, BSQ])
 def test_entropy_of_many_bits_is_exact_if_asked_for(make):
     z = sample(40, 12)
     expected = z if make is LFQ else z / np.linalg.norm(z, axis=1, keepdims=True)
@@ -250,6 +259,7 @@ def test_gradient_of_bsq_is_finite_at_zero():
         (4, {"temperature": 0.0}, "temperature is 0.0; it must be a finite number above 0"),
         (25, {"bits_together": None}, "bits_together is None; with 25 bits it must be at most 24"),
         (30, {"bits_together": 25}, "bits_together is 25; with 30 bits it must be at most 24"),
+        (4, {"bit_order": "both"}, "bit_order is 'both'; it must be one of little, big"),
         (4, {"bits_together": 0}, "bits_together is 0; it must be an integer of at least 1"),
     ],
 )

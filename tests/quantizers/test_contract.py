@@ -20,6 +20,7 @@ from vqvae_jax import (
     FSQ,
     IBQ,
     LFQ,
+    CategoricalQuantizer,
     CosineVectorQuantizer,
     DirectionalVectorQuantizer,
     EMACosineVectorQuantizer,
@@ -29,6 +30,8 @@ from vqvae_jax import (
     EntropyVectorQuantizer,
     GroupedResidualVQ,
     GumbelQuantizer,
+    LaplaceEMACosineVectorQuantizer,
+    LaplaceEMAVectorQuantizer,
     OrthogonalVectorQuantizer,
     ParallelQuantizer,
     PooledQuantizer,
@@ -71,6 +74,8 @@ QUANTIZERS = {
     "ema_alive": of(EMAVectorQuantizer, **ALIVE),
     "ema_cosine": of(EMACosineVectorQuantizer, **ALIVE),
     "ema_sampled": of(EMASampledVectorQuantizer, temperature=0.5),
+    "laplace_alive": of(LaplaceEMAVectorQuantizer, **ALIVE),
+    "laplace_cosine": of(LaplaceEMACosineVectorQuantizer, **ALIVE),
     "cosine": of(CosineVectorQuantizer, **ALIVE),
     "sampled": of(SampledVectorQuantizer, temperature=0.5),
     "entropy": of(EntropyVectorQuantizer),
@@ -81,8 +86,10 @@ QUANTIZERS = {
     "fsq": lambda: FSQ((5, 4, 3, 2)),
     "symmetric_fsq": lambda: SymmetricFSQ((5, 4, 3, 2)),
     "lfq": lambda: LFQ(DIM),
+    "lfq_big": lambda: LFQ(DIM, bit_order="big"),
     "bsq": lambda: BSQ(DIM),
     "gumbel": of(GumbelQuantizer),
+    "categorical": lambda: CategoricalQuantizer(DIM),
     "projected": lambda: ProjectedQuantizer(
         of(CosineVectorQuantizer, dim=2)(), DIM, rngs=nnx.Rngs(1)
     ),
@@ -129,7 +136,7 @@ QUANTIZERS = {
 RANDOM = {
     name for name, make in QUANTIZERS.items() if not nnx.eval_shape(make).per_token
 } - {
-    "entropy", "entropy_cosine", "ibq", "lfq", "bsq", "residual_lfq"
+    "entropy", "entropy_cosine", "ibq", "lfq", "lfq_big", "bsq", "residual_lfq"
 }  # fmt: skip
 # To compile all of them takes many minutes. By default those run whose parts make up the others;
 # of some tests, only one for each way to search and to learn.

@@ -6,7 +6,12 @@ import numpy as np
 import pytest
 from flax import nnx
 
-from vqvae_jax.quantizers import EMAVectorQuantizer, QuantizerState
+from vqvae_jax.quantizers import (
+    EMAVectorQuantizer,
+    LaplaceEMACosineVectorQuantizer,
+    LaplaceEMAVectorQuantizer,
+    QuantizerState,
+)
 
 DIM, CODES, STEPS = 3, 6, 50
 
@@ -71,6 +76,26 @@ def test_fifty_steps_in_which_codes_die_and_return(decay, epsilon):
     assert uses[10:30, 1:3].max() == 0
     assert uses[30:, 1:3].sum(0).min() > 0
     assert uses[:, 5].max() == 0
+
+
+@pytest.mark.parametrize("kind", [LaplaceEMAVectorQuantizer, LaplaceEMACosineVectorQuantizer])
+def test_laplace_smoothing_moves_every_code(kind):
+    quantizer = kind(DIM, CODES, decay=0.5, epsilon=0.1, rngs=nnx.Rngs(0))
+    counts, sums = np.ones(CODES), np.array(quantizer.codebook, np.float64)
+    random = np.random.RandomState(0)
+    for _ in range(3):
+        z = random.randn(20, DIM)
+        indices = np.asarray(step(quantizer, jnp.asarray(z, jnp.float32)))
+        if kind is LaplaceEMACosineVectorQuantizer:
+            z /= np.linalg.norm(z, axis=1, keepdims=True)
+        uses = np.eye(CODES)[indices]
+        counts, sums = (counts + uses.sum(0)) / 2, (sums + uses.T @ z) / 2
+        total = counts.sum()
+        codes = sums / ((counts + 0.1) / (total + CODES * 0.1) * total)[:, None]
+        if kind is LaplaceEMACosineVectorQuantizer:
+            codes /= np.linalg.norm(codes, axis=1, keepdims=True)
+        np.testing.assert_allclose(quantizer.embeddings[...], codes, rtol=1e-5, atol=1e-6)
+        np.testing.assert_allclose(quantizer.counts[...], counts, rtol=1e-6)
 
 
 @pytest.mark.slow

@@ -22,6 +22,8 @@ from vqvae_jax import (
     EntropyVectorQuantizer,
     GroupedResidualVQ,
     GumbelQuantizer,
+    LaplaceEMACosineVectorQuantizer,
+    LaplaceEMAVectorQuantizer,
     OrthogonalVectorQuantizer,
     ProductQuantizer,
     ProjectedQuantizer,
@@ -51,6 +53,7 @@ def learning(make, **options):
 FROM_DATA = {
     "vector": learning(VectorQuantizer, kmeans_init=True),
     "ema": learning(EMAVectorQuantizer, kmeans_init=True),
+    "laplace": learning(LaplaceEMAVectorQuantizer, kmeans_init=True),
     "sampled": learning(SampledVectorQuantizer, temperature=0.1, kmeans_init=True),
     "ema_sampled": learning(EMASampledVectorQuantizer, temperature=0.1, kmeans_init=True),
     "entropy": learning(EntropyVectorQuantizer, kmeans_init=True),
@@ -66,6 +69,7 @@ BY_GRADIENT = {
 REFUSED = {
     "cosine": lambda: CosineVectorQuantizer(DIM, 4, rngs=nnx.Rngs(0)),
     "ema_cosine": lambda: EMACosineVectorQuantizer(DIM, 4, rngs=nnx.Rngs(0)),
+    "laplace_cosine": lambda: LaplaceEMACosineVectorQuantizer(DIM, 4, rngs=nnx.Rngs(0)),
     "random_projection": lambda: RandomProjectionQuantizer(DIM, 4, rngs=nnx.Rngs(0)),
     "fsq_two": lambda: FSQ((2, 3, 3)),
     "residual": lambda: ResidualVQ([LFQ(DIM)]),

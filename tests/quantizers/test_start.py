@@ -11,6 +11,7 @@ from vqvae_jax.quantizers import (
     EMACosineVectorQuantizer,
     EMASampledVectorQuantizer,
     EMAVectorQuantizer,
+    LaplaceEMAVectorQuantizer,
     SimVQ,
     VectorQuantizer,
 )
@@ -18,6 +19,7 @@ from vqvae_jax.quantizers import (
 AVERAGED = {
     "ema": EMAVectorQuantizer,
     "ema_cosine": EMACosineVectorQuantizer,
+    "laplace": LaplaceEMAVectorQuantizer,
     "ema_sampled": lambda *sizes, **options: EMASampledVectorQuantizer(
         *sizes, temperature=0.1, **options
     ),

@@ -13,10 +13,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from vqvae_jax.metrics import Usage
 from vqvae_jax.report.html import Drawn, HeldOut, Report, RunRecord, comparison_of, report_of
 from vqvae_jax.report.html.sections import (
     atlas,
     code_map,
+    code_use,
     curves,
     differences,
     reconstructions,
@@ -59,8 +61,23 @@ def record(name="runs/a", rate=0.1, values=(3.0, 1.0, 2.0)):
     return RunRecord(name, description, log, "nmse")
 
 
+def usage(codebooks=1, evaluations=3, most=99):
+    """The usage of each codebook at some steps, and the counts it is of."""
+    random = np.random.RandomState(0)
+    names = [f"codes_{number}" for number in range(1, codebooks + 1)]
+    counts = {
+        100 * epoch: {name: random.randint(0, 9, K) for name in names}
+        for epoch in range(1, evaluations + 1)
+    }
+    return counts, {
+        step: {name: Usage.of(of, most) for name, of in by_name.items()}
+        for step, by_name in counts.items()
+    }
+
+
 def whole():
-    return Report([record(), record("runs/b", 0.2)], {"runs/a": held_out()})
+    used = dataclasses.replace(record(), usage=usage()[1])
+    return Report([used, record("runs/b", 0.2)], {"runs/a": held_out()})
 
 
 def pixels(address):
@@ -92,6 +109,8 @@ def test_a_page_needs_nothing_else(page):
             address = attributes.get(name)
             assert address is None or address.startswith(("data:", "#")), (tag, address)
         assert tag != "img" or attributes["alt"]
+    titles = re.findall(rb'<svg[^>]*role="img"><title>([^<]+)</title>', content)
+    assert len(titles) == sum(tag == "svg" for tag, _ in elements)
 
 
 @pytest.mark.parametrize("page", [report_of, comparison_of])
@@ -170,6 +189,60 @@ def test_the_atlas_shows_codes_alone_and_the_nearest_patches(codebooks):
         nearest = pixels(one["patches"])[margin : margin + PATCH, margin : margin + PATCH]
         there = of.images[index, PATCH * i : PATCH * (i + 1), PATCH * j : PATCH * (j + 1)]
         np.testing.assert_array_equal(nearest, there)
+
+
+@pytest.mark.parametrize(("most", "kept"), [(99, None), (2, 2)])
+def test_the_atlas_shows_each_codes_share_over_the_run(most, kept):
+    counts, used = usage(codebooks=2, most=most)
+    run = dataclasses.replace(record(), usage=used)
+    shown = atlas(Report([run], {"runs/a": held_out(codebooks=2)}))
+    assert (shown["evaluations"], shown["kept"]) == (3, kept)
+    all_counts = np.array([of["codes_1"] for of in counts.values()])
+    rank = np.argsort(np.argsort(-all_counts, axis=1, kind="stable"), axis=1)
+    all_shares = np.where(rank < most, all_counts, 0) / all_counts.sum(axis=1, keepdims=True)
+    for one in shown["codes"]:
+        shares = all_shares[:, one["code"]]
+        points = np.array([point.split(",") for point in one["trend"]["points"].split()], float)
+        np.testing.assert_allclose(points[:, 0], [0, 50, 100])
+        heights = shares / (shares.max() or 1)
+        np.testing.assert_allclose((30 - points[:, 1]) / 30, heights, atol=0.01)
+        told = [float(text) for text in re.findall(r"([^ ]+) %", one["trend"]["text"])]
+        expected = [shares[0], shares[-1], shares.max()]
+        np.testing.assert_allclose(told, 100 * np.array(expected), rtol=0.06)
+
+
+@pytest.mark.parametrize("codebooks", [1, 2])
+def test_the_use_of_the_codes_is_of_the_ranks_at_each_evaluation(codebooks):
+    counts, used = usage(codebooks)
+    tables = code_use(Report([dataclasses.replace(record(), usage=used)]))["tables"]
+    assert len(tables) == codebooks
+    for number, table in enumerate(tables, start=1):
+        assert table["ranks"] == ["1", "2 to 4", "5 to 6"]
+        assert [row[0] for row in table["rows"]] == [*counts]
+        for (_, used_codes, shares), of in zip(table["rows"], counts.values(), strict=True):
+            ranked = np.sort(of[f"codes_{number}"])[::-1]
+            assert used_codes == np.count_nonzero(ranked)
+            told = [float(share.removesuffix(" %")) / 100 for share in shares]
+            parts = [ranked[0], ranked[1:4].sum(), ranked[4:].sum()]
+            np.testing.assert_allclose(told, np.array(parts) / ranked.sum(), rtol=0.006)
+
+
+@pytest.mark.parametrize("evaluations", [0, 1])
+def test_runs_without_a_use_over_time_have_a_report(evaluations):
+    run = dataclasses.replace(record(), usage=usage(evaluations=evaluations)[1])
+    report = Report([run], {"runs/a": held_out()})
+    assert code_use(report) is None
+    page = report_of(report)
+    assert b"<h2>Code atlas</h2>" in page
+    assert b'class="trend"' not in page
+
+
+def test_long_runs_show_some_of_their_evaluations():
+    run = dataclasses.replace(record(), usage=usage(evaluations=1000)[1])
+    steps = [*run.usage_shown]
+    assert len(steps) == 100
+    assert (steps[0], steps[-1]) == (100, 100_000)
+    assert len(report_of(Report([run], {"runs/a": held_out()}))) < 5 * 2**20
 
 
 @pytest.mark.parametrize("codebooks", [1, 2])

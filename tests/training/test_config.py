@@ -9,9 +9,9 @@ from configs import mnist as mnist_config
 from configs import mnist_prior
 from vqvae_jax import NamedDataset
 from vqvae_jax.errors import ConfigError
+from vqvae_jax.signatures import settings_of
 from vqvae_jax.training.config import SECTIONS, Config
 from vqvae_jax.training.resuming import changed_setting
-from vqvae_jax.training.signatures import settings_of
 
 pytestmark = pytest.mark.usefixtures("unchecked")  # settings are checked by their constructors
 
@@ -54,6 +54,10 @@ def test_mnist_is_the_reference_protocol():
             },
             "decoder": {"kind": "Decoder"},
             "likelihood": {"kind": "SquaredError"},
+            "value_range": (-0.5, 0.5),
+            "init_from": None,
+            "init_parts": "encoder,quantizer,decoder,likelihood",
+            "frozen": "",
         },
         "training": {
             "batch_size": 128,

@@ -1,11 +1,14 @@
 """The end of a run: what it says, and that its commands exist."""
 
 import shlex
+from pathlib import Path
 
 import pytest
 
+from configs import images, mnist, mnist_prior
 from vqvae_jax.__main__ import _parser
 from vqvae_jax.training.checkpoint import checkpoint_file
+from vqvae_jax.training.config import Config
 from vqvae_jax.training.ending import commands, ending
 from vqvae_jax.training.log import FolderWriter, Log
 
@@ -61,12 +64,23 @@ def test_a_run_without_an_evaluation_says_the_commands(tmp_path):
     assert ending(run_of(tmp_path / "run", {}, [5]), Task(), ["one"]) == "  next        one"
 
 
-@pytest.mark.parametrize(("kind", "use"), [("VQ-VAE", "reconstruct"), ("prior", "sample")])
-def test_its_commands_are_those_of_the_program(tmp_path, kind, use):
-    workdir = tmp_path / "a run"
-    report, other = map(shlex.split, commands(kind, workdir))
-    program = ["python", "-m", "vqvae_jax"]
-    assert report == [*program, "report", "--model", str(workdir)]
-    assert other[:3] == program
-    options = _parser().parse_args(other[3:])
-    assert (options.command, options.workdir) == (use, workdir)
+@pytest.mark.parametrize(
+    ("file", "uses"),
+    [
+        (mnist, ["report", "reconstruct", "encode"]),
+        (images, ["report", "reconstruct", "encode"]),
+        (mnist_prior, ["report", "sample"]),
+    ],
+)
+def test_its_commands_are_those_of_the_program(tmp_path, file, uses):
+    workdir, settings = tmp_path / "a run", file.get_config().to_dict()
+    if file is images:
+        settings["data"]["path"] = "my photos"
+    given = [*map(shlex.split, commands(Config.from_dict(settings), workdir))]
+    assert all(words[:3] == ["python", "-m", "vqvae_jax"] for words in given)
+    options = [_parser().parse_args(words[3:]) for words in given]
+    assert [one.command for one in options] == uses
+    assert all(one.workdir == workdir for one in options)
+    if file is not mnist_prior:
+        folder = Path("my photos" if file is images else "FOLDER")
+        assert [one.inputs for one in options[1:]] == [[folder], [folder]]

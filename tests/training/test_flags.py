@@ -8,13 +8,13 @@ from flax import nnx
 
 import vqvae_jax
 from vqvae_jax import DataConfig, ImageMetric, LogWriter, NamedDataset
+from vqvae_jax.components import known_kinds
 from vqvae_jax.errors import ConfigError
 from vqvae_jax.quantizers import Quantizer
-from vqvae_jax.training.components import known_kinds
+from vqvae_jax.signatures import meanings, settings_of
 from vqvae_jax.training.config import SECTIONS
 from vqvae_jax.training.flags import parse
 from vqvae_jax.training.help import component_help, help_text
-from vqvae_jax.training.signatures import meanings, settings_of
 
 pytestmark = pytest.mark.usefixtures("unchecked")  # settings are checked by their constructors
 

@@ -17,8 +17,8 @@ from vqvae_jax import (
     NamedDataset,
     Tokenizer,
 )
+from vqvae_jax.components import build, completed_for
 from vqvae_jax.errors import ConfigError
-from vqvae_jax.training.components import build, completed_for
 from vqvae_jax.training.config import Config, overridden
 from vqvae_jax.training.experiment import train_config
 from vqvae_jax.training.log import read_records

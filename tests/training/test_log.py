@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 
 from vqvae_jax.errors import CheckpointError
+from vqvae_jax.metrics import Usage
+from vqvae_jax.training.histograms import read_usage
 from vqvae_jax.training.log import FolderWriter, Log, epoch_mean, stops_early
 from vqvae_jax.training.writers import LogWriter
 
@@ -58,6 +60,50 @@ def test_line_that_is_not_json_is_named(tmp_path):
     ):
         (tmp_path / "metrics.jsonl").write_bytes(lines + wrong + b"\n")
         with pytest.raises(CheckpointError, match=rf"metrics\.jsonl, line 2, {message}"):
+            log_in(tmp_path, 1)
+
+
+def test_histograms_are_kept_across_resumes_and_dropped_after_the_checkpoint(tmp_path):
+    counts = {step: np.random.RandomState(step).randint(0, 9, 20) for step in (1, 2, 3)}
+    with log_in(tmp_path, 0) as log:
+        assert not (tmp_path / "histograms.jsonl").exists()
+        for step in (1, 2, 3):
+            log.histograms(step, {"codes": counts[step]})
+    with (tmp_path / "histograms.jsonl").open("a") as file:
+        file.write('{"step": 4, "hist')  # a kill in the middle of a line
+    expected = {step: {"codes": Usage.of(of, 20)} for step, of in counts.items()}
+    assert read_usage(tmp_path) == expected
+    with log_in(tmp_path, 2) as log:
+        assert read_usage(tmp_path) == {step: expected[step] for step in (1, 2)}
+        log.histograms(3, {"codes": counts[1]})
+        log.flush()
+    assert read_usage(tmp_path) == expected | {3: expected[1]}
+
+
+@pytest.mark.parametrize("names", [["codes"], [f"codes_{number}" for number in range(1, 9)]])
+def test_histograms_of_large_codebooks_are_small(tmp_path, names):
+    counts = np.random.RandomState(0).randint(0, 9, 2**18)
+    with log_in(tmp_path, 0) as log:
+        log.histograms(5, dict.fromkeys(names, counts))
+    assert (tmp_path / "histograms.jsonl").stat().st_size < 2**16
+    usages = read_usage(tmp_path)[5]
+    assert [*usages] == names
+    for usage in usages.values():
+        assert (usage.used, usage.tokens) == (np.count_nonzero(counts), counts.sum())
+
+
+def test_what_is_no_histogram_is_named(tmp_path):
+    of = Usage.of(np.arange(5), 3).to_json()
+    for wrong in (
+        b"[]",
+        b'{"step": 1}',
+        b'{"step": 1, "histograms": []}',
+        json.dumps({"step": "1", "histograms": {"codes": of}}).encode(),
+        json.dumps({"step": 1, "histograms": {"codes": of | {"size": 99}}}).encode(),
+        json.dumps({"step": 1, "histograms": {"codes": of | {"used": float("inf")}}}).encode(),
+    ):
+        (tmp_path / "histograms.jsonl").write_bytes(wrong + b"\n")
+        with pytest.raises(CheckpointError, match=r"histograms\.jsonl, line 1, is not a record"):
             log_in(tmp_path, 1)
 
 

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from vqvae_jax.components import build_component, completed
 from vqvae_jax.errors import ConfigError, MissingError
-from vqvae_jax.training.components import build_component, completed
 from vqvae_jax.training.wandb import Wandb
 from vqvae_jax.training.writers import LogWriter
 

@@ -1,6 +1,7 @@
 """The commands of `python -m vqvae_jax`, each a function."""
 
 from vqvae_jax.commands.evaluation import evaluate, extract
+from vqvae_jax.commands.exporting import export
 from vqvae_jax.commands.images import decode, encode, reconstruct
 from vqvae_jax.commands.lossless import compress, decompress
 from vqvae_jax.commands.priors import sample
@@ -13,6 +14,7 @@ __all__ = [
     "decompress",
     "encode",
     "evaluate",
+    "export",
     "extract",
     "reconstruct",
     "report",

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from vqvae_jax.checks import is_finite
 from vqvae_jax.errors import CheckpointError
 from vqvae_jax.extras import extra
-from vqvae_jax.training.saved import SavedRun
+from vqvae_jax.training.saved import SavedRun, without_run
 
 if TYPE_CHECKING:
     from tqdm import tqdm
@@ -33,10 +34,34 @@ def npy(array: np.ndarray) -> bytes:
     return buffer.getvalue()
 
 
+def check_run(run: SavedRun) -> None:
+    """Refuses an exported model, which lacks the data and the log of its run."""
+    if run.config is None:
+        raise without_run(run.workdir)
+
+
+def described(run: SavedRun, *names: str) -> Any:
+    """Returns a value in a run's description; None if it, or an exported model's, has none."""
+    value: Any = run.description
+    for name in names:
+        value = value.get(name) if isinstance(value, dict) else None
+    return value
+
+
+def described_sizes(run: SavedRun, *names: str) -> tuple[int, ...]:
+    """Returns sizes in a run's description, which that of an exported model may lack."""
+    sizes = described(run, *names)
+    if not isinstance(sizes, list) or not all(type(size) is int for size in sizes):
+        raise CheckpointError(
+            f"{run.workdir} does not say {'.'.join(names)} of the run that trained the model"
+        )
+    return tuple(sizes)
+
+
 def check_free(run: SavedRun) -> None:
     """Refuses a prior that has not learned the distribution without a class."""
-    assert run.config.prior is not None
-    if run.config.prior.conditional and run.config.prior.label_dropout == 0:
+    dropped = described(run, "config", "prior", "label_dropout")
+    if run.model.num_classes is not None and not (is_finite(dropped) and dropped > 0):
         raise CheckpointError(
             f"{run.workdir} holds a prior that was never trained without labels; guidance and bits "
             "per dimension need one that was, with prior.label_dropout above 0"

@@ -13,7 +13,8 @@ import optax
 from flax import nnx
 from jaxtyping import Array
 
-from vqvae_jax.commands.common import check_free
+from vqvae_jax.checks import is_finite
+from vqvae_jax.commands.common import check_free, check_run, described
 from vqvae_jax.commands.image_model import ImageModel
 from vqvae_jax.commands.images import batches_of, cut
 from vqvae_jax.data.image_files import image_files
@@ -26,7 +27,7 @@ from vqvae_jax.priors import Prior
 from vqvae_jax.quantizers import Quantizer
 from vqvae_jax.tasks import PriorTask, TokenizerTask
 from vqvae_jax.training.codes import load_codes
-from vqvae_jax.training.saved import load_data, load_pair, load_run
+from vqvae_jax.training.saved import SavedRun, load_data, load_pair, load_run
 from vqvae_jax.words import counted
 
 _BATCH = 128
@@ -36,6 +37,7 @@ _METRICS = (PSNR(), SSIM())
 def extract(workdir: Path, **moved: str | None) -> None:
     """Writes the codes of both splits under a VQ-VAE to <workdir>/codes.safetensors."""
     run = load_run(workdir, Tokenizer)
+    check_run(run)
     file = workdir / "codes.safetensors"
     codes = load_codes(run.model, load_data(run, **moved), file)
     print(f"{file}: codes {codes.train_codes.shape} to train on, {codes.test_codes.shape} held out")
@@ -63,7 +65,8 @@ def evaluate(
         for name, value in moved.items():
             if value is not None:
                 raise ValueError(f"{name} is given; it is for held-out data, not for {inputs[0]}")
-        return _evaluate_files(workdir, inputs, resize, pad)
+        return _evaluate_files(run, inputs, resize, pad)
+    check_run(run)
     data = load_data(run, **moved)
     metrics = [metric for metric in _METRICS if metric.takes(data.image_shape)]
     task = TokenizerTask(run.model, optax.identity(), metrics=metrics)
@@ -77,9 +80,9 @@ def evaluate(
     return 0
 
 
-def _evaluate_files(workdir: Path, inputs: Sequence[Path], resize: int, pad: int) -> int:
+def _evaluate_files(run: SavedRun, inputs: Sequence[Path], resize: int, pad: int) -> int:
     """Prints the metrics of image files, of any size."""
-    model, files = ImageModel(workdir), image_files(inputs)
+    model, files = ImageModel(run), image_files(inputs)
     quantizer = model.tokenizer.quantizer
     done = tokens = pixels = 0
     squares = 0.0
@@ -90,7 +93,7 @@ def _evaluate_files(workdir: Path, inputs: Sequence[Path], resize: int, pad: int
         counts = counts + np.asarray(quantizer.code_counts(jnp.asarray(codes)), np.int64)
         for one, image in zip(batch, model.decode([*codes]), strict=True):
             x = cut(one.array, one).astype(np.float32) / 255
-            back = cut(image, one) + np.float32(0.5)
+            back = cut(image, one)
             squares += float(np.sum((x - back) ** 2, dtype=np.float64))
             done, pixels = done + 1, pixels + math.prod(one.size)
             for name, value in _compared(*map(jnp.asarray, (x[None], back[None]))).items():
@@ -98,9 +101,10 @@ def _evaluate_files(workdir: Path, inputs: Sequence[Path], resize: int, pad: int
         tokens += codes.size
     if done:
         mse = squares / (pixels * model.channels)
+        variance = described(model.run, "data", "variance")
         found = {
             "mse": mse,
-            "nmse": mse / model.run.description["data"]["variance"],
+            **({"nmse": mse / variance} if is_finite(variance) and variance > 0 else {}),
             "psnr": -10 * math.log10(max(mse, sys.float_info.min)),
             **{name: float(np.mean(values)) for name, values in of_images.items() if values},
             "perplexity": float(np.mean(quantizer.perplexity(jnp.asarray(counts, jnp.int32)))),
@@ -128,6 +132,7 @@ def _print(found: Mapping[str, float], quantizer: Quantizer, tokens: int, pixels
 
 def _evaluate_prior(workdir: Path, vqvae: Path | None, moved: Mapping[str, str | None]) -> None:
     prior_run, vqvae_run = load_pair(workdir, vqvae)
+    check_run(prior_run)
     prior: Prior = prior_run.model
     data = load_data(prior_run, **moved)
     if not isinstance(vqvae_run.model.likelihood, PixelHead):

@@ -1,7 +1,6 @@
 """A trained tokenizer of images, applied to batches of pixels."""
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import jax
@@ -11,18 +10,18 @@ from flax import nnx
 from jaxtyping import Array, Float, Int, UInt8
 
 from vqvae_jax.errors import CheckpointError, DataError
-from vqvae_jax.models import Tokenizer
+from vqvae_jax.models import Tokenizer, has_images
 from vqvae_jax.parallel import all_devices, mesh_for, place, replicated, split
 from vqvae_jax.pixels import to_floats
-from vqvae_jax.training.saved import load_run
+from vqvae_jax.training.saved import SavedRun
 from vqvae_jax.weights import weights_digest
 
 
 class ImageModel:
-    """The tokenizer of a run, on all devices.
+    """The tokenizer of a run, or an exported one, on all devices.
 
     Args:
-        workdir: the run's folder.
+        run: the run of a tokenizer, or an exported one.
 
     Attributes:
         run: the run.
@@ -31,16 +30,16 @@ class ImageModel:
         digest: of its weights.
 
     Raises:
-        CheckpointError: it is not the run of a tokenizer of gray or RGB images.
+        CheckpointError: the tokenizer is not one of gray or RGB images.
     """
 
-    def __init__(self, workdir: Path):
-        self.run = load_run(workdir, Tokenizer)
-        self.tokenizer: Tokenizer = self.run.model
+    def __init__(self, run: SavedRun):
+        self.run = run
+        self.tokenizer: Tokenizer = run.model
         self.channels = self.tokenizer.likelihood.out_dim
         if not has_images(self.tokenizer):
             raise CheckpointError(
-                f"{workdir} holds a model of {self.tokenizer.spatial_rank} axes and "
+                f"{run.workdir} holds a model of {self.tokenizer.spatial_rank} axes and "
                 f"{self.channels} channels; this command is for gray or RGB images"
             )
         self.digest = weights_digest(self.tokenizer)
@@ -59,7 +58,7 @@ class ImageModel:
         return self._on_devices(self._encode, images)
 
     def decode(self, codes: Sequence[np.ndarray]) -> Float[np.ndarray, "b h w c"]:
-        """Returns the images of codes [h, w, ...], in [-0.5, 0.5]: the likelihood's best guess."""
+        """Returns the images of codes [h, w, ...], in [0, 1]: the likelihood's best guess."""
         return self._on_devices(self._decode, codes)
 
     def _on_devices(self, function: Any, arrays: Sequence[np.ndarray]) -> np.ndarray:
@@ -75,15 +74,11 @@ class ImageModel:
             ) from error
 
 
-def has_images(tokenizer: Tokenizer) -> bool:
-    """Returns whether a tokenizer is one of gray or RGB images."""
-    return tokenizer.spatial_rank == 2 and tokenizer.likelihood.out_dim in (1, 3)
-
-
 def _encoded(
     graphdef: nnx.GraphDef, state: nnx.State, images: UInt8[Array, "b h w c"]
 ) -> Int[Array, " b *codes"]:
-    return nnx.merge(graphdef, state).encode(to_floats(images))
+    model = nnx.merge(graphdef, state)
+    return model.encode(to_floats(images, model.value_range))
 
 
 def _decoded(
@@ -91,4 +86,6 @@ def _decoded(
 ) -> Float[Array, "b h w c"]:
     model = nnx.merge(graphdef, state)
     decoded = model.decoded_codes(codes)
-    return jnp.clip(model.likelihood.reconstruct(decoded, jax.random.key(0)), -0.5, 0.5)
+    low, high = model.value_range
+    images = model.likelihood.reconstruct(decoded, jax.random.key(0))
+    return jnp.clip((images - low) / (high - low), 0, 1)

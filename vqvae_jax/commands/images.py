@@ -19,7 +19,10 @@ from vqvae_jax.data.image_files import image_files, read_images
 from vqvae_jax.errors import DataError
 from vqvae_jax.extras import extra
 from vqvae_jax.files import check_folder, check_parent, write_atomically
+from vqvae_jax.models import Tokenizer
+from vqvae_jax.pixels import pixels_of
 from vqvae_jax.report import figures
+from vqvae_jax.training.saved import load_run
 from vqvae_jax.words import counted
 
 with extra("train"):
@@ -28,14 +31,14 @@ with extra("train"):
 _log = logging.getLogger(__name__)
 
 _ON_SHEET, _PIXELS_ON_SHEET = 64, 2**23  # of the originals
-_MANY_SIZES = 10
+_MANY_SIZES, _FEW_SIZES_BY = 10, 64
 
 
 def encode(workdir: Path, inputs: Sequence[Path], output: Path, resize: int, pad: int) -> int:
     """Writes the codes of images, and their sizes; returns how many files could not be used."""
     ending(output, ".npz")
     check_parent(output)
-    model, files = ImageModel(workdir), image_files(inputs)
+    model, files = ImageModel(load_run(workdir, Tokenizer)), image_files(inputs)
     codes: dict[str, np.ndarray] = {}
     sizes: dict[str, tuple[int, int]] = {}
     for batch in batches_of(files, model, resize, pad):
@@ -53,16 +56,16 @@ def encode(workdir: Path, inputs: Sequence[Path], output: Path, resize: int, pad
 def decode(workdir: Path, source: Path, output: Path) -> None:
     """Writes the images of codes that `encode` wrote."""
     check_folder("--output", output)
-    model = ImageModel(workdir)
+    model = ImageModel(load_run(workdir, Tokenizer))
     codes = read_codes(source, model.digest)
     for one in codes:
         _check_codes(one, model, source)
     targets = _targets(output, [one.name for one in codes])
     with bar(len(codes)) as shown:
         for batch in in_batches(codes, math.prod(model.tokenizer.downsampling)):
-            images = model.decode([one.array for one in batch])
+            images = pixels_of(model.decode([one.array for one in batch]), (0.0, 1.0))
             for one, image in zip(batch, images, strict=True):
-                _write_png(targets[one.name], _pixels(cut(image, one)))
+                _write_png(targets[one.name], cut(image, one))
                 shown.update()
     print(f"{output}: {counted(len(codes), 'image')}")
 
@@ -80,15 +83,16 @@ def reconstruct(
     suffix = "" if sheet is None else ending(sheet, ".png", ".jpg", ".jpeg", ".webp")
     if sheet is not None:
         check_parent(sheet)
-    model, files = ImageModel(workdir), image_files(inputs)
+    model, files = ImageModel(load_run(workdir, Tokenizer)), image_files(inputs)
     targets = _targets(output, [*files])
     _check_apart(targets, files)
     done, room = 0, _PIXELS_ON_SHEET
     shown: list[tuple[np.ndarray, np.ndarray]] = []
     for batch in batches_of(files, model, resize, pad):
-        images = model.decode([*model.encode([one.array for one in batch])])
+        codes = model.encode([one.array for one in batch])
+        images = pixels_of(model.decode([*codes]), (0.0, 1.0))
         for one, image in zip(batch, images, strict=True):
-            back = _pixels(cut(image, one))
+            back = cut(image, one)
             _write_png(targets[one.name], back)
             done += 1
             room -= math.prod(one.size) if sheet is not None else 0
@@ -131,8 +135,11 @@ def batches_of(
                 whole = padded(image, multiples)
                 is_new = whole.shape not in shapes
                 shapes.add(whole.shape)
-                if is_new and len(shapes) == _MANY_SIZES:
-                    _log.warning("each size takes seconds to compile; --pad 64 makes fewer sizes")
+                if is_new and len(shapes) == _MANY_SIZES and pad < _FEW_SIZES_BY:
+                    _log.warning(
+                        "each size takes seconds to compile; --pad %d makes fewer sizes",
+                        _FEW_SIZES_BY,
+                    )
                 yield Sized(name, whole, (image.shape[0], image.shape[1]))
 
     return in_batches(read())
@@ -183,11 +190,6 @@ def _check_apart(targets: Mapping[str, Path], files: Mapping[str, Path]) -> None
     for target in targets.values():
         if target.resolve() in read:
             raise DataError(f"{target} would be written over; choose another --output")
-
-
-def _pixels(image: np.ndarray) -> np.ndarray:
-    """Returns an image [H, W, C] in [-0.5, 0.5] as uint8."""
-    return np.round((image + 0.5) * 255).astype(np.uint8)
 
 
 def _write_png(file: Path, pixels: np.ndarray) -> None:

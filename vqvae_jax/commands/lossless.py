@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
-from vqvae_jax.commands.common import bar, check_free, ending, npy
+from vqvae_jax.commands.common import bar, check_free, described_sizes, ending, npy
 from vqvae_jax.data.array_file import read_arrays
 from vqvae_jax.data.idx import read_idx, write_idx
 from vqvae_jax.errors import DataError
@@ -24,7 +24,7 @@ def compress(workdir: Path, vqvae: Path | None, source: Path, target: Path) -> N
         images = np.asarray(read_arrays(source)["image"])
     else:
         images = read_idx(source, axes=3)[..., None]
-    expected = tuple(prior_run.description["data"]["image_shape"])
+    expected = described_sizes(prior_run, "data", "image_shape")
     if images.shape[1:] != expected:
         raise DataError(f"{source} holds images of {images.shape[1:]}; they must be of {expected}")
     with bar(len(images)) as shown:
@@ -40,7 +40,7 @@ def decompress(workdir: Path, vqvae: Path | None, source: Path, target: Path) ->
     from vqvae_jax import coding
 
     prior_run, vqvae_run = load_pair(workdir, vqvae)
-    height, width, channels = prior_run.description["data"]["image_shape"]
+    height, width, channels = described_sizes(prior_run, "data", "image_shape")
     if channels != 1 and suffix != ".npy":
         raise DataError(
             f"{workdir} holds a prior of images with {channels} channels; an IDX file has one, and "

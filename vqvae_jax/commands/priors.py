@@ -3,12 +3,11 @@
 from pathlib import Path
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
-from vqvae_jax.commands.common import check_free, ending, npy
+from vqvae_jax.commands.common import check_free, described_sizes, ending, npy
 from vqvae_jax.files import write_atomically
-from vqvae_jax.pixels import to_integers
+from vqvae_jax.pixels import pixels_of
 from vqvae_jax.priors import Prior
 from vqvae_jax.report import figures
 from vqvae_jax.report.samples import classes_in_turn, draw_images
@@ -32,7 +31,7 @@ def sample(
     suffix = ending(output, ".png", ".jpg", ".jpeg", ".webp", ".npy")
     prior_run, vqvae_run = load_pair(workdir, vqvae)
     prior: Prior = prior_run.model
-    shape = prior_run.description["codes"]["maps"]["shape"]
+    shape = described_sizes(prior_run, "codes", "maps", "shape")
     labels = _labels(prior, number, label)
     if not 0 <= seed < 2**32:
         raise ValueError(f"seed is {seed}; it must be from 0 to {2**32 - 1}")
@@ -51,7 +50,7 @@ def sample(
         guidance=guidance,
     )
     if suffix == ".npy":
-        content = npy(np.asarray(to_integers(jnp.asarray(images))))
+        content = npy(pixels_of(images))
     else:
         content = figures.samples(
             images, labels, f"{counted(number, 'sample')} of {workdir}", suffix[1:]

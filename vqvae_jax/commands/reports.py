@@ -1,6 +1,7 @@
 """The commands that write a run, or several, as one HTML file."""
 
 import math
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -10,19 +11,24 @@ import numpy as np
 from flax import nnx
 from jaxtyping import Array
 
-from vqvae_jax.commands.common import ending
-from vqvae_jax.commands.image_model import ImageModel, has_images
+from vqvae_jax.commands.common import described, ending
+from vqvae_jax.commands.image_model import ImageModel
 from vqvae_jax.data import DataSource, take
 from vqvae_jax.files import check_parent, write_atomically
-from vqvae_jax.models import Tokenizer
-from vqvae_jax.pixels import to_floats, to_integers
+from vqvae_jax.models import Tokenizer, has_images
+from vqvae_jax.pixels import pixels_of, to_floats
 from vqvae_jax.precision import wide
-from vqvae_jax.priors import Prior
 from vqvae_jax.report.html import Drawn, HeldOut, Report, RunRecord, comparison_of, report_of
 from vqvae_jax.report.samples import draw_images
-from vqvae_jax.training.checkpoint import latest_checkpoint
+from vqvae_jax.training.histograms import read_usage
 from vqvae_jax.training.log import read_records
-from vqvae_jax.training.saved import SavedRun, load_data, load_pair, load_run
+from vqvae_jax.training.saved import (
+    SavedRun,
+    load_data,
+    load_description,
+    load_pair,
+    load_run,
+)
 from vqvae_jax.words import counted
 
 _LOOKED_AT, _NUMBERS = 1024, 2**24  # held-out images, and their numbers where they are large
@@ -41,14 +47,16 @@ def report(
 ) -> None:
     """Writes the report of a run, with the curves of others, to <workdir>/report.html."""
     file = _to_write(output or workdir / "report.html")
-    run, *others = (load_run(folder, nnx.Module) for folder in _apart([workdir, *against]))
+    runs = [_record(folder) for folder in _apart([workdir, *against])]
     held_out, drawn = {}, None
-    if isinstance(run.model, Prior):
+    if _is_prior(runs[0]):
         drawn = _drawn(*load_pair(workdir, vqvae))
-    elif has_images(run.model):
-        source = load_data(run, **moved).test
-        held_out[str(workdir)] = _held_out(workdir, source, _LOOKED_AT)
-    content = Report([_record(run), *map(_record, others)], held_out, drawn)
+    else:
+        run = load_run(workdir, Tokenizer)
+        if has_images(run.model):
+            source = load_data(run, **moved).test
+            held_out[str(workdir)] = _held_out(run, source, _LOOKED_AT)
+    content = Report(runs, held_out, drawn)
     _write(file, report_of(content), f"the report of {workdir}")
 
 
@@ -57,15 +65,15 @@ def compare(runs: Sequence[Path], output: Path, **moved: str | None) -> None:
     file = _to_write(output)
     if len(runs) < 2:
         raise ValueError(f"{runs[0]} is given; there must be at least 2 runs to compare")
-    loaded = [load_run(folder, nnx.Module) for folder in _apart(runs)]
-    alike = [run for run in loaded if isinstance(run.model, Tokenizer) and has_images(run.model)]
+    records = [_record(folder) for folder in _apart(runs)]
+    tokenizers = [load_run(run.name, Tokenizer) for run in records if not _is_prior(run)]
+    alike = [run for run in tokenizers if has_images(run.model)]
     alike = [run for run in alike if _digest(run) == _digest(alike[0])]
     held_out = {}
     if alike:
         source = load_data(alike[0], **moved).test
-        held_out = {str(run.workdir): _held_out(run.workdir, source, _COMPARED) for run in alike}
-    page = comparison_of(Report([_record(run) for run in loaded], held_out))
-    _write(file, page, f"{counted(len(loaded), 'run')} compared")
+        held_out = {str(run.workdir): _held_out(run, source, _COMPARED) for run in alike}
+    _write(file, comparison_of(Report(records, held_out)), f"{counted(len(runs), 'run')} compared")
 
 
 def _to_write(file: Path) -> Path:
@@ -87,21 +95,23 @@ def _apart(folders: Sequence[Path]) -> Sequence[Path]:
     return folders
 
 
-def _record(run: SavedRun) -> RunRecord:
-    latest = latest_checkpoint(run.workdir)
-    assert latest is not None
-    log = read_records(run.workdir, latest.step)
-    monitor = run.model.likelihood.monitor if isinstance(run.model, Tokenizer) else "nll"
-    return RunRecord(str(run.workdir), run.description, log, monitor)
+def _record(workdir: Path) -> RunRecord:
+    config, description = load_description(workdir)
+    log = read_records(workdir, sys.maxsize)
+    return RunRecord(str(workdir), description, log, config.monitor, read_usage(workdir))
+
+
+def _is_prior(run: RunRecord) -> bool:
+    return "prior" in run.description["config"]
 
 
 def _digest(run: SavedRun) -> str:
     return run.description["data"]["digest"]
 
 
-def _held_out(workdir: Path, source: DataSource, most: int) -> HeldOut:
+def _held_out(run: SavedRun, source: DataSource, most: int) -> HeldOut:
     """Has a run's tokenizer look at the first held-out images, `most` at most."""
-    model = ImageModel(workdir)
+    model = ImageModel(run)
     quantizer = model.tokenizer.quantizer
     pixels = math.prod(source.spec["image"].shape)
     count = min(len(source), most, max(16, _NUMBERS // pixels))
@@ -109,7 +119,7 @@ def _held_out(workdir: Path, source: DataSource, most: int) -> HeldOut:
 
     def decode(codes: np.ndarray) -> np.ndarray:
         given = codes if quantizer.num_codebooks is not None else codes[..., 0]
-        return np.asarray(to_integers(jnp.asarray(model.decode([*given]))))
+        return pixels_of(model.decode([*given]), (0.0, 1.0))
 
     codes, decoded, distances = [], [], []
     for start in range(0, count, _BATCH):
@@ -132,7 +142,7 @@ def _held_out(workdir: Path, source: DataSource, most: int) -> HeldOut:
 @nnx.jit
 def _distances(model: Tokenizer, images: Array, codes: Array) -> Array:
     """Returns the squared distances [B, h, w] between latents and their codes' values."""
-    latents = wide(model.latents(to_floats(images)))
+    latents = wide(model.latents(to_floats(images, model.value_range)))
     return jnp.sum((latents - wide(model.quantizer.lookup(codes))) ** 2, axis=-1)
 
 
@@ -145,8 +155,7 @@ def _drawn(prior_run: SavedRun, vqvae_run: SavedRun) -> Drawn | None:
     if prior.num_classes is not None:
         rows = min(_CLASSES, prior.num_classes)
         labels = list(range(rows))
-        assert prior_run.config.prior is not None
-        if prior_run.config.prior.label_dropout > 0:
+        if described(prior_run, "config", "prior", "label_dropout") > 0:
             guidances = _GUIDANCES
     shape = prior_run.description["codes"]["maps"]["shape"]
 
@@ -160,7 +169,7 @@ def _drawn(prior_run: SavedRun, vqvae_run: SavedRun) -> Drawn | None:
             labels=None if labels is None else np.repeat(labels, _SAMPLES),
             guidance=guidance,
         )
-        pixels = np.asarray(to_integers(jnp.asarray(images)))
+        pixels = pixels_of(images)
         return pixels.reshape(rows, _SAMPLES, *pixels.shape[1:])
 
     return Drawn(labels, {guidance: samples(guidance) for guidance in guidances})

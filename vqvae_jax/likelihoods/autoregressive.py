@@ -67,6 +67,7 @@ class AutoregressiveHead(PixelHead):
         if size % 2 == 0:
             raise ValueError(f"size is {size}; it must be odd")
         self.in_dim, self.out_dim, self.distribution = in_dim, out_dim, distribution
+        self.hidden_dim, self.num_layers, self.size = hidden_dim, num_layers, size
         self.above = VerticalConv(out_dim, hidden_dim, size // 2, size, rngs=rngs)
         self.left = HorizontalConv(out_dim, hidden_dim, size // 2, rngs=rngs)
         self.layers = nnx.List(
@@ -214,6 +215,7 @@ class AutoregressiveColorHead(AutoregressiveHead):
     def __init__(
         self, in_dim: int, out_dim: int, *, num_mixtures: int = 10, rngs: nnx.Rngs, **options: Any
     ):
+        self.num_mixtures = num_mixtures
         distribution = ColorMixture(num_mixtures)
         super().__init__(in_dim, out_dim, distribution=distribution, rngs=rngs, **options)
 

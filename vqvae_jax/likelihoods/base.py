@@ -16,12 +16,14 @@ class Likelihood(nnx.Module):
         monitor: the metric of `metrics` that evaluations of held-out examples compare; lower is
             better.
         reconstruction: the kind of image that `reconstruct` returns, in a few words.
+        value_range: the lowest and the highest value that the data may have; None: any.
     """
 
     in_dim: int
     out_dim: int
     monitor: str
     reconstruction: str = "reconstruction"
+    value_range: tuple[float, float] | None = None
 
     @abc.abstractmethod
     def loss(

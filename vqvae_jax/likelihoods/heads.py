@@ -38,6 +38,7 @@ class PixelHead(Likelihood):
     """
 
     monitor = "bits_per_dim"
+    value_range = (-0.5, 0.5)
     reconstruction = "a draw from p(x | z)"
     distribution: PixelDistribution | ColorMixture
     autoregressive: bool = False
@@ -252,6 +253,7 @@ class LogisticMixtureHead(IndependentHead):
     """
 
     def __init__(self, in_dim: int, out_dim: int, num_mixtures: int = 10, *, rngs: nnx.Rngs):
+        self.num_mixtures = num_mixtures
         super().__init__(in_dim, out_dim, logistic_mixture(num_mixtures), rngs=rngs)
 
 
@@ -269,6 +271,7 @@ class ColorMixtureHead(IndependentHead):
     """
 
     def __init__(self, in_dim: int, out_dim: int, num_mixtures: int = 10, *, rngs: nnx.Rngs):
+        self.num_mixtures = num_mixtures
         super().__init__(in_dim, out_dim, ColorMixture(num_mixtures), rngs=rngs)
 
 

@@ -47,12 +47,17 @@ class SquaredError(PointwiseError):
     Args:
         out_dim: C, channels of the data, at least 1.
         data_variance: variance of the training data; finite and above 0.
+        data_range: R, the largest value of the data minus the lowest; finite and above 0.
 
     Raises:
         ValueError: an argument out of its range.
     """
 
     monitor = "nmse"
+
+    def __init__(self, out_dim: int, data_variance: float, data_range: float = 1.0):
+        super().__init__(out_dim, data_variance)
+        self.data_range = check_above_zero("data_range", data_range)
 
     def loss(
         self,
@@ -67,10 +72,10 @@ class SquaredError(PointwiseError):
         """See `Likelihood.metrics`.
 
         Returns:
-            mse, the mean squared error per number; nmse, divided by the data variance; psnr, 10
-            log10(1 / mse) in dB, over all data together, for data whose range is 1.
+            mse, the mean squared error per number, in units of R^2; nmse, divided by the data
+            variance; psnr, 10 log10(1 / mse) in dB, over all data together.
         """
-        mse = loss * self.data_variance
+        mse = loss * self.data_variance / self.data_range**2
         psnr = -10.0 * math.log10(max(mse, sys.float_info.min))
         return {"mse": mse, "nmse": loss, "psnr": psnr}
 

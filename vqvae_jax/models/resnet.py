@@ -22,7 +22,8 @@ class ResNetEncoder(nnx.Module):
         latent_dim: D, the size of a latent vector, at least 1.
         width: channels of all layers between, at least 1.
         num_blocks: residual blocks, at least 0.
-        downsampling: pixels of a latent position along each side: 2, 4, 8, 16 or 32.
+        downsampling: pixels of a latent position along each side: 2, 4, 8, 16 or 32; or a pair of
+            equal ones, which is what the attribute is.
         normalize: whether group normalization and swish take the place of each ReLU.
         rngs: `params` draws the initial values.
 
@@ -39,12 +40,14 @@ class ResNetEncoder(nnx.Module):
         *,
         width: int = 256,
         num_blocks: int = 2,
-        downsampling: int = 4,
+        downsampling: int | tuple[int, int] = 4,
         normalize: bool = False,
         rngs: nnx.Rngs,
     ):
         halvings = _check(width, num_blocks, downsampling, normalize)
-        self.downsampling = (downsampling, downsampling)
+        self.in_dim, self.latent_dim = in_dim, latent_dim
+        self.width, self.num_blocks, self.normalize = width, num_blocks, normalize
+        self.downsampling = (2**halvings, 2**halvings)
         dims = [in_dim, *[width] * halvings]
         self.down = nnx.List(
             [
@@ -78,7 +81,8 @@ class ResNetDecoder(nnx.Module):
         latent_dim: D, the size of a latent vector, at least 1.
         width: channels of all layers between, at least 1.
         num_blocks: residual blocks, at least 0.
-        downsampling: pixels of a latent position along each side: 2, 4, 8, 16 or 32.
+        downsampling: pixels of a latent position along each side: 2, 4, 8, 16 or 32; or a pair of
+            equal ones, which is what the attribute is.
         normalize: whether group normalization and swish take the place of each ReLU.
         rngs: `params` draws the initial values.
 
@@ -95,12 +99,14 @@ class ResNetDecoder(nnx.Module):
         *,
         width: int = 256,
         num_blocks: int = 2,
-        downsampling: int = 4,
+        downsampling: int | tuple[int, int] = 4,
         normalize: bool = False,
         rngs: nnx.Rngs,
     ):
         doublings = _check(width, num_blocks, downsampling, normalize)
-        self.downsampling = (downsampling, downsampling)
+        self.out_dim, self.latent_dim = out_dim, latent_dim
+        self.width, self.num_blocks, self.normalize = width, num_blocks, normalize
+        self.downsampling = (2**doublings, 2**doublings)
         self.first = Conv(latent_dim, width, 3, padding=1, rngs=rngs)
         self.blocks = _blocks(width, num_blocks, normalize, rngs)
         dims = [*[width] * doublings, out_dim]
@@ -122,17 +128,20 @@ class ResNetDecoder(nnx.Module):
         return x
 
 
-def _check(width: int, num_blocks: int, downsampling: int, normalize: bool) -> int:
+def _check(
+    width: int, num_blocks: int, downsampling: int | tuple[int, int], normalize: bool
+) -> int:
     """Checks the arguments, and returns how often the downsampling halves an image."""
     check_integer("width", width)
     check_integer("num_blocks", num_blocks, 0)
     check_flag("normalize", normalize)
     factors = [2**halvings for halvings in range(1, _MOST.bit_length())]
-    if check_integer("downsampling", downsampling) not in factors:
+    sides = downsampling if isinstance(downsampling, tuple) else (downsampling, downsampling)
+    if sides not in [(factor, factor) for factor in factors]:
         raise ValueError(
             f"downsampling is {downsampling!r}; it must be one of {', '.join(map(str, factors))}"
         )
-    return int(downsampling).bit_length() - 1
+    return int(sides[0]).bit_length() - 1
 
 
 def _blocks(width: int, number: int, normalize: bool, rngs: nnx.Rngs) -> nnx.List[ResidualBlock]:

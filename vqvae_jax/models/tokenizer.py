@@ -97,6 +97,11 @@ class Tokenizer(nnx.Module):
         if not -math.inf < low < high < math.inf:
             raise ValueError(f"value_range is {value_range}; it must be finite, the lowest first")
         self.value_range = (float(low), float(high))
+        if likelihood.value_range not in (None, self.value_range):
+            raise ValueError(
+                f"value_range is {value_range}; it must be {likelihood.value_range}, that of a "
+                f"{type(likelihood).__name__}"
+            )
         self.dtype = None if dtype is None else jnp.dtype(dtype)
         self.encoder, self.quantizer = encoder, quantizer
         self.decoder, self.likelihood = decoder, likelihood
@@ -210,3 +215,8 @@ class Tokenizer(nnx.Module):
     def decoded(self, values: Float[Array, "b *latent_spatial d"]) -> Float[Array, "b *spatial f"]:
         """Returns the decoder's output for quantized values [B, *latent_spatial, D]."""
         return wide(compute_in(self.dtype, self.decoder, values))
+
+
+def has_images(tokenizer: Tokenizer) -> bool:
+    """Returns whether a tokenizer is one of gray or RGB images."""
+    return tokenizer.spatial_rank == 2 and tokenizer.likelihood.out_dim in (1, 3)

@@ -133,7 +133,7 @@ class VQGANEncoder(nnx.Module):
         self.channels = check_channels(channels)
         highest = len(self.channels) - 1
         self.attention_levels = check_levels(attention_levels, highest)
-        self.downsampling = (2**highest,) * 2
+        self.downsampling: tuple[int, ...] = (2**highest,) * 2
         self.first_dim = first_dim
         norm = norm_of(most_groups)
         dims = (first_dim or self.channels[0], *self.channels)
@@ -158,14 +158,18 @@ class VQGANEncoder(nnx.Module):
         )
         self.norm = norm(dims[-1])
         self.last = Conv(dims[-1], z_dim or latent_dim, 3, padding=1, rngs=rngs)
-        self.project = Conv(z_dim or latent_dim, latent_dim, 1, rngs=rngs)
+        self.project: Callable[[Array], Array] = Conv(z_dim or latent_dim, latent_dim, 1, rngs=rngs)
 
     def __call__(self, x: Float[Array, "b h w c"]) -> Float[Array, "b h_out w_out d"]:
         """Maps images [B, H, W, C] to latent vectors [B, H / f, W / f, D], f the downsampling."""
+        return self.project(self._encoded(x))
+
+    def _encoded(self, x: Array) -> Array:
+        """Encodes images, without the last layer."""
         x = self.first(x)
         for level in self.levels:
             x = level(x)
-        return self.project(self.last(nnx.swish(self.norm(self.middle(x)))))
+        return self.last(nnx.swish(self.norm(self.middle(x))))
 
 
 class VQGANDecoder(nnx.Module):
@@ -211,10 +215,10 @@ class VQGANDecoder(nnx.Module):
         self.channels = check_channels(channels)
         highest = len(self.channels) - 1
         self.attention_levels = check_levels(attention_levels, highest)
-        self.downsampling = (2**highest,) * 2
-        norm = self._norm()
+        self.downsampling: tuple[int, ...] = (2**highest,) * 2
+        norm = self._norm(rngs)
         dims = (*self.channels, self.channels[-1])[::-1]
-        self.project = Conv(latent_dim, z_dim or latent_dim, 1, rngs=rngs)
+        self.project: Callable[[Array], Array] = Conv(latent_dim, z_dim or latent_dim, 1, rngs=rngs)
         self.first = Conv(z_dim or latent_dim, dims[0], 3, padding=1, rngs=rngs)
         self.middle = Middle(dims[0], attention=middle_attention, norm=norm, remat=remat, rngs=rngs)
         self.levels = nnx.List(
@@ -237,15 +241,15 @@ class VQGANDecoder(nnx.Module):
 
     def __call__(self, z: Float[Array, "b h w d"]) -> Float[Array, "b h_out w_out c"]:
         """Maps latent vectors [B, h, w, D] to images [B, f h, f w, C], not clipped."""
-        return self._decoded(z)
+        return self._decoded(self.project(z))
 
-    def _norm(self) -> Norm:
+    def _norm(self, rngs: nnx.Rngs) -> Norm:
         """Returns what makes the normalizations."""
         return norm_of(self.most_groups)
 
-    def _decoded(self, z: Array, *given: Any) -> Array:
-        """Decodes latents; what else is given conditions the norms."""
-        x = self.middle(self.first(self.project(z)), *given)
+    def _decoded(self, x: Array, *given: Any) -> Array:
+        """Decodes what the first layer made; what else is given conditions the norms."""
+        x = self.middle(self.first(x), *given)
         for level in self.levels:
             x = level(x, *given)
         return self.last(nnx.swish(self.norm(x, *given)))

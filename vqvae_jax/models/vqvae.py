@@ -36,6 +36,8 @@ class VQVAE(Tokenizer):
         ValueError: an argument is out of its range, or does not match the quantizer or the head.
     """
 
+    saved_as = "Tokenizer"  # of its parts
+
     def __init__(
         self,
         in_dim: int,

@@ -5,6 +5,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
@@ -79,6 +80,8 @@ def entries(tokenizer: Tokenizer, family: Family) -> dict[str, Entry]:
 
 def _entry(path: tuple[Any, ...], variable: nnx.Variable, module: Any, family: Family) -> Entry:
     shape = tuple(variable.shape)
+    if jnp.issubdtype(variable.dtype, jnp.integer):  # PyTorch's are of 64 bits
+        return Entry(path, variable, shape, np.asarray, lambda array: array.astype(np.int64))
     if family.axes == "flax" or path[-1] != "kernel":
         return Entry(path, variable, shape, np.asarray, np.asarray)
     # PyTorch has the features first: [out, in, *window], transposed convolutions [in, out, ...].
@@ -103,6 +106,16 @@ def renamed(path: str, rules: Sequence[tuple[str, str]]) -> str:
     """Returns a path after all substitutions, pairs of a pattern and its replacement, in turn."""
     for pattern, replacement in rules:
         path = re.sub(pattern, replacement, path)
+    return path
+
+
+def highest_first(path: str, tokenizer: Tokenizer) -> str:
+    """Returns a path whose levels of the decoder count from the highest resolution, the last."""
+    match path.split("."):
+        case ["decoder", "levels" | "adaptive" as part, index, *rest]:
+            decoder: Any = tokenizer.decoder
+            number = len(decoder.levels) - 1 - int(index)
+            return ".".join(["decoder", part, str(number), *rest])
     return path
 
 

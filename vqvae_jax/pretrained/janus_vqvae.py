@@ -1,7 +1,7 @@
 """The image tokenizer of Janus, as transformers has it."""
 
 from collections.abc import Mapping
-from typing import Any, cast
+from typing import Any
 
 from flax import nnx
 from jaxtyping import Array, Float
@@ -10,7 +10,7 @@ from vqvae_jax.likelihoods import SquaredError
 from vqvae_jax.models import Tokenizer, VQGANDecoder, VQGANEncoder
 from vqvae_jax.pretrained import taming_vqgan
 from vqvae_jax.pretrained.chameleon_vqvae import TRANSFORMERS
-from vqvae_jax.pretrained.family import Family, without_prefix
+from vqvae_jax.pretrained.family import Family, highest_first, without_prefix
 from vqvae_jax.pretrained.settings import check_integers, read
 from vqvae_jax.quantizers import VectorQuantizer
 from vqvae_jax.quantizers.core import unit
@@ -38,11 +38,8 @@ class JanusDecoder(VQGANDecoder):
 
 def _name(path: str, leaf: str, tokenizer: Tokenizer) -> str:
     """See `Family.name`; decoder.up.0 is the lowest resolution, which is computed first."""
-    match path.split("."):
-        case ["decoder", "levels", index, *rest]:
-            highest = len(cast(VQGANDecoder, tokenizer.decoder).channels) - 1
-            path = ".".join(["decoder", "levels", str(highest - int(index)), *rest])
-    return taming_vqgan.name(path, leaf, tokenizer)
+    # The other way round here, since it is turned once more there.
+    return taming_vqgan.name(highest_first(path, tokenizer), leaf, tokenizer)
 
 
 def _build(config: Mapping[str, Any], rngs: nnx.Rngs) -> Tokenizer:

@@ -14,23 +14,33 @@ from vqvae_jax.models.origin import Origin
 from vqvae_jax.pretrained import (
     chameleon_vqvae,
     dac,
+    dalle_dvae,
+    diffusers_movq,
     diffusers_vqmodel,
+    emu3_vqvae,
     encodec,
     ibq,
     janus_vqvae,
     llamagen,
+    maskgit_vqgan,
     mimi,
+    open_magvit2,
     snac,
     taming_vqgan,
 )
 from vqvae_jax.pretrained.family import Entry, Family, entries
 
 FAMILIES: dict[str, Family] = {
+    "maskgit_vqgan": maskgit_vqgan.FAMILY,
+    "open_magvit2": open_magvit2.FAMILY,
     "taming_vqgan": taming_vqgan.FAMILY,
     "diffusers_vqmodel": diffusers_vqmodel.FAMILY,
+    "diffusers_movq": diffusers_movq.FAMILY,
     "llamagen": llamagen.FAMILY,
     "ibq": ibq.FAMILY,
+    "dalle_dvae": dalle_dvae.FAMILY,
     "chameleon_vqvae": chameleon_vqvae.FAMILY,
+    "emu3_vqvae": emu3_vqvae.FAMILY,
     "janus_vqvae": janus_vqvae.FAMILY,
     "encodec": encodec.FAMILY,
     "encodec_hf": encodec.HF_FAMILY,
@@ -84,7 +94,9 @@ def to_state_dict(tokenizer: Tokenizer) -> dict[str, np.ndarray]:
     family = FAMILIES[origin.family]
     named = entries(tokenizer, family)
     state = {name: entry.theirs(np.asarray(entry.variable[...])) for name, entry in named.items()}
-    return family.restore(state, json.loads(origin.config))
+    restored = family.restore(state, json.loads(origin.config))
+    # In C's order, since safetensors writes an array's memory as it lies.
+    return {name: np.asarray(array, order="C") for name, array in restored.items()}
 
 
 def original_shapes(family: str, config: Mapping[str, Any]) -> dict[str, tuple[int, ...]]:

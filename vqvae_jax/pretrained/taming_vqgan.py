@@ -1,13 +1,13 @@
 """The VQGANs of CompVis: taming-transformers, and the VQ autoencoders of latent diffusion."""
 
 from collections.abc import Mapping
-from typing import Any, cast
+from typing import Any
 
 from flax import nnx
 
 from vqvae_jax.likelihoods import SquaredError
 from vqvae_jax.models import Tokenizer, VQGANDecoder, VQGANEncoder
-from vqvae_jax.pretrained.family import Family, renamed, torch_leaf, without
+from vqvae_jax.pretrained.family import Family, highest_first, renamed, torch_leaf, without
 from vqvae_jax.pretrained.settings import check_integers, read
 from vqvae_jax.quantizers import VectorQuantizer
 
@@ -27,6 +27,7 @@ _RULES = (
     (r"\.middle\.blocks\.1", ".mid.block_2"),
     (r"\.middle\.attention", ".mid.attn_1"),
     (r"^encoder\.levels", "encoder.down"),
+    (r"^decoder\.levels", "decoder.up"),
     (r"^encoder(.*)\.resample", r"encoder\1.downsample"),
     (r"^decoder(.*)\.resample", r"decoder\1.upsample"),
     (r"\.blocks\.", ".block."),
@@ -41,10 +42,7 @@ _RULES = (
 
 def name(path: str, leaf: str, tokenizer: Tokenizer) -> str:
     """See `Family.name`; decoder.up.0 is the highest resolution, which is computed last."""
-    match path.split("."):
-        case ["decoder", "levels", index, *rest]:
-            highest = len(cast(VQGANDecoder, tokenizer.decoder).channels) - 1
-            path = ".".join(["decoder", "up", str(highest - int(index)), *rest])
+    path = highest_first(path, tokenizer)
     return f"{renamed(path, _RULES)}.{torch_leaf(leaf)}"
 
 

@@ -58,6 +58,7 @@ class GatedPixelCNN(Prior):
             raise ValueError(f"dilations are {dilations}; there must be at least one")
         for dilation in dilations:
             check_integer("dilations", dilation)
+        self.dilations = tuple(dilations)
         self.above = VerticalConv(channels, channels, 1, 3, bias="zeros", rngs=rngs)
         self.left = HorizontalConv(channels, channels, 1, bias="zeros", rngs=rngs)
         layers, biases = [], []

@@ -150,7 +150,8 @@ class TransformerPrior(Prior):
             )
         if not 0 <= dropout < 1:
             raise ValueError(f"dropout is {dropout}; it must be at least 0 and below 1")
-        self.max_shape, self.rate = max_shape, dropout
+        self.max_shape, self.dropout = max_shape, dropout
+        self.num_layers, self.num_heads = num_layers, num_heads
         self.first = normal((self._class_rows, channels), rngs=rngs)
         self.rows = normal((max_shape[0], channels), rngs=rngs)
         self.columns = normal((max_shape[1], channels), rngs=rngs)
@@ -180,7 +181,7 @@ class TransformerPrior(Prior):
         batch_size, height, width, channels = x.shape
         codes = x.reshape(batch_size, height * width, channels)[:, :-1]
         tokens = jnp.concatenate([lookup(self.first[...], classes)[:, None], codes], axis=1)
-        tokens = dropout(tokens + self._positions((height, width))[None], self.rate, keys, 0)
+        tokens = dropout(tokens + self._positions((height, width))[None], self.dropout, keys, 0)
         for index, block in enumerate(self.blocks, start=1):
             tokens = block(tokens, None if keys is None else _fold_in(keys, index))
         return self.last(self.norm(tokens)).reshape(x.shape)

@@ -3,6 +3,7 @@
 from vqvae_jax.leaves import Leaf
 from vqvae_jax.quantizers.base import Quantizer, QuantizerState
 from vqvae_jax.quantizers.binary import BSQ, LFQ
+from vqvae_jax.quantizers.categorical import CategoricalQuantizer
 from vqvae_jax.quantizers.core import Quantized, code_counts, perplexity
 from vqvae_jax.quantizers.directional import DirectionalVectorQuantizer
 from vqvae_jax.quantizers.ema import (
@@ -20,6 +21,10 @@ from vqvae_jax.quantizers.estimators import (
 from vqvae_jax.quantizers.fsq import FSQ, SymmetricFSQ, clamp
 from vqvae_jax.quantizers.gumbel import GumbelQuantizer
 from vqvae_jax.quantizers.ibq import IBQ
+from vqvae_jax.quantizers.laplace import (
+    LaplaceEMACosineVectorQuantizer,
+    LaplaceEMAVectorQuantizer,
+)
 from vqvae_jax.quantizers.parallel import ParallelQuantizer
 from vqvae_jax.quantizers.pooled import PooledQuantizer
 from vqvae_jax.quantizers.product import GroupedResidualVQ, ProductQuantizer
@@ -45,6 +50,7 @@ __all__ = [
     "FSQ",
     "IBQ",
     "LFQ",
+    "CategoricalQuantizer",
     "CosineVectorQuantizer",
     "DirectionalVectorQuantizer",
     "EMACosineVectorQuantizer",
@@ -55,6 +61,8 @@ __all__ = [
     "Estimator",
     "GroupedResidualVQ",
     "GumbelQuantizer",
+    "LaplaceEMACosineVectorQuantizer",
+    "LaplaceEMAVectorQuantizer",
     "Leaf",
     "OrthogonalVectorQuantizer",
     "ParallelQuantizer",

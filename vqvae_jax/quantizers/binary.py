@@ -2,9 +2,10 @@
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
-from vqvae_jax.checks import check_above_zero, check_at_least_zero, check_integer
+from vqvae_jax.checks import check_above_zero, check_at_least_zero, check_choice, check_integer
 from vqvae_jax.means import mean
 from vqvae_jax.quantizers.core import Quantized, computed_codes, unit
 from vqvae_jax.quantizers.estimators import straight_through
@@ -75,6 +76,8 @@ class LFQ(GridQuantizer):
         bits_together: see `binary_entropies`; at least 1, and at most 24 if D is more. None: all D,
             the exact entropy, for D up to 24. Memory grows as 2^(bits_together / 2) per vector, and
             2^bits_together per batch.
+        bit_order: which bit of the index the first number of a vector sets: the lowest ("little",
+            as in the equation) or the highest ("big").
 
     Raises:
         ValueError: an argument out of its range.
@@ -89,6 +92,7 @@ class LFQ(GridQuantizer):
         diversity: float = 1.0,
         temperature: float = 1.0,
         bits_together: int | None = 9,
+        bit_order: str = "little",
     ):
         embedding_dim = check_integer("embedding_dim", embedding_dim)
         if embedding_dim > 30:
@@ -108,6 +112,7 @@ class LFQ(GridQuantizer):
         self.embedding_dim = embedding_dim
         self.num_embeddings = 2**embedding_dim
         self.bits_together = together
+        self.bit_order = check_choice("bit_order", bit_order, ("little", "big"))
         self.magnitude = 1.0
         self.remainder = 0.5
         self.per_token = False
@@ -142,8 +147,7 @@ class LFQ(GridQuantizer):
         return self._index(z)
 
     def _lookup(self, indices: Int[Array, "*shape"]) -> Float[Array, "*shape d"]:
-        bits = jnp.arange(self.embedding_dim, dtype=jnp.int32)
-        bits = bits.reshape((1,) * indices.ndim + (-1,))
+        bits = jnp.asarray(self._bits(), jnp.int32).reshape((1,) * indices.ndim + (-1,))
         ones = (indices[..., None] >> bits) & 1
         codes = jnp.where(ones == 1, self.magnitude, -self.magnitude)
         return computed_codes(codes, indices, self.num_embeddings)
@@ -156,9 +160,13 @@ class LFQ(GridQuantizer):
         return jnp.where(z > 0, self.magnitude, -self.magnitude).astype(z.dtype)
 
     def _index(self, z: Float[Array, "*shape d"]) -> Int[Array, "*shape"]:
-        places = 2 ** jnp.arange(self.embedding_dim, dtype=jnp.int32)
-        places = places.reshape((1,) * (z.ndim - 1) + (-1,))
+        places = jnp.asarray(2 ** self._bits(), jnp.int32).reshape((1,) * (z.ndim - 1) + (-1,))
         return jnp.sum(jnp.where(z > 0, places, 0), axis=-1, dtype=jnp.int32)
+
+    def _bits(self) -> np.ndarray:
+        """Returns which bit of the index each number of a vector sets."""
+        bits = np.arange(self.embedding_dim)
+        return bits if self.bit_order == "little" else bits[::-1]
 
 
 class BSQ(LFQ):
@@ -184,6 +192,7 @@ class BSQ(LFQ):
         diversity: float = 1.0,
         temperature: float = 1.0,
         bits_together: int | None = 1,
+        bit_order: str = "little",
     ):
         super().__init__(
             embedding_dim,
@@ -192,6 +201,7 @@ class BSQ(LFQ):
             diversity=diversity,
             temperature=temperature,
             bits_together=bits_together,
+            bit_order=bit_order,
         )
         self.magnitude = self.embedding_dim**-0.5
 

@@ -87,7 +87,7 @@ class EMAVectorQuantizer(VectorQuantizer):
         counts: Int[Array, " k"],
         axis_name: AxisName | None,
     ) -> None:
-        codes, dtype = self.embeddings[...], self.sums[...].dtype
+        dtype = self.sums[...].dtype
         used = counts.astype(dtype)
         sums = summed(code_sums(z, indices, self.num_embeddings), axis_name).astype(dtype)
         tokens, before = jnp.sum(used), jnp.sum(self.counts[...])
@@ -98,10 +98,14 @@ class EMAVectorQuantizer(VectorQuantizer):
         overwrite(self.counts, kept * self.counts[...] + (1 - self.decay) * used, due)
         overwrite(self.sums, kept * self.sums[...] + (1 - self.decay) * sums, due)
         overwrite(self.weight, self.decay * self.weight[...] + (1 - self.decay), due)
-        counts, epsilon = self.counts[...], self.epsilon * self.weight[...]
-        smoothed = jnp.where(used > 0, counts + epsilon, 1)[:, None]
+        overwrite(self.embeddings, self._averaged(used), due)
+
+    def _averaged(self, used: Float[Array, " k"]) -> Float[Array, "k d"]:
+        """Returns the codes by the averages, after a step with n_k uses of each."""
+        codes, counts, epsilon = self.embeddings[...], self.counts[...], self.epsilon
+        smoothed = jnp.where(used > 0, counts + epsilon * self.weight[...], 1)[:, None]
         moved = codes + (self.sums[...] - counts[:, None] * codes) / smoothed
-        self.embeddings[...] = jnp.where(used[:, None] > 0, moved, codes)
+        return jnp.where(used[:, None] > 0, moved, codes)
 
     def _start_from(
         self, codes: Float[Array, "k d"], counts: Float[Array, " k"], due: Bool[Array, ""]

@@ -1,7 +1,5 @@
 """Index backpropagation: the decoder's gradient reaches every code, through a softmax."""
 
-from typing import Any
-
 import jax
 import jax.numpy as jnp
 from flax import nnx
@@ -33,13 +31,12 @@ class IBQ(VectorQuantizer):
         commitment_cost: the weight of the second term, finite and at least 0.
         entropy_cost: lambda, finite and at least 0.
         temperature: tau, finite and above 0.
-        rngs, options: as for `VectorQuantizer`, but the estimator, which is this one.
+        revival_threshold, revival_tokens, usage_decay, kmeans_init, rngs: as for `VectorQuantizer`.
 
     Raises:
         ValueError: an argument out of its range.
     """
 
-    learns_from_values = True
     follows_scale = False
 
     def __init__(
@@ -51,11 +48,12 @@ class IBQ(VectorQuantizer):
         commitment_cost: float = 1.0,
         entropy_cost: float = 0.05,
         temperature: float = 0.01,
+        revival_threshold: float = 0.0,
+        revival_tokens: float = 0.0,
+        usage_decay: float = 0.99,
+        kmeans_init: bool = False,
         rngs: nnx.Rngs,
-        **options: Any,
     ):
-        if "estimator" in options:
-            raise ValueError("estimator is given; IBQ has its own")
         self.entropy_cost = check_at_least_zero("entropy_cost", entropy_cost)
         self.temperature = check_above_zero("temperature", temperature)
         super().__init__(
@@ -63,8 +61,11 @@ class IBQ(VectorQuantizer):
             num_embeddings,
             commitment_cost,
             codebook_cost=codebook_cost,
+            revival_threshold=revival_threshold,
+            revival_tokens=revival_tokens,
+            usage_decay=usage_decay,
+            kmeans_init=kmeans_init,
             rngs=rngs,
-            **options,
         )
         self.per_token, self.learns_from_values = False, True
 

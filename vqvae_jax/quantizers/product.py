@@ -175,8 +175,13 @@ class GroupedResidualVQ(ProductQuantizer):
                 "the same"
             )
 
+    @property
+    def groups(self) -> Sequence[ResidualVQ]:
+        """The residual quantizers."""
+        return cast(Sequence[ResidualVQ], self.quantizers)
+
     def _outputs(self, z: Array, mask: Array | None, key: jax.Array | None) -> list[Quantized]:
-        groups = cast(list[ResidualVQ], list(self.quantizers))
+        groups = self.groups
         own = self._own(key, len(groups))
         depth = None if own is None else groups[0].draw_depth(z.shape[:-1], own)
         return [

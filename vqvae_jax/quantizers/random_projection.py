@@ -61,6 +61,7 @@ class RandomProjectionQuantizer(Quantizer):
             raise ValueError("embedding_dim is 1; with normalize it must be at least 2")
         self.embedding_dim = embedding_dim
         self.num_embeddings = num_embeddings
+        self.codebook_dim = codebook_dim
         self.num_codebooks = num_codebooks
         self.normalize = normalize
         books = () if num_codebooks is None else (num_codebooks,)

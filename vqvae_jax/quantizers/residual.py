@@ -83,6 +83,7 @@ class ResidualVQ(Quantizer):
                     "quantizers; there must be one, for all to share"
                 )
         check_stages(quantizers)
+        self.num_quantizers = num_quantizers
         self.shared = num_quantizers is not None
         self.num_codebooks = num_quantizers or len(quantizers)
         self.has_grids = isinstance(quantizers[0], GridQuantizer)
@@ -93,6 +94,8 @@ class ResidualVQ(Quantizer):
         self.embedding_dim = quantizers[0].embedding_dim
         self.num_embeddings = max(quantizer.num_embeddings for quantizer in quantizers)
         self.estimator = estimator
+        self.quantize_dropout = quantize_dropout
+        self.least_depth, self.depth_multiple = least_depth, depth_multiple
         self.drawn_depths = _drawn_depths(
             quantize_dropout, least_depth, depth_multiple, self.num_codebooks
         )

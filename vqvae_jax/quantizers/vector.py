@@ -90,7 +90,7 @@ class VectorQuantizer(Quantizer):
             self.usage = QuantizerState(jnp.ones(self.num_embeddings))
             self.usage_updates = QuantizerState(jnp.zeros((), jnp.int32))
             self.usage_vectors = QuantizerState(jnp.zeros(()))  # for each code, up to ENOUGH
-        self.has_initialization = kmeans_init
+        self.kmeans_init = self.has_initialization = kmeans_init
         if kmeans_init:
             self.initialized = QuantizerState(jnp.zeros((), jnp.bool_))
 
@@ -130,7 +130,16 @@ class VectorQuantizer(Quantizer):
             )
         proportions = jnp.asarray(counts / counts.sum(), jnp.float32)
         self._start_from(self._compared(jnp.asarray(codes)), proportions, jnp.asarray(True))
-        if self.revives:  # trained codes need no fast start
+        self.resume_usage(proportions)
+
+    def resume_usage(self, counts: Float[Array, " k"]) -> None:
+        """Lets revival count on from the uses of a trained codebook, which needs no fast start.
+
+        Args:
+            counts: how often each code was used [K], at least 0; only their proportions matter.
+        """
+        if self.revives:
+            self.usage[...] = shares(counts)
             self.usage_updates[...] = jnp.asarray(10**6, jnp.int32)
             self.usage_vectors[...] = jnp.asarray(ENOUGH, self.usage_vectors[...].dtype)
 

@@ -10,6 +10,7 @@ from jaxtyping import Array
 
 from vqvae_jax.checks import check_integer
 from vqvae_jax.models import Tokenizer
+from vqvae_jax.pixels import centered
 from vqvae_jax.priors import Prior, sample_codes
 from vqvae_jax.priors.base import Labels
 
@@ -58,4 +59,4 @@ def classes_in_turn(prior: Prior, number: SupportsIndex) -> np.ndarray | None:
 
 @nnx.jit
 def _decode(tokenizer: Tokenizer, codes: Array, key: jax.Array) -> Array:
-    return tokenizer.decode(codes, key=key)
+    return centered(tokenizer.decode(codes, key=key), tokenizer.value_range)

@@ -9,8 +9,8 @@ from flax import nnx
 from jaxtyping import Array
 
 from vqvae_jax.data import DataSource, take
-from vqvae_jax.models import Tokenizer
-from vqvae_jax.pixels import to_values
+from vqvae_jax.models import Tokenizer, has_images
+from vqvae_jax.pixels import centered, to_values
 from vqvae_jax.report import figures
 from vqvae_jax.report.alone import alone
 
@@ -22,7 +22,8 @@ _CODES_ALONE = 64
 @nnx.jit
 def _reconstructed(model: Tokenizer, codes: Array) -> Array:
     """Returns the images reconstructed from codes."""
-    return model.likelihood.reconstruct(model.decoded_codes(codes), jax.random.key(0))
+    images = model.likelihood.reconstruct(model.decoded_codes(codes), jax.random.key(0))
+    return centered(images, model.value_range)
 
 
 @nnx.jit
@@ -62,14 +63,15 @@ def tokenizer_figures(
     """
     curves = ["loss", model.likelihood.monitor]
     training = figures.training(records, curves, model.quantizer.num_codes)
-    if model.spatial_rank != 2 or held_out.spec[entry].shape[-1] not in (1, 3):
+    if not has_images(model):
         return {"training.png": training}
     first = take(held_out, np.arange(min(_IMAGES, len(held_out))))
-    shown = to_values(jnp.asarray(first[entry]))
+    shown = to_values(jnp.asarray(first[entry]), model.value_range)
     codes = _encoded(model, shown)
     reconstructed = np.asarray(_reconstructed(model, codes))
     tiles = _tiles(model, code_counts, (codes.shape[1], codes.shape[2]))
-    originals, maps = np.asarray(shown), np.asarray(codes[:_CODE_MAPS])
+    originals = np.asarray(centered(shown, model.value_range))
+    maps = np.asarray(codes[:_CODE_MAPS])
     kind = model.likelihood.reconstruction
     return {
         "reconstructions.png": figures.reconstructions(originals, reconstructed, title, kind),

@@ -58,7 +58,8 @@ def _in_parts(
     def loss_of(
         params: nnx.State, variables: nnx.State, part: Array
     ) -> tuple[Array, TokenizerOutput]:
-        output = nnx.merge(graphdef, params, variables)(to_values(part))
+        model = nnx.merge(graphdef, params, variables)
+        output = model(to_values(part, model.value_range))
         return output.loss, output
 
     def sums_of(weights: Weights, part: Array) -> tuple[tuple[nnx.State, Totals], Seen]:
@@ -96,7 +97,8 @@ def _in_stages(
     )
 
     def latents_of(params: nnx.State, part: Array) -> Array:
-        return nnx.merge(graphdef, params, variables).latents(to_values(part))
+        model = nnx.merge(graphdef, params, variables)
+        return model.latents(to_values(part, model.value_range))
 
     def quantize(params: nnx.State, z: Array) -> tuple[tuple[Array, Array], Quantized]:
         quantized = nnx.merge(graphdef, params, variables).quantizer(z, key=key)
@@ -104,7 +106,8 @@ def _in_stages(
 
     def error_of(params: nnx.State, values: Array, part: Array) -> Array:
         """Returns a part's mean reconstruction loss, times its share of the batch."""
-        model, x = nnx.merge(graphdef, params, variables), to_values(part)
+        model = nnx.merge(graphdef, params, variables)
+        x = to_values(part, model.value_range)
         return model.reconstruction_loss(model.decoded(values), x) * (len(x) / len(batch))
 
     def encode(params: nnx.State, part: Array) -> tuple[tuple[()], Array]:

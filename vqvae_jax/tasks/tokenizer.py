@@ -14,7 +14,7 @@ from jaxtyping import Array
 from vqvae_jax.metrics import ImageMetric, Totals
 from vqvae_jax.models import Tokenizer, TokenizerOutput
 from vqvae_jax.parallel import examples_at_a_time, sum_over_examples
-from vqvae_jax.pixels import to_values
+from vqvae_jax.pixels import centered, to_values
 from vqvae_jax.report.tokenizer import tokenizer_figures
 from vqvae_jax.tasks.base import Batch, Evaluation, State
 from vqvae_jax.tasks.gradients import Seen, batch_gradients
@@ -60,7 +60,8 @@ class TokenizerTask(ModelTask):
         """See `Task.eval_step`."""
 
         def totals_of(weights: Weights, part: Array) -> tuple[Totals, None]:
-            model, x = self.merge(weights), to_values(part)
+            model = self.merge(weights)
+            x = to_values(part, model.value_range)
             output = model(x)
             return Totals.of(output, self.quantizer).plus(self._compared(model, output, x)), None
 
@@ -74,7 +75,9 @@ class TokenizerTask(ModelTask):
         if not self.image_metrics:
             return {}
         best = model.likelihood.reconstruct(output.reconstruction, jax.random.key(0))
-        images, others = (jnp.clip(values + 0.5, 0, 1) for values in (x, best))
+        images, others = (
+            jnp.clip(centered(values, model.value_range) + 0.5, 0, 1) for values in (x, best)
+        )
         return {metric.name: jnp.sum(metric(images, others)) for metric in self.image_metrics}
 
     def metrics(self, sums: Totals) -> dict[str, Any]:
@@ -112,7 +115,7 @@ class TokenizerTask(ModelTask):
 
     def initialize(self, model: Tokenizer, batch: Batch, key: jax.Array) -> None:
         """See `ModelTask.initialize`."""
-        latents = model.latents(to_values(batch[self.entry]))
+        latents = model.latents(to_values(batch[self.entry], model.value_range))
         model.quantizer.initialize(latents, key=key)
 
     def update(self, model: Tokenizer, seen: Seen, key: jax.Array) -> None:

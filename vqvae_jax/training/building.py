@@ -7,13 +7,15 @@ import jax
 import numpy as np
 from flax import nnx
 
+from vqvae_jax.components import build_component
 from vqvae_jax.data import Dataset
 from vqvae_jax.errors import ConfigError
 from vqvae_jax.models import Tokenizer
 from vqvae_jax.priors import Prior
 from vqvae_jax.training.codes import CodeMaps
-from vqvae_jax.training.components import build_component
 from vqvae_jax.training.config import Config
+from vqvae_jax.training.settings import parts_of
+from vqvae_jax.training.start import freeze
 
 Model = TypeVar("Model", bound=nnx.Module)
 
@@ -24,7 +26,7 @@ def build_tokenizer(config: Config, channels: int, data_variance: float) -> Toke
     Args:
         config: the run's settings.
         channels: those of the images.
-        data_variance: variance of the training pixels.
+        data_variance: variance of the training pixels / 255.
 
     Raises:
         ConfigError: a part refuses its settings, or the parts do not fit each other.
@@ -33,17 +35,35 @@ def build_tokenizer(config: Config, channels: int, data_variance: float) -> Toke
     def part(name: str, **filled: Any) -> Any:
         return build_component(config.model[name], f"model.{name}", **filled)
 
+    low, high = config.model["value_range"]
+    span = high - low
+
     def make(rngs: nnx.Rngs) -> Tokenizer:
         quantizer = part("quantizer", rngs=rngs)
-        likelihood = part("likelihood", out_dim=channels, data_variance=data_variance, rngs=rngs)
+        likelihood = part(
+            "likelihood",
+            out_dim=channels,
+            data_variance=data_variance * span**2,
+            data_range=span,
+            rngs=rngs,
+        )
         latent_dim, features = quantizer.embedding_dim, likelihood.in_dim
         encoder = part("encoder", in_dim=channels, latent_dim=latent_dim, rngs=rngs)
         decoder = part("decoder", out_dim=features, latent_dim=latent_dim, rngs=rngs)
         try:
-            dtype = config.training.dtype
-            return Tokenizer(encoder, quantizer, decoder, likelihood, dtype=dtype)
+            tokenizer = Tokenizer(
+                encoder,
+                quantizer,
+                decoder,
+                likelihood,
+                dtype=config.training.dtype,
+                value_range=(low, high),
+            )
         except ValueError as error:
             raise ConfigError(f"model: {error}") from error
+        for name in parts_of("frozen", config.model["frozen"]):
+            freeze(getattr(tokenizer, name))
+        return tokenizer
 
     return _initial(make, config.training.seed)
 

@@ -49,7 +49,7 @@ class CodeMaps:
         return cls(**{**maps, "shape": tuple(maps["shape"])})
 
 
-_encode = nnx.jit(lambda model, images: model.encode(to_floats(images)))
+_encode = nnx.jit(lambda model, images: model.encode(to_floats(images, model.value_range)))
 
 
 @dataclasses.dataclass(frozen=True)

@@ -6,11 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from vqvae_jax.checks import did_you_mean
-from vqvae_jax.data import DataConfig
-from vqvae_jax.errors import ConfigError
-from vqvae_jax.models import Tokenizer
-from vqvae_jax.priors import Prior
-from vqvae_jax.training.components import (
+from vqvae_jax.components import (
     Settings,
     build,
     build_component,
@@ -19,21 +15,28 @@ from vqvae_jax.training.components import (
     kind_of,
     unknown,
 )
+from vqvae_jax.data import DataConfig
+from vqvae_jax.errors import ConfigError
+from vqvae_jax.likelihoods import Likelihood
+from vqvae_jax.models import Tokenizer
+from vqvae_jax.priors import Prior
+from vqvae_jax.signatures import settings_of
 from vqvae_jax.training.overrides import with_kind, with_setting
 from vqvae_jax.training.settings import (
+    PARTS,
     EvaluationConfig,
     LogConfig,
     PriorConfig,
+    StartConfig,
     TrainingConfig,
 )
-from vqvae_jax.training.signatures import settings_of
 
 # Arguments of components that are not set, but filled in from the data or the other components.
 FILLED: Mapping[str, tuple[str, ...]] = {
     "model": ("dtype",),
     "model.encoder": ("in_dim", "latent_dim"),
     "model.decoder": ("out_dim", "latent_dim"),
-    "model.likelihood": ("out_dim", "data_variance"),
+    "model.likelihood": ("out_dim", "data_variance", "data_range"),
     "prior": ("num_embeddings", "max_shape", "num_codebooks", "num_classes"),
 }
 
@@ -93,7 +96,8 @@ class Config:
     Attributes:
         data: says which images.
         data_kind: the name of its class, as in the config.
-        model: the tokenizer's parts, each a component's completed settings.
+        model: the tokenizer's parts, each a component's completed settings; its value_range; and
+            the settings of `StartConfig`.
         training: the protocol of this run.
         evaluation: its evaluations, the completed settings of `EvaluationConfig`.
         log: what its log is written to, the completed settings of `LogConfig`.
@@ -116,6 +120,13 @@ class Config:
     def kind(self) -> str:
         """The model that the run trains: "VQ-VAE" or "prior"."""
         return "VQ-VAE" if self.prior is None else "prior"
+
+    @property
+    def monitor(self) -> str:
+        """The held-out metric whose lowest value is best."""
+        if self.prior is not None:
+            return "nll"
+        return kind_of(self.model["likelihood"], "model.likelihood", Likelihood).monitor
 
     def to_dict(self) -> dict[str, Settings]:
         """Returns the settings as nested dictionaries of JSON values."""
@@ -220,29 +231,46 @@ def section_settings(section: str, given: Mapping[str, Any]) -> dict[str, inspec
     if section == "prior":
         network = settings_of(kind_of(given, section, Prior), FILLED[section])
         return {"kind": _KIND, **parameters, **network}
+    if section == "model":
+        return {**parameters, **settings_of(StartConfig)}
     return parameters
 
 
 def _section(section: str, given: Mapping[str, Any]) -> Any:
-    kind = SECTIONS[section]
+    return _built(section, SECTIONS[section], given)
+
+
+def _built(section: str, kind: Any, given: Mapping[str, Any]) -> Any:
     return build(kind, completed_for(kind, given, section), section)
 
 
 def _model(given: Mapping[str, Any]) -> Settings:
     _check_names("model", given)
-    parts = settings_of(Tokenizer, FILLED["model"])
+    takes = settings_of(Tokenizer, FILLED["model"])
     settings = {**_DEFAULT_PARTS, **given}
     if "quantizer" not in settings:
         raise ConfigError("model.quantizer is missing; it must be a component, with a kind")
+    start = {name: settings[name] for name in settings_of(StartConfig) if name in settings}
     return {
-        part: completed(
-            settings[part],
-            f"model.{part}",
-            parameter.annotation,
-            FILLED.get(f"model.{part}", ()),
-        )
-        for part, parameter in parts.items()
+        **{
+            part: completed(
+                settings[part],
+                f"model.{part}",
+                takes[part].annotation,
+                FILLED.get(f"model.{part}", ()),
+            )
+            for part in PARTS
+        },
+        "value_range": _range(settings.get("value_range", takes["value_range"].default)),
+        **dataclasses.asdict(_built("model", StartConfig, start)),
     }
+
+
+def _range(given: Any) -> tuple[float, float]:
+    is_pair = isinstance(given, list | tuple) and len(given) == 2
+    if not is_pair or not all(isinstance(number, int | float) for number in given):
+        raise ConfigError(f"model.value_range is {given!r}; it must be two numbers, (low, high)")
+    return float(given[0]), float(given[1])
 
 
 def _check_names(section: str, given: Mapping[str, Any]) -> None:

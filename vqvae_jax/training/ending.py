@@ -6,8 +6,10 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from vqvae_jax.data.folder import ImageFolder
 from vqvae_jax.tasks import Task
 from vqvae_jax.training.checkpoint import checkpoint_file
+from vqvae_jax.training.config import Config
 from vqvae_jax.training.log import read_records
 
 
@@ -39,15 +41,21 @@ def ending(workdir: Path, task: Task, uses: Sequence[str]) -> str:
     return "\n".join(lines)
 
 
-def commands(kind: str, workdir: Path) -> list[str]:
+def commands(config: Config, workdir: Path) -> list[str]:
     """Returns what may be done with a run of `train.py` now, as commands.
 
     Args:
-        kind: the model that it trains, as in `Config.kind`.
+        config: the run's settings.
         workdir: its folder.
     """
     program, model = "python -m vqvae_jax", f"--model {shlex.quote(str(workdir))}"
-    use = f"reconstruct {model} FOLDER --output out"
-    if kind == "prior":
-        use = f"sample {model} --output samples.png"
-    return [f"{program} report {model}", f"{program} {use}"]
+    images = "FOLDER"
+    if isinstance(config.data, ImageFolder):
+        images = shlex.quote(config.data.path)
+    uses = [
+        f"reconstruct {model} --output out {images}",
+        f"encode {model} --output codes.npz {images}",
+    ]
+    if config.kind == "prior":
+        uses = [f"sample {model} --output samples.png"]
+    return [f"{program} {use}" for use in (f"report {model}", *uses)]

@@ -8,17 +8,16 @@ from typing import Any
 import jax
 import numpy as np
 
+from vqvae_jax.components import build
 from vqvae_jax.data import Dataset, DataSource, NamedDataset, labels_of
 from vqvae_jax.errors import ConfigError, DataError
 from vqvae_jax.files import check_folder
-from vqvae_jax.likelihoods import Likelihood
 from vqvae_jax.metrics import ImageMetric
 from vqvae_jax.parallel import check_same, first_process_first, wait_for_all
 from vqvae_jax.tasks import PriorTask, Task, TokenizerTask
 from vqvae_jax.training.building import describe, prior_for, tokenizer_for
 from vqvae_jax.training.checkpoint import Checkpoint, described_run, latest_checkpoint
 from vqvae_jax.training.codes import CodeMaps, load_codes
-from vqvae_jax.training.components import build, kind_of
 from vqvae_jax.training.config import Config
 from vqvae_jax.training.ending import commands
 from vqvae_jax.training.log import read_records
@@ -26,7 +25,8 @@ from vqvae_jax.training.optimizer import optimization
 from vqvae_jax.training.resuming import changed_setting, check_resumes, config_of
 from vqvae_jax.training.saved import load_model
 from vqvae_jax.training.schedule import Schedule
-from vqvae_jax.training.settings import EvaluationConfig, LogConfig
+from vqvae_jax.training.settings import EvaluationConfig, LogConfig, parts_of
+from vqvae_jax.training.start import start_from
 from vqvae_jax.training.train import devices_for, failures_named, run_task
 from vqvae_jax.weights import weights_digest
 from vqvae_jax.words import counted
@@ -35,9 +35,9 @@ from vqvae_jax.words import counted
 def train_config(config: Config, workdir: Path) -> None:
     """Trains what the config describes, or resumes the run that `workdir` holds.
 
-    Writes metrics.jsonl, tensorboard/, pictures, run.json and checkpoints/ there. A run that was
-    stopped and resumed ends with the same parameters, optimizer state and metrics as one that was
-    not.
+    Writes metrics.jsonl, histograms.jsonl, tensorboard/, pictures, run.json and checkpoints/ there.
+    A run that was stopped and resumed ends with the same parameters, optimizer state and metrics as
+    one that was not.
 
     A prior models the codes of a VQ-VAE: if `config.prior.vqvae` does not hold a finished run of
     one, that is trained first.
@@ -109,7 +109,7 @@ def _train(config: Config, data: Dataset, workdir: Path) -> None:
         about=f"{images} of {data.name} from {data.source}",
         check_resumes=lambda saved: check_resumes(workdir, saved, learned.description),
         writers=writers,
-        uses=commands(config.kind, workdir),
+        uses=commands(config, workdir),
     )
 
 
@@ -125,6 +125,9 @@ class _Learned:
 
 def _tokenizer(config: Config, data: Dataset, workdir: Path) -> _Learned:
     model = tokenizer_for(config, data)
+    folder = config.model["init_from"]
+    if folder is not None and latest_checkpoint(workdir) is None:
+        start_from(model, folder, parts_of("init_parts", config.model["init_parts"]))
     quantizer = f"{type(model.quantizer).__name__} of {model.quantizer.num_codes} codes"
     task = TokenizerTask(
         model,
@@ -237,8 +240,7 @@ def _is_finished(folder: Path, found: Checkpoint, data: Dataset) -> bool:
     config = config_of(folder, found.run)
     schedule = Schedule(config.training, len(data.train))
     records = read_records(folder, found.step)
-    likelihood = kind_of(config.model["likelihood"], "model.likelihood", Likelihood)
-    return schedule.why_over(found.step, found.is_logged, records, likelihood.monitor) is not None
+    return schedule.why_over(found.step, found.is_logged, records, config.monitor) is not None
 
 
 def _maps_of(config: Config, data: Dataset) -> CodeMaps:

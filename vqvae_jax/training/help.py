@@ -6,16 +6,17 @@ import textwrap
 from collections.abc import Mapping
 from typing import Any
 
+from vqvae_jax.components import kind_of, known_kinds
 from vqvae_jax.data import DataConfig, NamedDataset
 from vqvae_jax.likelihoods import Likelihood
-from vqvae_jax.models import Decoder, Encoder
+from vqvae_jax.models import Decoder, Encoder, Tokenizer
 from vqvae_jax.priors import Prior
 from vqvae_jax.quantizers import Quantizer
-from vqvae_jax.training.components import kind_of, known_kinds
+from vqvae_jax.signatures import class_in, meanings, settings_of, types_of
 from vqvae_jax.training.config import DEFAULT_SECTIONS, FILLED, SECTIONS
 from vqvae_jax.training.config_files import shipped_configs
 from vqvae_jax.training.flags import USAGE
-from vqvae_jax.training.signatures import class_in, meanings, settings_of, types_of
+from vqvae_jax.training.settings import StartConfig
 
 _FLAGS = """\
 usage: python train.py {usage}
@@ -50,6 +51,7 @@ model: its parts encoder, quantizer, decoder and likelihood, each a component
       --config.model.quantizer.quantizers.0.num_embeddings
   --help COMPONENT lists the settings of any of these:
 """
+_OF_MODEL = ("value_range", "init_from", "init_parts", "frozen")
 
 
 def help_text() -> str:
@@ -58,6 +60,9 @@ def help_text() -> str:
     for section, kind in SECTIONS.items():
         if section == "model":
             lines.append(_COMPONENTS + _kinds())
+            for holder in (Tokenizer, StartConfig):
+                takes = {n: p for n, p in settings_of(holder).items() if n in _OF_MODEL}
+                lines += _described(holder, takes, "--config.model.")
             continue
         if section == "data":
             kinds = ", ".join(known_kinds(DataConfig))

@@ -1,10 +1,7 @@
 """The log of a run: metrics.jsonl, one JSON object per line, and what else it is written to."""
 
 import contextlib
-import errno
-import json
 import math
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
@@ -12,9 +9,12 @@ from typing import Any
 
 import numpy as np
 
-from vqvae_jax.errors import CheckpointError
-from vqvae_jax.files import naming, write_atomically
+from vqvae_jax.files import write_atomically
+from vqvae_jax.training.histograms import HISTOGRAMS, histograms_line, read_histogram_lines
+from vqvae_jax.training.lines import JsonLines, read_lines
 from vqvae_jax.training.writers import LogWriter, Record
+
+_METRICS = "metrics.jsonl"
 
 
 class Log(contextlib.AbstractContextManager["Log"]):
@@ -75,39 +75,45 @@ class Log(contextlib.AbstractContextManager["Log"]):
 
 
 class FolderWriter(LogWriter):
-    """Writes metrics.jsonl and the figures to the run's folder.
+    """Writes metrics.jsonl, histograms.jsonl if there are histograms, and figures to the folder.
 
-    Records of steps past `resume_step`, and a line cut short by a kill, are dropped when it is
-    opened: the run will write them again.
+    Lines of steps past `resume_step`, and one cut short by a kill, are dropped when it is opened:
+    the run will write them again.
     """
 
     def open(self, workdir: Path, resume_step: int) -> None:
         """See `LogWriter.open`."""
-        self._folder, self._path = workdir, workdir / "metrics.jsonl"
-        kept = read_records(workdir, resume_step)
-        write_atomically(self._path, "".join(_line(record) for record in kept).encode())
-        self._file = self._path.open("ab", buffering=0)  # one write per line, nothing buffered
+        self._folder = workdir
+        records = read_records(workdir, resume_step)
+        histograms = read_histogram_lines(workdir, resume_step)
+        self._files = {_METRICS: JsonLines(workdir / _METRICS, records)}
+        if (workdir / HISTOGRAMS).exists():
+            self._files[HISTOGRAMS] = JsonLines(workdir / HISTOGRAMS, histograms)
 
     def write(self, record: Record) -> None:
         """See `LogWriter.write`."""
-        with naming(self._path):
-            line = _line(record).encode()
-            if self._file.write(line) < len(line):  # as when a disk fills up
-                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        self._files[_METRICS].write(record)
 
     def figures(self, step: int, figures: Mapping[str, bytes]) -> None:
         """See `LogWriter.figures`: each replaces that of the evaluation before."""
         for name, content in figures.items():
             write_atomically(self._folder / name, content)
 
+    def histograms(self, step: int, counts: Mapping[str, np.ndarray]) -> None:
+        """See `LogWriter.histograms`: what `Usage` keeps of them."""
+        if HISTOGRAMS not in self._files:
+            self._files[HISTOGRAMS] = JsonLines(self._folder / HISTOGRAMS)
+        self._files[HISTOGRAMS].write(histograms_line(step, counts))
+
     def flush(self) -> None:
         """See `LogWriter.flush`."""
-        with naming(self._path):
-            os.fsync(self._file.fileno())
+        for file in self._files.values():
+            file.flush()
 
     def close(self) -> None:
         """See `LogWriter.close`."""
-        self._file.close()
+        for file in self._files.values():
+            file.close()
 
 
 def read_records(workdir: Path, last_step: int) -> list[Record]:
@@ -116,8 +122,7 @@ def read_records(workdir: Path, last_step: int) -> list[Record]:
     Raises:
         CheckpointError: a whole line of the log is not JSON.
     """
-    lines = _whole_lines(workdir / "metrics.jsonl")
-    return [record for record in lines if record["step"] <= last_step]
+    return read_lines(workdir / _METRICS, last_step, _is_record)
 
 
 def stops_early(records: list[Record], monitor: str, patience: int | None, every: int) -> bool:
@@ -146,26 +151,6 @@ def epoch_mean(records: list[Record], epoch: int, name: str) -> float:
     ]
     images = sum(line["images"] for line in lines)
     return sum(line[name] * line["images"] for line in lines) / images
-
-
-def _line(record: Record) -> str:
-    return json.dumps(record, allow_nan=False) + "\n"
-
-
-def _whole_lines(path: Path) -> list[Record]:
-    if not path.exists():
-        return []
-    records = []
-    for number, line in enumerate(path.read_bytes().splitlines(keepends=True), start=1):
-        if line.endswith(b"\n"):
-            try:
-                record = json.loads(line)
-            except (ValueError, RecursionError) as error:
-                raise CheckpointError(f"{path}, line {number}, is not JSON: {error}") from error
-            if not _is_record(record):
-                raise CheckpointError(f"{path}, line {number}, is not a record of a run")
-            records.append(record)
-    return records
 
 
 def _is_record(record: Any) -> bool:

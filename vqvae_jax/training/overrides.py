@@ -5,9 +5,9 @@ import inspect
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
+from vqvae_jax.components import Settings, kind_of, unknown
 from vqvae_jax.errors import ConfigError
-from vqvae_jax.training.components import Settings, kind_of, unknown
-from vqvae_jax.training.signatures import class_in, settings_of, types_of
+from vqvae_jax.signatures import class_in, settings_of, types_of
 
 
 def with_setting(

@@ -122,7 +122,7 @@ def config_of(folder: Path, run: dict[str, Any]) -> Config:
     return Config.from_dict(run["config"])
 
 
-def is_from_python(run: dict[str, Any]) -> bool:
+def is_from_python(run: Mapping[str, Any]) -> bool:
     """Returns whether a description is that of a run of `vqvae_jax.train`."""
     return [*run["config"]] == ["training"]
 

@@ -19,6 +19,7 @@ from vqvae_jax.checks import (
 from vqvae_jax.metrics import ImageMetric
 from vqvae_jax.training.writers import LogWriter
 
+PARTS = ("encoder", "quantizer", "decoder", "likelihood")
 _WITH_WEIGHT_DECAY = ("adamw", "lion", "muon")
 
 
@@ -154,6 +155,44 @@ class LogConfig:
 
     def __post_init__(self) -> None:
         check_items("writers", self.writers, LogWriter)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class StartConfig:
+    """Where a tokenizer's weights come from, and which of them stay as they are.
+
+    Args:
+        init_from: what `from_pretrained` takes, such as the folder of a run or of an exported
+            model, whose weights the run starts from; None: random ones.
+        init_parts: the parts that start from it, separated by commas.
+        frozen: the parts that do not learn, separated by commas.
+
+    Raises:
+        ValueError: an argument out of its range.
+    """
+
+    init_from: str | None = None
+    init_parts: str = ",".join(PARTS)
+    frozen: str = ""
+
+    def __post_init__(self) -> None:
+        if self.init_from is not None:
+            check_path("init_from", self.init_from)
+        if set(parts_of("frozen", self.frozen)) >= {"encoder", "quantizer", "decoder"}:
+            raise ValueError(f"frozen is {self.frozen}; it must leave a part that learns")
+        parts_of("init_parts", self.init_parts)
+
+
+def parts_of(name: str, given: str) -> list[str]:
+    """Returns the parts of a tokenizer that a setting names.
+
+    Raises:
+        ValueError: they are not parts of a tokenizer, separated by commas.
+    """
+    parts = [part.strip() for part in given.split(",")] if given else []
+    if not set(parts) <= {*PARTS}:
+        raise ValueError(f"{name} is {given!r}; it must be of {', '.join(PARTS)}, with commas")
+    return parts
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -54,9 +54,9 @@ def train(
 ) -> Any:
     """Trains a task or a tokenizer, or resumes the run that `workdir` holds.
 
-    Writes metrics.jsonl, tensorboard/, run.json, checkpoints/ and figures there, and prints at the
-    end how good the run became, as `train.py` does. A run that was stopped and resumed ends with
-    the same weights and metrics.
+    Writes metrics.jsonl, histograms.jsonl, tensorboard/, run.json, checkpoints/ and figures there,
+    and prints at the end how good the run became, as `train.py` does. A run that was stopped and
+    resumed ends with the same weights and metrics.
 
         model = vqvae_jax.VQVAE(3, 16, 512, data_variance, rngs=nnx.Rngs(0))
         model = vqvae_jax.train(

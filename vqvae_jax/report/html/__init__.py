@@ -10,6 +10,7 @@ from vqvae_jax.report.html.page import page
 from vqvae_jax.report.html.sections import (
     atlas,
     code_map,
+    code_use,
     curves,
     differences,
     reconstructions,
@@ -24,6 +25,7 @@ _OF_A_RUN = {
     "curves": curves,
     "reconstructions": reconstructions,
     "code_map": code_map,
+    "code_use": code_use,
     "atlas": atlas,
     "samples": samples,
     "settings": settings,

@@ -8,7 +8,10 @@ from typing import Any
 
 import numpy as np
 
+from vqvae_jax.metrics import Usage
 from vqvae_jax.report.alone import alone
+
+_EVALUATIONS = 100  # more would not be seen
 
 
 @dataclasses.dataclass(frozen=True)
@@ -20,18 +23,30 @@ class RunRecord:
         description: as in run.json.
         log: the records of metrics.jsonl.
         monitor: the held-out metric whose lowest value is best.
+        usage: how the codes were used at each evaluation, by its step, and by the name of the
+            codebook; empty for a prior, and for runs that did not keep it.
     """
 
     name: str
     description: Mapping[str, Any]
     log: Sequence[Mapping[str, Any]]
     monitor: str
+    usage: Mapping[int, Mapping[str, Usage]] = dataclasses.field(default_factory=dict)
 
     @property
     def best(self) -> Mapping[str, Any] | None:
         """The record of the best evaluation; None before the first."""
         evaluations = [record for record in self.log if record["split"] == "test"]
         return min(evaluations, key=lambda record: record[self.monitor], default=None)
+
+    @functools.cached_property
+    def usage_shown(self) -> dict[int, Mapping[str, Usage]]:
+        """The usage at evaluations spread evenly over the run; empty if there is only one."""
+        steps = [*self.usage]
+        if len(steps) < 2:
+            return {}
+        places = np.linspace(0, len(steps) - 1, min(len(steps), _EVALUATIONS)).round().astype(int)
+        return {steps[place]: self.usage[steps[place]] for place in places}
 
 
 @dataclasses.dataclass(frozen=True)

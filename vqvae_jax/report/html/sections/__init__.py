@@ -2,6 +2,7 @@
 
 from vqvae_jax.report.html.sections.atlas import atlas
 from vqvae_jax.report.html.sections.code_map import code_map
+from vqvae_jax.report.html.sections.code_use import code_use
 from vqvae_jax.report.html.sections.curves import curves
 from vqvae_jax.report.html.sections.differences import differences
 from vqvae_jax.report.html.sections.reconstructions import reconstructions
@@ -12,6 +13,7 @@ from vqvae_jax.report.html.sections.side_by_side import side_by_side
 __all__ = [
     "atlas",
     "code_map",
+    "code_use",
     "curves",
     "differences",
     "reconstructions",

@@ -51,20 +51,11 @@ def metrics_of(run: RunRecord) -> list[str]:
 
 def _plot(name: str, runs: Sequence[RunRecord]) -> Any:
     values = [record[name] for run in runs for record in run.log if name in record]
-    plot = figure(
-        height=300,
-        sizing_mode="stretch_width",
-        title=name,
-        x_axis_label="step",
-        y_axis_type="log" if 0 < min(values) < max(values) / 4 else "linear",
-        tools="pan,box_zoom,wheel_zoom,reset",
-        active_scroll=None,
-    )
+    is_log = 0 < min(values) < max(values) / 4
+    plot = plot_over_steps(name, y_axis_type="log" if is_log else "linear")
     if isinstance(plot.yaxis[0].ticker, LogTicker):
         plot.yaxis[0].ticker.update(mantissas=[1, 2, 5], num_minor_ticks=0)
     plot.yaxis.formatter = PrintfTickFormatter(format="%.3g")
-    plot.toolbar.logo = None
-    plot.toolbar.autohide = True
     for run, color in zip(runs, Colorblind8 * (1 + len(runs) // 8), strict=False):
         for split, dash in _DASHES.items():
             records = [r for r in run.log if r["split"] == split and name in r]
@@ -80,6 +71,22 @@ def _plot(name: str, runs: Sequence[RunRecord]) -> Any:
     (legend,) = plot.legend
     legend.update(click_policy="hide", orientation="horizontal", border_line_color=None, ncols=2)
     plot.add_layout(legend, "below")  # where it covers no curve
+    return plot
+
+
+def plot_over_steps(title: str, **options: Any) -> Any:
+    """Returns a plot without curves yet."""
+    plot = figure(
+        height=300,
+        sizing_mode="stretch_width",
+        title=title,
+        x_axis_label="step",
+        tools="pan,box_zoom,wheel_zoom,reset",
+        active_scroll=None,
+        **options,
+    )
+    plot.toolbar.logo = None
+    plot.toolbar.autohide = True
     return plot
 
 

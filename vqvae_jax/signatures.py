@@ -40,8 +40,14 @@ def meanings(kind: Any) -> dict[str, str]:
     documented: dict[str, str] = {}
     for of in reversed(kind.__mro__) if inspect.isclass(kind) else (kind,):
         text = inspect.cleandoc(of.__doc__ or "")
-        for name, meaning in re.findall(r"^ {4}(\w+): (.+(?:\n {8}.+)*)", text, re.MULTILINE):
-            documented[name] = " ".join(meaning.split())
+        found = re.findall(r"^ {4}(\w+(?:, \w+)*): (.+(?:\n {8}.+)*)", text, re.MULTILINE)
+        for names, meaning in found:
+            first, *others = names.split(", ")
+            if others:  # "as for" another class, which may be a base that says more
+                for name in (first, *others):
+                    documented.setdefault(name, " ".join(meaning.split()))
+            else:
+                documented[first] = " ".join(meaning.split())
     return documented
 
 

@@ -18,19 +18,19 @@ from flax import nnx
 
 import vqvae_jax
 from configs.mnist import get_config
+from vqvae_jax.components import build_component, completed, known_kinds
 from vqvae_jax.errors import ConfigError
 from vqvae_jax.likelihoods import Likelihood
 from vqvae_jax.priors import Prior
 from vqvae_jax.quantizers import Quantizer
+from vqvae_jax.signatures import settings_of
 from vqvae_jax.training.building import build_tokenizer, prior_for
 from vqvae_jax.training.codes import CodeMaps
-from vqvae_jax.training.components import build_component, completed, known_kinds
 from vqvae_jax.training.config import Config
-from vqvae_jax.training.signatures import settings_of
 
 pytestmark = pytest.mark.usefixtures("unchecked")  # settings are checked by their constructors
 
-CONFIGS = sorted(path.stem for path in (Path(__file__).parents[2] / "configs").glob("*.py"))
+CONFIGS = sorted(path.stem for path in (Path(__file__).parents[1] / "configs").glob("*.py"))
 EMA = {"kind": "EMAVectorQuantizer", "embedding_dim": 4, "num_embeddings": 8}
 # What a config has to say of each quantizer, beside the numbers of 16-dimensional codes.
 SPECIAL = {
@@ -206,7 +206,7 @@ def test_a_class_of_ones_own_goes_by_its_import_path(mine):
         (
             "quantizer",
             {"kind": "ema"},
-            "model.quantizer.kind is 'ema'; it must be one of BSQ, FSQ, LFQ, ",
+            "model.quantizer.kind is 'ema'; it must be one of BSQ, FSQ, IBQ, ",
         ),
         ("quantizer", {"kind": "Quantizer"}, "model.quantizer.kind is 'Quantizer'; it must be"),
         ("quantizer", {"kind": ["FSQ"]}, "model.quantizer.kind is ['FSQ']; it must be"),

@@ -10,6 +10,7 @@ import collections.abc
 import difflib
 import importlib
 import inspect
+import weakref
 from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
@@ -18,27 +19,27 @@ from flax import nnx
 
 import vqvae_jax
 from vqvae_jax.checks import did_you_mean
-from vqvae_jax.data import DataConfig
 from vqvae_jax.errors import ConfigError
-from vqvae_jax.metrics import ImageMetric
-from vqvae_jax.training.signatures import (
+from vqvae_jax.signatures import (
     class_in,
     meanings,
     settings_of,
     signature_of,
     types_of,
 )
-from vqvae_jax.training.writers import LogWriter
 
 Settings = dict[str, Any]
 
 # Settings may come with weights from elsewhere, and must not call whatever they like: only the
 # classes of components, and the functions of optax, such as exponential_decay.
-_COMPONENTS = (nnx.Module, DataConfig, ImageMetric, LogWriter)
+_COMPONENTS = ("DataConfig", "ImageMetric", "LogWriter")  # and the modules
 _CALLED = "optax"
 _REFERRED = ("jax", "optax")
 
 _DEEPEST = 20  # components inside components
+
+# The settings of functions that were built, such as schedules: they do not keep them themselves.
+_sources: "weakref.WeakKeyDictionary[Any, Settings]" = weakref.WeakKeyDictionary()
 
 
 def kind_of(component: Any, path: str, expected: Any = object) -> Any:
@@ -147,10 +148,18 @@ def build(kind: Any, settings: Mapping[str, Any], path: str, **filled: Any) -> A
     }
     arguments |= {name: value for name, value in filled.items() if name in signature_of(kind)}
     try:
-        return kind(**arguments)
+        built = kind(**arguments)
     except (TypeError, ValueError, OverflowError) as error:
         is_placed = str(error).partition(" ")[0] in parameters
         raise ConfigError(f"{path}{'.' if is_placed else ': '}{error}") from error
+    if inspect.isfunction(built):
+        _sources[built] = {**settings}
+    return built
+
+
+def source_of(function: Callable[..., Any]) -> Settings | None:
+    """Returns the settings that a function was built from; None if it was not built by `build`."""
+    return _sources.get(function) if inspect.isfunction(function) else None
 
 
 def unknown(path: str, known: Collection[str]) -> ConfigError:
@@ -171,7 +180,8 @@ def unknown(path: str, known: Collection[str]) -> ConfigError:
 
 def _is_kind(kind: Any, expected: Any) -> bool:
     if inspect.isclass(kind):
-        is_component = issubclass(kind, _COMPONENTS) and issubclass(kind, expected)
+        components = (nnx.Module, *(getattr(vqvae_jax, name) for name in _COMPONENTS))
+        is_component = issubclass(kind, components) and issubclass(kind, expected)
         return is_component and not inspect.isabstract(kind)
     return expected is object and callable(kind) and _home(kind) == _CALLED
 
