@@ -87,7 +87,7 @@ def signals(length, channels=1, batch_size=2):
     return jnp.asarray(random.uniform(-1, 1, (batch_size, length, channels)), jnp.float32)
 
 
-@pytest.mark.parametrize("length", [1, 30, 31])
+@pytest.mark.parametrize("length", [1, 31])
 def test_a_signal_of_any_length(length):
     tokenizer, x = drawn(lambda: seanet(channels=3)), signals(length, 3)
 
@@ -158,7 +158,7 @@ def test_pieces_are_those_of_the_whole_and_compile_once(make, size, count):
 )
 def test_what_cannot_be_streamed_says_so(make, message):
     with pytest.raises(ValueError, match=message):
-        make().start_encoding(1)
+        nnx.eval_shape(make).start_encoding(1)
 
 
 def test_pieces_are_whole_frames():
@@ -204,14 +204,18 @@ def test_segments_overlap_and_have_their_own_scale():
 @pytest.mark.parametrize("full_length", [True, False])
 def test_dac_leaves_out_what_it_says(full_length):
     options = {"width": 8, "strides": (2, 3)}
-    tokenizer = AudioTokenizer(
-        DACEncoder(2, DIM, **options, rngs=rngs()),
-        quantizer(),
-        DACDecoder(2, DIM, **options, full_length=full_length, rngs=rngs()),
-        AbsoluteError(2, data_variance=1.0),
-        sample_rate=800,
-        multiple=6,
-    )
+
+    def build():
+        return AudioTokenizer(
+            DACEncoder(2, DIM, **options, rngs=rngs()),
+            quantizer(),
+            DACDecoder(2, DIM, **options, full_length=full_length, rngs=rngs()),
+            AbsoluteError(2, data_variance=1.0),
+            sample_rate=800,
+            multiple=6,
+        )
+
+    tokenizer = nnx.eval_shape(build)
     lacking = tokenizer.decoder.shortfall[0]
     assert lacking == (0 if full_length else 2)
     output = nnx.eval_shape(lambda tokenizer, x: tokenizer(x), tokenizer, signals(18, 2))
@@ -244,7 +248,7 @@ def test_codes_at_several_rates():
 
 @pytest.mark.usefixtures("unchecked")
 def test_wrong_signals_and_parts():
-    tokenizer = seanet()
+    tokenizer = drawn(seanet)
     for x, message in (
         (jnp.zeros((1, 0, 1)), r"x has shape \(1, 0, 1\); it must be \[B, T, 1\]"),
         (jnp.zeros((1, 9, 2)), r"x has shape \(1, 9, 2\)"),
@@ -254,8 +258,8 @@ def test_wrong_signals_and_parts():
             tokenizer.encode(x)
     with pytest.raises(ValueError, match="downsampling"):
         AudioTokenizer(
-            Encoder(1, DIM, rngs=rngs()),
-            quantizer(),
+            drawn(lambda: Encoder(1, DIM, rngs=rngs())),
+            tokenizer.quantizer,
             tokenizer.decoder,
             tokenizer.likelihood,
             sample_rate=800,
