@@ -67,7 +67,46 @@ NUMBERS = {
     "depth_multiple": 2,
 }
 ATTENTION = {"attention_levels": [1], "middle_attention": False, "remat": True}
+STRIDES = {"strides": [2, 3]}
+SEANET = {"latent_dim": 4, "width": 4, "num_residual": 0, "num_lstm_layers": 0, **STRIDES}
+SNAC = {"width": 4, "depthwise": False, **STRIDES}
+AUDIO = {
+    "encoder": {"kind": "SEANetEncoder", "in_dim": 1, **SEANET},
+    "quantizer": {"kind": "ResidualVQ", "quantizers": [EMA]},
+    "decoder": {"kind": "SEANetDecoder", "out_dim": 1, **SEANET},
+    "likelihood": {"kind": "AbsoluteError", "out_dim": 1, "data_variance": 0.1},
+    "sample_rate": 8000,
+    "multiple": 6,
+    "dtype": "bfloat16",
+    "value_range": [0, 1],
+}
 OWN = {
+    "AudioTokenizer": AUDIO,
+    "SegmentedTokenizer": {**AUDIO, "segment_length": 60, "segment_stride": 50, "normalize": False},
+    "SNAC": {
+        **AUDIO,
+        "encoder": {"kind": "SNACEncoder", "in_dim": 1, **SNAC},
+        "quantizer": {
+            "kind": "ResidualVQ",
+            "quantizers": [
+                {"kind": "PooledQuantizer", "quantizer": {**EMA, "embedding_dim": 16}, "stride": by}
+                for by in (2, 1)
+            ],
+        },
+        "decoder": {"kind": "SNACDecoder", "out_dim": 1, "latent_dim": 16, "noise": False, **SNAC},
+    },
+    **dict.fromkeys(("DACDecoder", "DACEncoder", "SNACDecoder", "SNACEncoder"), STRIDES),
+    **{
+        f"Mimi{part}": {
+            "seanet": {"kind": f"SEANet{part}", f"{side}_dim": 1, **SEANET},
+            "context": 3,
+            "hidden": 4,
+            "stride": 3,
+        }
+        for part, side in (("Encoder", "in"), ("Decoder", "out"))
+    },
+    "ParallelQuantizer": SPECIAL["ParallelQuantizer"],
+    "PooledQuantizer": SPECIAL["PooledQuantizer"],
     "ResidualVQ": {"quantizers": [EMA] * 2},
     "ProductQuantizer": {"quantizers": [EMA, {"kind": "FSQ", "levels": [5, 5]}]},
     "GroupedResidualVQ": SPECIAL["GroupedResidualVQ"],

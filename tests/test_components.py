@@ -44,6 +44,8 @@ SPECIAL = {
     "ProductQuantizer": {"quantizers": [EMA, EMA]},
     "GroupedResidualVQ": {"groups": 2 * [{"kind": "ResidualVQ", "quantizers": [EMA, EMA]}]},
     "ProjectedQuantizer": {"quantizer": EMA, "embedding_dim": 16},
+    "PooledQuantizer": {"quantizer": EMA, "stride": 7},
+    "ParallelQuantizer": {"quantizers": 2 * [{"kind": "ResidualVQ", "quantizers": [EMA, EMA]}]},
 }
 
 
