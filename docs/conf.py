@@ -29,7 +29,8 @@ suppress_warnings = ["myst.header"]  # pages that begin with a smaller heading
 myst_enable_extensions = ["colon_fence"]
 myst_heading_anchors = 3
 
-# Notebooks run at every build, each in an empty folder, with the commands of this environment.
+# Notebooks run at every build, with the commands of this environment, each in an empty folder; in
+# its own where its metadata says so, to find files of the repository.
 nb_execution_mode = "force"
 nb_execution_in_temp = True
 nb_execution_raise_on_error = True

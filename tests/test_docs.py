@@ -74,6 +74,46 @@ from vqvae_jax import VectorQuantizer
 quantizer, mask, key = VectorQuantizer(8, 16, rngs=nnx.Rngs(0)), None, jax.random.key(0)
 z = jax.random.normal(key, (4, 8))
 """,
+    # Small stand-ins for the files, whose content says that they are safetensors.
+    "docs/released.md": """
+import json
+from pathlib import Path
+import numpy as np
+from flax import nnx
+from safetensors.numpy import save_file
+from vqvae_jax.pretrained import FAMILIES
+from vqvae_jax.pretrained.family import entries
+
+def state_of(family, config):
+    build = FAMILIES[family].build
+    named = entries(nnx.eval_shape(lambda: build(config, nnx.Rngs(0))), FAMILIES[family])
+    return {name: np.zeros(entry.shape, np.float32) for name, entry in named.items()}
+
+diffusers = {"block_out_channels": [8], "norm_num_groups": 2}
+janus = {"base_channels": 4, "channel_multiplier": [1], "latent_channels": 4, "num_res_blocks": 1}
+files = {
+    "encoder.pkl": {"blocks.input.w": np.zeros(1, np.float32)},
+    "decoder.pkl": {"blocks.input.w": np.zeros(1, np.float32)},
+    "vqvae/diffusion_pytorch_model.safetensors": state_of("diffusers_vqmodel", diffusers),
+    "Janus-Pro-1B/shard": {
+        f"model.vqmodel.{name}": array for name, array in state_of("janus_vqvae", janus).items()
+    },
+}
+places = {name: "shard" for name in files["Janus-Pro-1B/shard"]}
+texts = {
+    "vqvae/config.json": diffusers,
+    "Janus-Pro-1B/config.json": {"vq_config": janus},
+    "Janus-Pro-1B/model.safetensors.index.json": {
+        "weight_map": {**places, "model.norm.weight": "missing"}
+    },
+}
+for name in files | texts:
+    Path(name).parent.mkdir(exist_ok=True)
+for name, arrays in files.items():
+    save_file(arrays, name)
+for name, content in texts.items():
+    Path(name).write_text(json.dumps(content))
+""",
 }
 
 

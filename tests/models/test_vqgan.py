@@ -11,10 +11,10 @@ from vqvae_jax import FSQ, SquaredError, Tokenizer, VQGANDecoder, VQGANEncoder
 from vqvae_jax.layers import SelfAttention, attention
 
 
-def pair(channels=3, dim=5, **options):
+def pair(image_dim=3, dim=5, **options):
     rngs = nnx.Rngs(0)
-    encoder = VQGANEncoder(channels, dim, **options, rngs=rngs)
-    return encoder, VQGANDecoder(channels, dim, **options, rngs=rngs)
+    encoder = VQGANEncoder(image_dim, dim, **options, rngs=rngs)
+    return encoder, VQGANDecoder(image_dim, dim, **options, rngs=rngs)
 
 
 def number_of_parameters(module):

@@ -133,6 +133,12 @@ def test_what_only_training_needs_is_dropped():
     assert again.keys() == state.keys()
 
 
+def test_settings_of_training_make_no_difference():
+    config = {**CONFIGS["ibq"], "use_ema": True, "learning_rate": 1e-4, "lossconfig": {}}
+    state = state_of("ibq")
+    assert to_state_dict(from_state_dict("ibq", state, config)).keys() == state.keys()
+
+
 def test_averages_count():
     state = state_of("ibq")
     averages = {f"model_ema.{n.replace('.', '')}": a + 1 for n, a in state.items()}

@@ -208,7 +208,7 @@ def test_all_quantizers_are_here():
     """Every class of the library is in the table above, alone or inside another."""
     classes = {
         value
-        for value in vars(vqvae_jax).values()
+        for value in [*vars(vqvae_jax).values()]
         if isinstance(value, type) and issubclass(value, Quantizer) and value is not Quantizer
     }
     tried = {type(node) for make in QUANTIZERS.values() for _, node in nnx.iter_graph(make())}

@@ -14,11 +14,14 @@ from tests.conftest import promoting, some_by_default
 from vqvae_jax import (
     BSQ,
     FSQ,
+    IBQ,
     LFQ,
+    CategoricalQuantizer,
     CosineVectorQuantizer,
     EMACosineVectorQuantizer,
     EMASampledVectorQuantizer,
     EMAVectorQuantizer,
+    EntropyCosineVectorQuantizer,
     EntropyVectorQuantizer,
     GroupedResidualVQ,
     GumbelQuantizer,
@@ -70,6 +73,9 @@ REFUSED = {
     "cosine": lambda: CosineVectorQuantizer(DIM, 4, rngs=nnx.Rngs(0)),
     "ema_cosine": lambda: EMACosineVectorQuantizer(DIM, 4, rngs=nnx.Rngs(0)),
     "laplace_cosine": lambda: LaplaceEMACosineVectorQuantizer(DIM, 4, rngs=nnx.Rngs(0)),
+    "entropy_cosine": lambda: EntropyCosineVectorQuantizer(DIM, 4, rngs=nnx.Rngs(0)),
+    "ibq": lambda: IBQ(DIM, 4, rngs=nnx.Rngs(0)),
+    "categorical": lambda: CategoricalQuantizer(DIM),
     "random_projection": lambda: RandomProjectionQuantizer(DIM, 4, rngs=nnx.Rngs(0)),
     "fsq_two": lambda: FSQ((2, 3, 3)),
     "residual": lambda: ResidualVQ([LFQ(DIM)]),
@@ -91,7 +97,7 @@ def test_every_quantizer_is_tried():
     made += [make(0) for make in (*FROM_DATA.values(), *BY_GRADIENT.values())]
     classes = {
         value
-        for value in vars(vqvae_jax).values()
+        for value in [*vars(vqvae_jax).values()]
         if isinstance(value, type) and issubclass(value, vqvae_jax.Quantizer)
     }
     assert classes - {vqvae_jax.Quantizer} <= set(map(type, made))

@@ -37,7 +37,7 @@ class Emu3Encoder(VQGANEncoder):
     """The encoder of Emu3's tokenizer (Wang et al. 2024, arXiv:2409.18869, section 2.2).
 
     The VQGAN's, of each frame; for each halving of the frames Conv 4x3x3 and swish; num_blocks
-    `TimeBlock`s; Conv 3x1x1. All convolutions over time are causal.
+    TimeBlocks; Conv 3x1x1. All convolutions over time are causal.
 
     Args:
         in_dim: channels of the videos, at least 1.
@@ -87,7 +87,7 @@ class Emu3Encoder(VQGANEncoder):
 class Emu3Decoder(MoVQDecoder):
     """The decoder of Emu3's tokenizer (Wang et al. 2024, arXiv:2409.18869, section 2.2).
 
-    Conv 3x1x1; num_blocks `TimeBlock`s; for each doubling of the frames Conv 3x3x3 of repeated
+    Conv 3x1x1; num_blocks TimeBlocks; for each doubling of the frames Conv 3x3x3 of repeated
     ones, and swish; MoVQ's of each frame. What conditions a frame's norms is what the same layers
     over time make of the codes without Conv 3x1x1. The arguments are those of `Emu3Encoder`, with
     z_dim that of the codes.

@@ -14,7 +14,7 @@ from vqvae_jax.models.vqgan import Level, check_channels
 class MAGVIT2Encoder(nnx.Module):
     """The encoder of MAGVIT-v2 (Yu et al. 2023, arXiv:2310.05737, section 3.2) for images.
 
-    As in Open-MAGVIT2 (Luo et al. 2024, arXiv:2409.04410): Conv 3x3; for each level `ResnetBlock`s,
+    As in Open-MAGVIT2 (Luo et al. 2024, arXiv:2409.04410): Conv 3x3; for each level ResnetBlocks,
     and Conv 3x3 /2 after all but the last; as many more blocks; group normalization, swish, Conv
     1x1. The first convolution and those of the blocks have no biases.
 
@@ -76,7 +76,7 @@ class MAGVIT2Encoder(nnx.Module):
 class MAGVIT2Decoder(nnx.Module):
     """The decoder of MAGVIT-v2 (Yu et al. 2023, arXiv:2310.05737, section 3.2) for images.
 
-    As in Open-MAGVIT2 (Luo et al. 2024, arXiv:2409.04410): Conv 3x3; `ResnetBlock`s; for each level
+    As in Open-MAGVIT2 (Luo et al. 2024, arXiv:2409.04410): Conv 3x3; ResnetBlocks; for each level
     an `AdaptiveGroupNorm` given the latents, as many blocks, and a `SubpixelUpsample` after all but
     the last; group normalization, swish, Conv 3x3. The convolutions of the blocks have no biases.
 

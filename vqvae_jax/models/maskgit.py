@@ -39,7 +39,7 @@ class MaskGITBlock(ResnetBlock):
 class MaskGITEncoder(nnx.Module):
     """The encoder of MaskGIT's VQGAN (Chang et al. 2022, arXiv:2202.04200).
 
-    Conv 3x3; for each level `MaskGITBlock`s, and half the resolution after all but the last; as
+    Conv 3x3; for each level MaskGITBlocks, and half the resolution after all but the last; as
     many more blocks; group normalization, swish, Conv 1x1. The first convolution has no bias.
 
     Args:
@@ -107,7 +107,7 @@ class MaskGITEncoder(nnx.Module):
 class MaskGITDecoder(nnx.Module):
     """The decoder of MaskGIT's VQGAN (Chang et al. 2022, arXiv:2202.04200).
 
-    Conv 3x3; `MaskGITBlock`s; for each level as many more, and twice the resolution after all but
+    Conv 3x3; MaskGITBlocks; for each level as many more, and twice the resolution after all but
     the last; group normalization, swish, Conv 3x3.
 
     Args:

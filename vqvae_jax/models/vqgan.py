@@ -48,7 +48,7 @@ def _call(layer: Any, x: Array, *given: Any) -> Array:
 
 
 class Middle(nnx.Module):
-    """Two `ResnetBlock`s, and perhaps a `SelfAttention` between them.
+    """Two ResnetBlocks, and perhaps a `SelfAttention` between them.
 
     Args:
         features: channels, at least 1.
@@ -86,7 +86,7 @@ class Middle(nnx.Module):
 class VQGANEncoder(nnx.Module):
     """The encoder of the VQGAN (Esser et al. 2020, arXiv:2012.09841, table 7).
 
-    Conv 3x3; for each level `ResnetBlock`s, and half the resolution after all but the last; two
+    Conv 3x3; for each level ResnetBlocks, and half the resolution after all but the last; two
     more around a `SelfAttention`; group normalization, swish, Conv 3x3; Conv 1x1.
 
     Args:
@@ -175,7 +175,7 @@ class VQGANEncoder(nnx.Module):
 class VQGANDecoder(nnx.Module):
     """The decoder of the VQGAN (Esser et al. 2020, arXiv:2012.09841, table 7).
 
-    Conv 1x1; Conv 3x3; two `ResnetBlock`s around a `SelfAttention`; for each level one block more
+    Conv 1x1; Conv 3x3; two ResnetBlocks around a `SelfAttention`; for each level one block more
     than the encoder has, and twice the resolution after all but the last; group normalization,
     swish, Conv 3x3. The arguments are those of `VQGANEncoder`: channels and attention_levels count
     from the highest resolution, though the levels are computed from the lowest.
@@ -266,7 +266,7 @@ def level(
     remat: bool,
     rngs: nnx.Rngs,
 ) -> Level:
-    """Returns a level of `ResnetBlock`s, the first of which changes the number of channels."""
+    """Returns a level of ResnetBlocks, the first of which changes the number of channels."""
     dims = [before, *[after] * num_blocks]
     return Level(
         [ResnetBlock(one, two, norm=norm, rngs=rngs) for one, two in itertools.pairwise(dims)],

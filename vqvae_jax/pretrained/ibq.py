@@ -9,6 +9,7 @@ from vqvae_jax.likelihoods import SquaredError
 from vqvae_jax.models import Tokenizer
 from vqvae_jax.pretrained.averages import averaged
 from vqvae_jax.pretrained.family import Family
+from vqvae_jax.pretrained.open_magvit2 import TRAINING_SETTINGS
 from vqvae_jax.pretrained.settings import read
 from vqvae_jax.pretrained.taming_vqgan import name, networks
 from vqvae_jax.quantizers import IBQ
@@ -27,6 +28,7 @@ def _build(config: Mapping[str, Any], rngs: nnx.Rngs) -> Tokenizer:
             "sample_minimization_weight": 1.0,
             "batch_maximization_weight": 1.0,
         },
+        ignored=TRAINING_SETTINGS,
     )
     encoder, decoder = networks(config["ddconfig"], given.embed_dim, rngs)
     quantizer = IBQ(

@@ -18,7 +18,7 @@ from vqvae_jax.quantizers import LFQ
 _MOST_EXACT_BITS = 18
 
 # Settings of training and of image logs.
-_IGNORED = (
+TRAINING_SETTINGS = (
     "lossconfig",
     "ckpt_path",
     "ignore_keys",
@@ -62,7 +62,7 @@ def _build(config: Mapping[str, Any], rngs: nnx.Rngs) -> Tokenizer:
         ("embed_dim", "n_embed", "ddconfig"),
         {"sample_minimization_weight": 1.0, "batch_maximization_weight": 1.0},
         only={"token_factorization": False},
-        ignored=_IGNORED,
+        ignored=TRAINING_SETTINGS,
     )
     net = read(
         given.ddconfig,

@@ -49,7 +49,7 @@ def nearest_code(
         first such code, so that the values show it.
     """
     vectors, codes, middle = _detached(z, codebook)
-    indices = _found(vectors, codes, middle, jnp.sum(codes**2, axis=1))
+    indices = _found(vectors, codes, middle, jnp.sum(codes**2, axis=1), codebook)
     return indices.reshape(z.shape[:-1])
 
 
@@ -64,7 +64,8 @@ def most_aligned_code(
     vectors, codes = (jax.lax.stop_gradient(x) for x in (wide(z), codebook))
     codes = codes.astype(vectors.dtype)
     vectors = vectors.reshape(-1, z.shape[-1])
-    indices = _found(vectors, codes, jnp.zeros_like(codes[0]), jnp.zeros_like(codes[:, 0]))
+    middle, norms = jnp.zeros_like(codes[0]), jnp.zeros_like(codes[:, 0])
+    indices = _found(vectors, codes, middle, norms, codebook)
     return indices.reshape(z.shape[:-1])
 
 
@@ -73,12 +74,13 @@ def _found(
     codes: Float[Array, "k d"],
     middle: Float[Array, " d"],
     norms: Float[Array, " k"],
+    codebook: Float[Array, "k d"],
 ) -> Int[Array, " n"]:
-    """Returns argmin(norm - 2 (z - middle).e), or the first code that is not finite."""
+    """Returns argmin(norm - 2 (z - middle).e), or the first row of the codebook not finite."""
     found = jax.lax.platform_dependent(
         vectors, codes, middle, norms, cpu=_on_cpu, default=_elsewhere
     )
-    broken = ~jnp.all(jnp.isfinite(codes), axis=1)
+    broken = ~jnp.all(jnp.isfinite(codebook), axis=1)
     return jnp.where(jnp.any(broken), jnp.argmax(broken).astype(jnp.int32), found)
 
 
