@@ -7,8 +7,9 @@ from vqvae_jax.data import DataSource as DataSource
 from vqvae_jax.data import NamedDataset as NamedDataset
 from vqvae_jax.data import load_dataset as load_dataset
 from vqvae_jax.data.array_file import ArrayFile as ArrayFile
-from vqvae_jax.data.folder import ImageFolder as ImageFolder
+from vqvae_jax.data.audio_folder import AudioFolder as AudioFolder
 from vqvae_jax.data.hugging_face import HuggingFaceSource as HuggingFaceSource
+from vqvae_jax.data.image_folder import ImageFolder as ImageFolder
 from vqvae_jax.interop import load_torch_state_dict as load_torch_state_dict
 from vqvae_jax.interop import to_torch_state_dict as to_torch_state_dict
 from vqvae_jax.likelihoods import AbsoluteError as AbsoluteError

@@ -2,7 +2,7 @@
 
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Num, UInt8
+from jaxtyping import Array, Float, UInt8
 
 
 def to_floats(
@@ -26,13 +26,6 @@ def pixels_of(
 ) -> UInt8[np.ndarray, "*shape"]:
     """Returns `to_integers` of an array of NumPy, as one of NumPy."""
     return np.asarray(to_integers(jnp.asarray(images), value_range))
-
-
-def to_values(
-    data: Num[Array, "*shape"], value_range: tuple[float, float]
-) -> Float[Array, "*shape"]:
-    """Converts data to a model's scale: pixels by `to_floats`; floats stay as they are."""
-    return to_floats(data, value_range) if data.dtype == jnp.uint8 else data
 
 
 def centered(

@@ -10,8 +10,9 @@ from tests.data.pictures import pattern, write
 from vqvae_jax import ArraySource, ImageFolder
 from vqvae_jax.data import take
 from vqvae_jax.data.decoding import read_image
-from vqvae_jax.data.folder import list_images
-from vqvae_jax.data.images import ImageSource
+from vqvae_jax.data.framed import FramedSource
+from vqvae_jax.data.image_folder import SUFFIXES
+from vqvae_jax.data.listing import list_files
 from vqvae_jax.errors import DataError
 
 SIZES = {f"{name}{i}": (12 + i, 20 - i) for name in "ab" for i in range(6)}
@@ -50,7 +51,9 @@ def test_files_are_found_by_their_suffix_wherever_they_are(photos):
     (photos / "c" / "above").symlink_to(photos)
     (photos / "linked").symlink_to(photos / "c" / "d")
     images = [f"{name}.png" for name in SIZES]
-    assert list_images(photos) == sorted([*images, "c/d/e.JPG", "c/f.jpeg", "linked/e.JPG"])
+    assert list_files(photos, SUFFIXES) == sorted(
+        [*images, "c/d/e.JPG", "c/f.jpeg", "linked/e.JPG"]
+    )
 
 
 def test_images_are_held_out_by_their_names_alone(photos, load):
@@ -121,8 +124,8 @@ def test_examples_are_the_same_wherever_pixels_are_kept(photos, load, keep, crop
         for name, array in everything(source).items():
             np.testing.assert_array_equal(array, everything(other)[name])
     is_array = keep != "nowhere" and crop != "random"
-    assert isinstance(again.train, ArraySource if is_array else ImageSource)
-    assert isinstance(again.test, ArraySource if keep != "nowhere" else ImageSource)
+    assert isinstance(again.train, ArraySource if is_array else FramedSource)
+    assert isinstance(again.test, ArraySource if keep != "nowhere" else FramedSource)
 
 
 def test_the_variance_is_that_of_the_training_pixels(photos, load):
@@ -166,7 +169,7 @@ def test_a_changed_folder_is_decoded_again(photos, load, change):
 def test_a_damaged_cache_is_decoded_again(tmp_path, photos, load, caplog, damage):
     digest = load(photos).digest
     (home,) = (path for path in (tmp_path / "data" / "vqvae_jax").iterdir() if path.is_dir())
-    file = home / ("survey.safetensors" if damage == "survey" else "train.pixels")
+    file = home / ("survey.safetensors" if damage == "survey" else "train.values")
     content = bytearray(file.read_bytes())
     content[-1] ^= 1
     file.unlink()

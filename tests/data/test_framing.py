@@ -4,34 +4,34 @@ import numpy as np
 import pytest
 
 from tests.data.pictures import pattern
-from vqvae_jax.data.framing import Framing
+from vqvae_jax.data.image_framing import ImageFraming
 
 IMAGE = pattern(20, 31)
 
 
 def test_the_center_is_in_the_middle():
-    framing = Framing(size=8)
+    framing = ImageFraming(size=8)
     (found,) = framing.parts(IMAGE)
     np.testing.assert_array_equal(found, IMAGE[6:14, 11:19])
     np.testing.assert_array_equal(framing.center(found), found)
 
 
 def test_tiles_cover_the_middle_and_do_not_overlap():
-    tiles = Framing(size=8, crop="tiles").parts(IMAGE)
+    tiles = ImageFraming(size=8, crop="tiles").parts(IMAGE)
     assert tiles.shape == (6, 8, 8, 3)
     rows = [np.concatenate(tiles[3 * row : 3 * row + 3], axis=1) for row in range(2)]
     np.testing.assert_array_equal(np.concatenate(rows), IMAGE[2:18, 3:27])
 
 
 def test_tiles_are_not_scaled_unless_asked():
-    assert Framing(size=8).scaling == (8, 8)
-    assert Framing(size=8, crop="tiles").scaling == (0, 8)
-    assert Framing(size=8, crop="tiles", resize=16).scaling == (16, 8)
-    assert Framing().scaling == (0, 1)
+    assert ImageFraming(size=8).scaling == (8, 8)
+    assert ImageFraming(size=8, crop="tiles").scaling == (0, 8)
+    assert ImageFraming(size=8, crop="tiles", resize=16).scaling == (16, 8)
+    assert ImageFraming().scaling == (0, 1)
 
 
 def test_random_crops_reach_every_place_and_half_are_mirrored():
-    framing = Framing(size=18, crop="random", flip=True)
+    framing = ImageFraming(size=18, crop="random", flip=True)
     np.testing.assert_array_equal(framing.parts(IMAGE), IMAGE[None])
     rows, columns = np.mgrid[:20, :31]
     marked = np.stack([rows, columns], 2).astype(np.uint8)
@@ -45,11 +45,11 @@ def test_random_crops_reach_every_place_and_half_are_mirrored():
 
 
 def test_nothing_is_random_in_what_is_held_out():
-    framing = Framing(size=8, crop="random", flip=True)
+    framing = ImageFraming(size=8, crop="random", flip=True)
     assert framing.is_random
-    assert framing.held_out == Framing(size=8)
+    assert framing.held_out == ImageFraming(size=8)
     assert not framing.held_out.is_random
-    assert Framing(size=8, crop="tiles").held_out.crop == "tiles"
+    assert ImageFraming(size=8, crop="tiles").held_out.crop == "tiles"
 
 
 @pytest.mark.usefixtures("unchecked")
@@ -66,4 +66,4 @@ def test_nothing_is_random_in_what_is_held_out():
 )
 def test_wrong_settings_are_named(settings, message):
     with pytest.raises(ValueError, match=message):
-        Framing(**settings)
+        ImageFraming(**settings)

@@ -68,14 +68,14 @@ def evaluate(
         return _evaluate_files(run, inputs, resize, pad)
     check_run(run)
     data = load_data(run, **moved)
-    metrics = [metric for metric in _METRICS if metric.takes(data.image_shape)]
+    metrics = [metric for metric in _METRICS if metric.takes(data.shape)]
     task = TokenizerTask(run.model, optax.identity(), metrics=metrics)
     state = dict(zip(("params", "variables"), task.weights, strict=True))
     sums = Evaluator(task.eval_step, all_devices())(state, data.test, _BATCH)
     found = task.metrics(sums)
     print(f"{counted(found.pop('images'), 'held-out image')} of {data.name}:")
-    codes = jax.eval_shape(run.model.encode, jax.ShapeDtypeStruct((1, *data.image_shape), float))
-    pixels = math.prod(data.image_shape[:2])
+    codes = jax.eval_shape(run.model.encode, jax.ShapeDtypeStruct((1, *data.shape), float))
+    pixels = math.prod(data.shape[:-1])
     _print(found, run.model.quantizer, codes.size, pixels)
     return 0
 

@@ -2,7 +2,7 @@
 
 from vqvae_jax.data.batches import InOrder, TrainingOrder, epoch_order
 from vqvae_jax.data.dataset import DataConfig, Dataset
-from vqvae_jax.data.images import labels_of
+from vqvae_jax.data.framed import labels_of
 from vqvae_jax.data.loading import load_dataset
 from vqvae_jax.data.named import NamedDataset
 from vqvae_jax.data.reading import read_batches

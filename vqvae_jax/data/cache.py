@@ -99,9 +99,12 @@ def read_description(folder: Path) -> dict[str, Any] | None:
     return description if known else None
 
 
-def value_counts(pixels: np.ndarray) -> np.ndarray:
-    """Returns how often each value occurs in pixels uint8 [...]: int64 [256]."""
-    return np.bincount(pixels.reshape(-1), minlength=256)
+def value_counts(values: np.ndarray) -> np.ndarray:
+    """Returns how often each value occurs in uint8 or int16 [...]: int64 [256] or [65536]."""
+    limits = np.iinfo(values.dtype)
+    flat = values.reshape(-1)
+    shifted = flat if limits.min == 0 else flat.astype(np.int32) - limits.min
+    return np.bincount(shifted, minlength=limits.max - limits.min + 1)
 
 
 def _canonical(split: Examples) -> Examples:
@@ -128,12 +131,13 @@ def _checksum(description: dict[str, Any]) -> str:
 
 
 def variance_of(counts: Sequence[int]) -> float:
-    """Returns the population variance of x / 255, correctly rounded.
+    """Returns the population variance of x / 255, or of x / 65536, correctly rounded.
 
     Args:
-        counts: how often x has each of the values 0 to 255.
+        counts: how often x has each of 256 values, or of 65536.
     """
+    steps = 255 if len(counts) == 256 else len(counts)
     total = sum(counts)
     first = sum(value * count for value, count in enumerate(counts))
     second = sum(value * value * count for value, count in enumerate(counts))
-    return (second * total - first * first) / (total * total * 255 * 255)
+    return (second * total - first * first) / (total * total * steps * steps)

@@ -6,7 +6,7 @@ import hashlib
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -23,13 +23,15 @@ class Dataset:
         name: mnist, or mnist_sample if the sample stands in for it; or that of a folder.
         source: where it came from, in words.
         archives: SHA-256 of the archives it was read from, by name; empty if unknown.
-        train: the examples to train on: "image", uint8 [H, W, C], and if there are labels "label",
-            uint8 or int32 [].
+        train: the examples to train on: "image", uint8 [H, W, C], or "audio", int16 [T, C], and if
+            there are labels "label", uint8 or int32 [].
         test: the held-out examples, likewise.
-        variance: population variance of the training pixels of x / 255.
-        digest: SHA-256 of the pixels and labels.
+        variance: population variance of the training data on a scale of length 1: of x / 255 for
+            pixels, of x / 65536 for 16-bit samples.
+        digest: SHA-256 of the data and labels.
         folder: the user's folder or file with the data; None if there was none.
         data_dir: TFDS's data folder in which it was searched; None if it was not.
+        sample_rate: samples per second of audio; None: the examples are images.
     """
 
     name: str
@@ -41,19 +43,34 @@ class Dataset:
     digest: str
     folder: str | None = None
     data_dir: str | None = None
+    sample_rate: int | None = None
 
     @property
-    def image_shape(self) -> tuple[int, int, int]:
-        """H, W and C."""
-        height, width, channels = self.train.spec["image"].shape
-        return height, width, channels
+    def entry(self) -> str:
+        """The name of the examples in the sources: image or audio."""
+        return "image" if self.sample_rate is None else "audio"
+
+    @property
+    def noun(self) -> str:
+        """What an example is, in a word."""
+        return "image" if self.sample_rate is None else "recording"
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The shape of an example: H, W and C, or T and C."""
+        return tuple(self.train.spec[self.entry].shape)
 
 
 class DataConfig(abc.ABC):
     """Settings that say which data a run is on: a frozen dataclass, whose fields are set.
 
     A config names a subclass by `data.kind`; one of your own by its import path.
+
+    Attributes:
+        value_range: the lowest and the highest value that models see by default.
     """
+
+    value_range: ClassVar[tuple[float, float]] = (-0.5, 0.5)
 
     @abc.abstractmethod
     def load(self) -> Dataset:
@@ -81,13 +98,16 @@ class DataConfig(abc.ABC):
         return self.load()
 
 
-def held_out(names: Sequence[str], fraction: float, where: object) -> np.ndarray:
-    """Returns which of the images are held out, by a hash of their names: bool [N].
+def held_out(
+    names: Sequence[str], fraction: float, where: object, noun: str = "image"
+) -> np.ndarray:
+    """Returns which of the files are held out, by a hash of their names: bool [N].
 
     Args:
-        names: the images' names, which do not change.
+        names: the files' names, which do not change.
         fraction: fraction of them held out.
         where: what holds them, for errors.
+        noun: what they are, likewise.
 
     Raises:
         DataError: it is all of them, or none.
@@ -96,7 +116,7 @@ def held_out(names: Sequence[str], fraction: float, where: object) -> np.ndarray
     chosen = np.array([int.from_bytes(digest, "big") < fraction * 2**56 for digest in digests])
     if chosen.all() or not chosen.any():
         raise DataError(
-            f"{where} holds {counted(len(names), 'image')}, of which data.test_fraction, now "
+            f"{where} holds {counted(len(names), noun)}, of which data.test_fraction, now "
             f"{fraction}, holds out {chosen.sum()}; both splits must have some"
         )
     return chosen

@@ -1,53 +1,46 @@
-"""Folders of image files as data sets."""
+"""Folders of files as data sets: what those of images and of audio share."""
 
+import abc
 import dataclasses
 import hashlib
-import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Sequence
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 
 from vqvae_jax.checks import check_choice, check_integer, check_path, check_share
 from vqvae_jax.data import cache
-from vqvae_jax.data.dataset import DataConfig, Dataset, held_out
-from vqvae_jax.data.framing import Framing, check_one_size
-from vqvae_jax.data.images import image_source
+from vqvae_jax.data.dataset import DataConfig, Dataset
+from vqvae_jax.data.framed import framed_source
+from vqvae_jax.data.framing import Framing, one_size
+from vqvae_jax.data.listing import classes_of, list_files, splits_of
 from vqvae_jax.data.prepared import data_folder
-from vqvae_jax.data.survey import SPLITS, Survey
 from vqvae_jax.errors import DataError
-
-SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff")
-
-_HELD_OUT = ("test", "val", "valid", "validation")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class ImageFolder(Framing, DataConfig):
-    """A folder of images: JPEG, PNG, WebP, GIF, BMP and TIFF, with any folders inside.
+class FileFolder(DataConfig):
+    """A folder of files, with any folders inside.
 
     If it holds folders train and test (or val, valid, validation), those are the splits; else
-    images are held out by a hash of their names. If all images lie in folders, the outermost of
+    files are held out by a hash of their names. If all files lie in folders, the outermost of
     these are their classes.
-
-        photos = vqvae_jax.ImageFolder(path="PHOTOS", size=64, crop="random").load()
-        vqvae_jax.train(model, photos.train, photos.test, workdir="runs/photos")
-
-    Gray, palette, CMYK and 16-bit images are converted, transparent ones laid over white, and all
-    turned as their EXIF data say.
 
     Args:
         path: the folder.
-        test_fraction: fraction of the images held out if there are no folders train and test.
+        test_fraction: fraction of the files held out if there are no folders train and test.
         max_bad_files: how many files that cannot be decoded are named and skipped; one more is an
             error.
-        cache: where decoded pixels are kept: disk, memory, or nowhere: then each is decoded again
-            in each epoch.
+        cache: where what is decoded is kept: disk, memory, or nowhere: then each file is decoded
+            again in each epoch.
         data_dir: the folder of cached data; None for TFDS_DATA_DIR or ~/tensorflow_datasets.
 
     Raises:
         ValueError: an argument out of its range.
     """
+
+    suffixes: ClassVar[Sequence[str]]
 
     path: str
     test_fraction: float = 0.1
@@ -56,7 +49,6 @@ class ImageFolder(Framing, DataConfig):
     data_dir: str | None = None
 
     def __post_init__(self) -> None:
-        super().__post_init__()
         check_path("path", self.path)
         if self.data_dir is not None:
             check_path("data_dir", self.data_dir)
@@ -64,56 +56,48 @@ class ImageFolder(Framing, DataConfig):
         check_integer("max_bad_files", self.max_bad_files, 0)
         check_choice("cache", self.cache, ("disk", "memory", "nowhere"))
 
+    @property
+    @abc.abstractmethod
+    def framing(self) -> Framing:
+        """How the files become examples."""
+
+    @property
+    def patterns(self) -> tuple[str | None, str | None]:
+        """The patterns of `splits_of` and `classes_of`."""
+        return None, None
+
     def load(self) -> Dataset:
         """See `DataConfig.load`.
 
         The first time each file is decoded once; what that finds is kept in data_dir.
 
         Raises:
-            DataError: there are no images, too many are damaged, or they differ in size or classes.
+            DataError: there are no files, too many are damaged, or they differ in size or classes.
             OSError: a folder cannot be read, or written.
         """
-        return _load(self)
+        return _load(self, self.framing)
 
 
-def list_images(root: Path) -> list[str]:
-    """Returns the image files in a folder and the folders inside, relative to it, sorted.
-
-    They are recognized by their suffixes; hidden ones are left out.
-
-    Raises:
-        DataError: it is no folder.
-        OSError: it cannot be listed.
-    """
-    if not root.is_dir():
-        raise DataError(f"{root} is {'no folder' if root.exists() else 'missing'}")
-    return sorted(_files_below(root, Path(), {root.resolve()}))
+def only(kind: type[Framing], config: FileFolder) -> Framing:
+    """Returns the settings of a framing alone, of a folder's settings."""
+    fields = dataclasses.fields(kind)  # type: ignore[arg-type]  # framings are dataclasses
+    return kind(**{field.name: getattr(config, field.name) for field in fields})
 
 
-def _files_below(root: Path, folder: Path, above: set[Path]) -> Iterator[str]:
-    with os.scandir(root / folder) as entries:
-        for entry in entries:
-            if entry.name.startswith("."):
-                continue
-            inside = folder / entry.name
-            if entry.is_dir():
-                resolved = (root / inside).resolve()
-                if resolved not in above:  # a link to a folder around it would never end
-                    yield from _files_below(root, inside, above | {resolved})
-            elif entry.name.lower().endswith(SUFFIXES):
-                yield inside.as_posix()
-
-
-def _load(config: ImageFolder) -> Dataset:
-    from vqvae_jax.data.kept import open_images  # needs an extra
+def _load(config: FileFolder, framing: Framing) -> Dataset:
+    from vqvae_jax.data.kept import open_files  # needs an extra
 
     root = Path(config.path).expanduser().absolute()
-    listed = _splits(root, list_images(root), config.test_fraction)
-    classes = _classes(listed)
-    framings = {"train": config.framing, "test": config.held_out}
+    test_pattern, label_pattern = config.patterns
+    listed_names = list_files(root, config.suffixes)
+    if not listed_names:
+        raise DataError(f"{root} holds no {framing.noun}s ({', '.join(config.suffixes)})")
+    listed = splits_of(root, listed_names, config.test_fraction, framing.noun, test_pattern)
+    classes = classes_of(listed, label_pattern)
+    framings = {"train": framing, "test": framing.held_out}
     names = {split: [name for name, _ in files] for split, files in listed.items()}
     root_dir = data_folder(config.data_dir)
-    opened = open_images(root, names, framings, config.cache, config.max_bad_files, root_dir)
+    opened = open_files(root, names, framings, config.cache, config.max_bad_files, root_dir)
     labels = {
         split: None if classes is None else np.array(classes[split], np.int32)[found.survey.files]
         for split, found in opened.items()
@@ -124,15 +108,22 @@ def _load(config: ImageFolder) -> Dataset:
         digest.update(found.survey.digests.tobytes())
         held = labels[split]
         digest.update(b"" if held is None else held.tobytes())
-    sizes = {split: _size(config, names[split], found.survey) for split, found in opened.items()}
+    sizes = {
+        split: framing.spatial
+        or one_size(
+            framing, found.survey.shapes, [names[split][place] for place in found.survey.files]
+        )
+        for split, found in opened.items()
+    }
     if sizes["train"] != sizes["test"]:
         raise DataError(
-            f"{root} has images of {sizes['train']} to train on and of {sizes['test']} held out; "
-            "data.size gives them one size"
+            f"{root} has {framing.noun}s of {framing.described(sizes['train'])} to train on and of "
+            f"{framing.described(sizes['test'])} held out; data.{framing.sizing} gives them one "
+            "size"
         )
     sources = {
-        split: image_source(
-            found.pixels,
+        split: framed_source(
+            found.store,
             framings[split],
             sizes[split],
             labels[split],
@@ -150,47 +141,5 @@ def _load(config: ImageFolder) -> Dataset:
         digest=digest.hexdigest(),
         folder=str(root),
         data_dir=str(root_dir),
+        sample_rate=framing.sample_rate,
     )
-
-
-def _size(config: ImageFolder, names: list[str], survey: Survey) -> tuple[int, int]:
-    if config.size is not None:
-        return config.size, config.size
-    return check_one_size(survey.shapes, [names[place] for place in survey.files])
-
-
-# A file's path, and the part of it below the split's folder.
-_Listed = list[tuple[str, str]]
-
-
-def _splits(root: Path, names: list[str], test_fraction: float) -> dict[str, _Listed]:
-    """Divides files by the folders of splits; without these by a hash of their names."""
-    if not names:
-        raise DataError(f"{root} holds no images ({', '.join(SUFFIXES)})")
-    below: dict[str, _Listed] = {folder: [] for folder in ("train", *_HELD_OUT)}
-    for name in names:
-        folder, _, inside = name.partition("/")
-        if inside and folder in below:
-            below[folder].append((name, inside))
-    if below["train"]:
-        test = next((below[folder] for folder in _HELD_OUT if below[folder]), None)
-        if test is None:
-            raise DataError(
-                f"{root} has images in a folder train, but none in {', '.join(_HELD_OUT)}; name "
-                f"{root / 'train'} to have some of them held out"
-            )
-        return {"train": below["train"], "test": test}
-    splits: dict[str, _Listed] = {split: [] for split in SPLITS}
-    for name, is_held_out in zip(names, held_out(names, test_fraction, root), strict=True):
-        splits["test" if is_held_out else "train"].append((name, name))
-    return splits
-
-
-def _classes(listed: Mapping[str, _Listed]) -> dict[str, list[int]] | None:
-    """Returns the class of each file, by number; None: they are not all in class folders."""
-    folders = {split: [inside.partition("/") for _, inside in of] for split, of in listed.items()}
-    if not all(rest for parts in folders.values() for _, _, rest in parts):
-        return None
-    names = sorted({name for parts in folders.values() for name, _, _ in parts})
-    numbers = {name: number for number, name in enumerate(names)}
-    return {split: [numbers[name] for name, _, _ in parts] for split, parts in folders.items()}

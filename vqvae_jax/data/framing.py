@@ -1,137 +1,102 @@
-"""How images of any size become examples of one size."""
+"""The contract of what makes examples of one size of files of any size."""
 
-import dataclasses
+import abc
+from collections.abc import Sequence
 from pathlib import Path
+from typing import ClassVar, Self
 
 import numpy as np
-from jaxtyping import UInt8
+from jaxtyping import Num
 
-from vqvae_jax.checks import check_choice, check_flag, check_integer
 from vqvae_jax.errors import DataError
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Framing:
-    """How images of any size become examples of one size.
+class Framing(abc.ABC):
+    """How files become examples [*spatial, C] of one size: a frozen dataclass of settings.
 
-    Args:
-        size: S, the height and width of an example in pixels; None: the images' own, which must be
-            the same for all.
-        resize: length in pixels that the shorter side is scaled to first, at least size; 0: not at
-            all, but for images that are smaller than size; None: size, or for tiles 0.
-        crop: the part of an image that is an example: its center; random, another part in every
-            epoch (held out: the center); or tiles, all parts beside each other, each an example.
-        flip: whether training mirrors half of the examples, drawn in every epoch.
-        channels: 3 for RGB, 1 for gray; the others are converted.
-
-    Raises:
-        ValueError: an argument out of its range.
+    Attributes:
+        entry: the name of the examples in a data source.
+        noun: what a file holds, in a word.
+        sizing: the setting that gives examples one size.
+        dtype: the type of the examples, an integer type.
+        channels: C.
     """
 
-    size: int | None = None
-    resize: int | None = None
-    crop: str = "center"
-    flip: bool = False
-    channels: int = 3
-
-    def __post_init__(self) -> None:
-        if self.size is not None:
-            check_integer("size", self.size, 1, 2**14)
-        if self.resize is not None:
-            check_integer("resize", self.resize, 0, 2**14)
-        check_choice("crop", self.crop, ("center", "random", "tiles"))
-        check_flag("flip", self.flip)
-        if self.channels not in (1, 3):
-            raise ValueError(f"channels is {self.channels!r}; it must be 3 or 1")
-        if self.resize and self.size is not None and self.resize < self.size:
-            raise ValueError(f"resize is {self.resize}; it must be 0, or at least {self.size}")
-        if self.size is None and self.crop != "center":
-            raise ValueError(f"crop is {self.crop!r}; without a size it must be 'center'")
+    entry: ClassVar[str]
+    noun: ClassVar[str]
+    sizing: ClassVar[str]
+    dtype: ClassVar[np.dtype]
+    channels: int
 
     @property
-    def framing(self) -> "Framing":
-        """These settings alone, of a subclass with others."""
-        fields = dataclasses.fields(Framing)
-        return Framing(**{field.name: getattr(self, field.name) for field in fields})
+    def sample_rate(self) -> int | None:
+        """Samples per second; None: the examples are not audio."""
+        return None
 
     @property
-    def held_out(self) -> "Framing":
-        """The framing of held-out images, in which nothing is random."""
-        crop = "center" if self.crop == "random" else self.crop
-        return dataclasses.replace(self.framing, crop=crop, flip=False)
+    @abc.abstractmethod
+    def spatial(self) -> tuple[int, ...] | None:
+        """The size of an example along its axes but the last; None: the files' own, one for all."""
 
     @property
+    @abc.abstractmethod
     def is_random(self) -> bool:
         """Whether an example changes from epoch to epoch."""
-        return self.flip or self.crop == "random"
 
     @property
-    def scaling(self) -> tuple[int, int]:
-        """The arguments shorter_side and least of `decoding.read_image`."""
-        if self.resize is not None:
-            return self.resize, self.size or 1
-        return 0 if self.size is None or self.crop == "tiles" else self.size, self.size or 1
+    @abc.abstractmethod
+    def held_out(self) -> Self:
+        """The framing of held-out files, in which nothing is random."""
 
-    def read(self, file: Path) -> UInt8[np.ndarray, "n h w c"]:
-        """Decodes an image file into the examples that it holds; with random crops, into itself.
+    @property
+    @abc.abstractmethod
+    def reading(self) -> str:
+        """The settings that decide what `read` returns."""
+
+    @property
+    @abc.abstractmethod
+    def reader(self) -> str:
+        """The version of what decodes the files."""
+
+    @abc.abstractmethod
+    def read(self, file: Path) -> Num[np.ndarray, "n *spatial c"]:
+        """Decodes a file into the examples that it holds; with random crops, into all of it.
 
         Raises:
             DataError: it cannot be decoded.
         """
-        from vqvae_jax.data.decoding import read_image  # needs an extra
 
-        return self.parts(read_image(file, self.channels, *self.scaling))
+    @abc.abstractmethod
+    def center(self, whole: Num[np.ndarray, "*spatial c"]) -> Num[np.ndarray, "*spatial_out c"]:
+        """Returns the center, of the examples' size, of what `read` returned."""
 
-    def parts(self, image: UInt8[np.ndarray, "h w c"]) -> UInt8[np.ndarray, "n h_out w_out c"]:
-        """Returns an image's examples, from the image after scaling."""
-        if self.size is None or self.crop == "random":
-            return image[None]
-        if self.crop == "center":
-            return self.center(image)[None]
-        size, (height, width) = self.size, image.shape[:2]
-        top, left = height % size // 2, width % size // 2
-        return np.stack(
-            [
-                image[y : y + size, x : x + size]
-                for y in range(top, height - size + 1, size)
-                for x in range(left, width - size + 1, size)
-            ]
-        )
-
-    def center(self, image: UInt8[np.ndarray, "h w c"]) -> UInt8[np.ndarray, "h_out w_out c"]:
-        """Returns the center of an image, of the examples' size."""
-        if self.size is None:
-            return image
-        top, left = ((length - self.size) // 2 for length in image.shape[:2])
-        return image[top : top + self.size, left : left + self.size]
-
+    @abc.abstractmethod
     def draw(
-        self, image: UInt8[np.ndarray, "h w c"], random: np.random.RandomState
-    ) -> UInt8[np.ndarray, "h_out w_out c"]:
-        """Returns an example of an image, with what is random in it drawn."""
-        if self.crop == "random" and self.size is not None:
-            top, left = (random.randint(length - self.size + 1) for length in image.shape[:2])
-            image = image[top : top + self.size, left : left + self.size]
-        if self.flip and random.randint(2):
-            image = image[:, ::-1]
-        return image
+        self, whole: Num[np.ndarray, "*spatial c"], random: np.random.RandomState
+    ) -> Num[np.ndarray, "*spatial_out c"]:
+        """Returns an example of what `read` returned, with what is random in it drawn."""
+
+    @abc.abstractmethod
+    def described(self, spatial: Sequence[int]) -> str:
+        """Returns the size of what a file holds, in words."""
 
 
-def check_one_size(shapes: np.ndarray, names: list[str]) -> tuple[int, int]:
-    """Returns the size of images that all have the same.
+def one_size(framing: Framing, shapes: np.ndarray, names: Sequence[str]) -> tuple[int, ...]:
+    """Returns the size of examples that all have the same.
 
     Args:
-        shapes: integers [N, 2], height and width.
-        names: the images' names.
+        framing: that of the examples.
+        shapes: integers [N, rank], the size of each along its axes but the last.
+        names: their files.
 
     Raises:
         DataError: they have not.
     """
     others = np.flatnonzero(np.any(shapes != shapes[0], axis=1))
     if len(others):
-        first, other = shapes[0], shapes[others[0]]
+        first, other = (framing.described(shapes[place].tolist()) for place in (0, others[0]))
         raise DataError(
-            f"{names[0]} has {first[1]} x {first[0]} pixels, {names[others[0]]} {other[1]} x "
-            f"{other[0]}; data.size gives them one size"
+            f"{names[0]} has {first}, {names[others[0]]} {other}; data.{framing.sizing} gives them "
+            "one size"
         )
-    return int(shapes[0][0]), int(shapes[0][1])
+    return tuple(shapes[0].tolist())

@@ -6,13 +6,13 @@ from typing import Any
 import numpy as np
 from jaxtyping import UInt8
 
-from vqvae_jax.data.framing import Framing
-from vqvae_jax.data.images import ImageSource
-from vqvae_jax.data.pixels import Pixels
+from vqvae_jax.data.framed import FramedSource
+from vqvae_jax.data.image_framing import ImageFraming
+from vqvae_jax.data.stores import Store
 from vqvae_jax.errors import DataError
 
 
-class HuggingFaceSource(ImageSource):
+class HuggingFaceSource(FramedSource):
     """The images of a `datasets.Dataset`, or of anything else with rows that are mappings.
 
         photos = datasets.load_dataset("imagefolder", data_dir="PHOTOS")["train"]
@@ -44,7 +44,7 @@ class HuggingFaceSource(ImageSource):
         fingerprint: str | None = None,
         **framing: Any,
     ):
-        frame = Framing(**framing)
+        frame = ImageFraming(**framing)
         size = frame.size
         if size is None:
             raise ValueError("size is None; it must be given")
@@ -67,12 +67,12 @@ class HuggingFaceSource(ImageSource):
 
 
 @dataclasses.dataclass(frozen=True)
-class _Rows(Pixels):
+class _Rows(Store):
     """The images in rows, read each time."""
 
     dataset: Any
     column: str
-    framing: Framing
+    framing: ImageFraming
 
     def __getitem__(self, index: int, /) -> UInt8[np.ndarray, "h w c"]:
         from vqvae_jax.data.decoding import image_pixels  # needs an extra

@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 
 from vqvae_jax.data.decoding import read_image
-from vqvae_jax.data.folder import list_images
+from vqvae_jax.data.image_folder import SUFFIXES
+from vqvae_jax.data.listing import list_files
 from vqvae_jax.data.reading import reading
 from vqvae_jax.errors import DataError
 
@@ -17,7 +18,7 @@ def image_files(given: Sequence[Path]) -> dict[str, Path]:
     """Returns files, and those in folders, by their path below what all of them lie in.
 
     Args:
-        given: files, as they are, and folders, searched by `list_images`.
+        given: files, as they are, and folders, searched by `list_files`.
 
     Raises:
         DataError: a folder holds no images.
@@ -27,7 +28,7 @@ def image_files(given: Sequence[Path]) -> dict[str, Path]:
     common = Path(os.path.commonpath([path if path.is_dir() else path.parent for path in given]))
     found: dict[str, Path] = {}
     for path in given:
-        files = [path / name for name in list_images(path)] if path.is_dir() else [path]
+        files = [path / name for name in list_files(path, SUFFIXES)] if path.is_dir() else [path]
         if not files:
             raise DataError(f"{path} holds no images")
         found |= {file.relative_to(common).as_posix(): file for file in files}

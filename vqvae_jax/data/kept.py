@@ -1,4 +1,4 @@
-"""The pixels of image files: kept from an earlier start, or decoded in a pass over the files."""
+"""What files hold: kept from an earlier start, or decoded in a pass over the files."""
 
 import contextlib
 import dataclasses
@@ -15,39 +15,35 @@ import numpy as np
 
 from vqvae_jax.data import cache
 from vqvae_jax.data.framing import Framing
-from vqvae_jax.data.pixels import FilePixels, FlatPixels, Pixels
+from vqvae_jax.data.stores import FileStore, FlatStore, Store
 from vqvae_jax.data.survey import (
     Survey,
     Surveys,
     check_bad,
-    image_digest,
+    example_digest,
     read_surveys,
     stamp,
     survey,
     write_surveys,
 )
 from vqvae_jax.errors import DataError
-from vqvae_jax.extras import extra
 from vqvae_jax.files import exclusively, naming
 from vqvae_jax.words import counted
-
-with extra("train"):
-    import PIL
 
 _log = logging.getLogger(__name__)
 
 
 @dataclasses.dataclass(frozen=True)
 class Opened:
-    """A split's images, and what the pass over them found."""
+    """What the files of a split hold, and what the pass over them found."""
 
     survey: Survey
-    pixels: Pixels
+    store: Store
 
 
 @dataclasses.dataclass(frozen=True)
 class _Files:
-    """Image files, and how they are decoded.
+    """Files, and how they are decoded.
 
     Attributes:
         root: their folder.
@@ -62,7 +58,7 @@ class _Files:
     max_bad_files: int
 
     def decoded(self, files: Mapping[str, io.BufferedIOBase]) -> tuple[Surveys, list[str]]:
-        """Decodes all of them, and writes the pixels of each split to a file, if it has one."""
+        """Decodes all of them, and writes the values of each split to a file, if it has one."""
         number = sum(map(len, self.names.values()))
         _log.info("decoding %s of %s once", counted(number, "file"), self.root)
         return survey(self.root, self.names, self.framings, files, self.max_bad_files)
@@ -76,23 +72,21 @@ class _Files:
         for number, line in enumerate(bad, start=1):
             check_bad(line, number, self.max_bad_files)
 
-    def opened(
-        self, surveys: Surveys, pixels: Mapping[str, np.ndarray | Path]
-    ) -> dict[str, Opened]:
-        """Returns the images, given where their pixels are; where they are not, the files are."""
+    def opened(self, surveys: Surveys, flat: Mapping[str, np.ndarray | Path]) -> dict[str, Opened]:
+        """Returns what the files hold, given where the values are; else they are read each time."""
         return {
-            split: Opened(found, self._pixels(split, found, pixels.get(split)))
+            split: Opened(found, self._store(split, found, flat.get(split)))
             for split, found in surveys.items()
         }
 
-    def _pixels(self, split: str, found: Survey, flat: np.ndarray | Path | None) -> Pixels:
+    def _store(self, split: str, found: Survey, flat: np.ndarray | Path | None) -> Store:
         framing = self.framings[split]
         if flat is not None:
-            return FlatPixels(flat, found.shapes, framing.channels)
-        return FilePixels(self.root, self.names[split], found.files, found.digests, framing)
+            return FlatStore(flat, found.shapes, framing)
+        return FileStore(self.root, self.names[split], found.files, found.digests, framing)
 
 
-def open_images(
+def open_files(
     root: Path,
     names: Mapping[str, list[str]],
     framings: Mapping[str, Framing],
@@ -100,32 +94,35 @@ def open_images(
     max_bad_files: int,
     data_dir: Path,
 ) -> dict[str, Opened]:
-    """Opens the images of each split, after a pass over their files if that is necessary.
+    """Opens the files of each split, after a pass over them if that is necessary.
 
     Args:
         root: the folder of the files.
         names: the files of each split, relative to it.
         framings: how they are decoded.
-        keep: disk, memory or nowhere: where their pixels are kept.
+        keep: disk, memory or nowhere: where the decoded values are kept.
         max_bad_files: how many files may be damaged.
-        data_dir: the folder under which the pass's result, and the pixels, are kept.
+        data_dir: the folder under which the pass's result, and the values, are kept.
 
     Raises:
-        DataError: too many files are damaged, or a split has no images.
-        OSError: a file is gone, or the pixels cannot be written.
+        DataError: too many files are damaged, or a split has no examples.
+        OSError: a file is gone, or the values cannot be written.
     """
     files = _Files(root, names, framings, max_bad_files)
     if keep == "memory":
         buffers = {split: io.BytesIO() for split in names}
         surveys, _ = files.decoded(buffers)
         return files.opened(
-            surveys, {split: np.frombuffer(buffers[split].getbuffer(), np.uint8) for split in names}
+            surveys,
+            {
+                split: np.frombuffer(buffers[split].getbuffer(), framings[split].dtype)
+                for split in names
+            },
         )
-    # What is drawn in training does not change what is kept.
-    how = repr([dataclasses.replace(framing, flip=False) for framing in framings.values()])
+    how = repr([framing.reading for framing in framings.values()])
     place = _digest(os.fsencode(root).hex(), how)[:16]
-    home = cache.folder_of(f"{root.name or 'images'}.{place}", data_dir)
-    key = _digest(stamp(root, names), how, PIL.__version__)
+    home = cache.folder_of(f"{root.name or 'root'}.{place}", data_dir)
+    key = _digest(stamp(root, names), how, framings["train"].reader)
     with exclusively(home.with_name(f"{home.name}.lock")):
         if keep == "disk":
             return _on_disk(files, home, key)
@@ -143,29 +140,29 @@ def open_images(
 
 
 def _on_disk(files: _Files, home: Path, key: str) -> dict[str, Opened]:
-    pixels = {split: home / f"{split}.pixels" for split in files.names}
+    flat = {split: home / f"{split}.values" for split in files.names}
     known = read_surveys(home, key)
     if known is not None:
         files.check(known[1])
         with contextlib.suppress(DataError, OSError):
-            opened = files.opened(known[0], pixels)
+            opened = files.opened(known[0], flat)
             if all(map(_is_intact, opened.values())):
                 return opened
-        if any(file.exists() for file in pixels.values()):
+        if any(file.exists() for file in flat.values()):
             _log.warning("WARNING: what is cached in %s is damaged; it is decoded again", home)
     with naming(home), _replacing(home) as draft:
         with contextlib.ExitStack() as stack:
             written = {
                 split: stack.enter_context((draft / file.name).open("wb"))
-                for split, file in pixels.items()
+                for split, file in flat.items()
             }
             known = files.decoded(written)
         write_surveys(draft, key, *known)
-    return files.opened(known[0], pixels)
+    return files.opened(known[0], flat)
 
 
 def _is_intact(opened: Opened) -> bool:
-    digests = (image_digest(opened.pixels[index]) for index in range(len(opened.survey)))
+    digests = (example_digest(opened.store[index]) for index in range(len(opened.survey)))
     return b"".join(digests) == opened.survey.digests.tobytes()
 
 

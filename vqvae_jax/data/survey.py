@@ -1,7 +1,7 @@
-"""The pass over a folder's image files that comes before training on them.
+"""The pass over a folder's files that comes before training on them.
 
 It decodes each file once: so it is known which files are damaged, how many examples there are,
-their digest and the variance of their pixels. What it finds is kept, with the pixels or without.
+their digest and the variance of their values. What it finds is kept, with these or without.
 """
 
 import dataclasses
@@ -39,9 +39,10 @@ class Survey:
 
     Attributes:
         files: int32 [N], the place of each example's file among the listed ones.
-        shapes: int32 [N, 2], height and width of each example; with random crops, of its image.
-        digests: uint8 [N, 16], BLAKE2b of each one's shape and pixels.
-        counts: int64 [256], how often each value occurs in the pixels.
+        shapes: int32 [N, rank], the size of each example along its axes but the last; with random
+            crops, of all that its file holds.
+        digests: uint8 [N, 16], BLAKE2b of each one's shape and values.
+        counts: int64 [256], or [65536] of 16 bits, how often each value occurs, the lowest first.
     """
 
     files: np.ndarray
@@ -116,7 +117,7 @@ def survey(
         root: the folder.
         names: the files of each split, relative to it.
         framings: how they are decoded.
-        sinks: the files that the pixels of each split are written to, if any.
+        sinks: the files that the values of each split are written to, if any.
         max_bad_files: how many files may be damaged; they are named and skipped.
 
     Raises:
@@ -131,6 +132,7 @@ def survey(
     with tqdm(total=total, unit="files", disable=not sys.stderr.isatty()) as bar:
         for split, files in names.items():
             made = _Found()
+            noun = framings[split].noun
             with reading(_Decoded(root, _grouped(root, files), framings[split])) as decoded:
                 for place, examples in enumerate(itertools.chain.from_iterable(decoded)):
                     bar.update()
@@ -138,12 +140,12 @@ def survey(
                         bad.append(str(examples))
                         check_bad(bad[-1], len(bad), max_bad_files)
                         continue
-                    for image in examples:
-                        made.add(place, image)
+                    for example in examples:
+                        made.add(place, example)
                         if split in sinks:
-                            sinks[split].write(np.ascontiguousarray(image).data)
+                            sinks[split].write(np.ascontiguousarray(example).data)
             if not made.files:
-                raise DataError(f"{root} has no image for the split {split} that can be used")
+                raise DataError(f"{root} has no {noun} for the split {split} that can be used")
             found[split] = made.survey()
     return found, bad
 
@@ -170,13 +172,13 @@ class _Found:
         self.files: list[int] = []
         self._shapes: list[tuple[int, ...]] = []
         self._digests: list[bytes] = []
-        self._counts = np.zeros(256, np.int64)
+        self._counts: Any = 0
 
-    def add(self, place: int, image: np.ndarray) -> None:
+    def add(self, place: int, example: np.ndarray) -> None:
         self.files.append(place)
-        self._shapes.append(image.shape[:2])
-        self._digests.append(image_digest(image))
-        self._counts += value_counts(image)
+        self._shapes.append(example.shape[:-1])
+        self._digests.append(example_digest(example))
+        self._counts = self._counts + value_counts(example)
 
     def survey(self) -> Survey:
         digests = np.frombuffer(b"".join(self._digests), np.uint8)
@@ -188,10 +190,10 @@ class _Found:
         )
 
 
-def image_digest(image: np.ndarray) -> bytes:
-    """Returns the BLAKE2b of an image's shape and pixels."""
-    digest = hashlib.blake2b(repr(image.shape).encode(), digest_size=_DIGEST_BYTES)
-    digest.update(np.ascontiguousarray(image).data)
+def example_digest(example: np.ndarray) -> bytes:
+    """Returns the BLAKE2b of an example's shape and values."""
+    digest = hashlib.blake2b(repr(example.shape).encode(), digest_size=_DIGEST_BYTES)
+    digest.update(np.ascontiguousarray(example).data)
     return digest.digest()
 
 

@@ -10,9 +10,10 @@ from jaxtyping import Array
 
 from vqvae_jax.data import DataSource, take
 from vqvae_jax.models import Tokenizer, has_images
-from vqvae_jax.pixels import centered, to_values
+from vqvae_jax.pixels import centered
 from vqvae_jax.report import figures
 from vqvae_jax.report.alone import alone
+from vqvae_jax.values import to_values
 
 _IMAGES = 64
 _CODE_MAPS = 8

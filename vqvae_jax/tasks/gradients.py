@@ -17,9 +17,9 @@ from jaxtyping import Array, Float, Int
 from vqvae_jax.metrics.totals import Totals
 from vqvae_jax.models import Tokenizer, TokenizerOutput
 from vqvae_jax.parallel import examples_at_a_time, sum_over_examples
-from vqvae_jax.pixels import to_values
 from vqvae_jax.quantizers import Quantized
 from vqvae_jax.tasks.learning import Weights
+from vqvae_jax.values import to_values
 
 Seen = tuple[Float[Array, "b *latent_spatial d"], Int[Array, " b *codes"]]
 

@@ -14,15 +14,16 @@ from jaxtyping import Array
 from vqvae_jax.metrics import ImageMetric, Totals
 from vqvae_jax.models import Tokenizer, TokenizerOutput
 from vqvae_jax.parallel import examples_at_a_time, sum_over_examples
-from vqvae_jax.pixels import centered, to_values
+from vqvae_jax.pixels import centered
 from vqvae_jax.report.tokenizer import tokenizer_figures
 from vqvae_jax.tasks.base import Batch, Evaluation, State
 from vqvae_jax.tasks.gradients import Seen, batch_gradients
 from vqvae_jax.tasks.learning import ModelTask, Weights
+from vqvae_jax.values import to_values
 
 
 class TokenizerTask(ModelTask):
-    """Trains a tokenizer on examples [*spatial, C]: pixels uint8, or floats on the model's scale.
+    """Trains a tokenizer on examples [*spatial, C]: pixels uint8, samples int16, or floats.
 
     Args:
         model: with its initial values.

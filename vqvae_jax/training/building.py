@@ -1,6 +1,7 @@
 """Builds models from a config, and describes what a run was built from."""
 
-from collections.abc import Callable
+import functools
+from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
 import jax
@@ -10,7 +11,7 @@ from flax import nnx
 from vqvae_jax.components import build_component
 from vqvae_jax.data import Dataset
 from vqvae_jax.errors import ConfigError
-from vqvae_jax.models import Tokenizer
+from vqvae_jax.models import AudioTokenizer, Tokenizer
 from vqvae_jax.priors import Prior
 from vqvae_jax.training.codes import CodeMaps
 from vqvae_jax.training.config import Config
@@ -20,13 +21,12 @@ from vqvae_jax.training.start import freeze
 Model = TypeVar("Model", bound=nnx.Module)
 
 
-def build_tokenizer(config: Config, channels: int, data_variance: float) -> Tokenizer:
+def build_tokenizer(config: Config, data: Mapping[str, Any]) -> Tokenizer:
     """Builds the tokenizer that `config` describes, with initial values from its seed.
 
     Args:
         config: the run's settings.
-        channels: those of the images.
-        data_variance: variance of the training pixels / 255.
+        data: what `described_data` returns.
 
     Raises:
         ConfigError: a part refuses its settings, or the parts do not fit each other.
@@ -36,22 +36,27 @@ def build_tokenizer(config: Config, channels: int, data_variance: float) -> Toke
         return build_component(config.model[name], f"model.{name}", **filled)
 
     low, high = config.model["value_range"]
-    span = high - low
+    span, channels = high - low, data["image_shape"][-1]
+    sample_rate = data.get("sample_rate")
+    kind: Callable[..., Tokenizer] = Tokenizer
+    if sample_rate is not None:
+        kind = functools.partial(AudioTokenizer, sample_rate=sample_rate)
 
     def make(rngs: nnx.Rngs) -> Tokenizer:
         quantizer = part("quantizer", rngs=rngs)
         likelihood = part(
             "likelihood",
             out_dim=channels,
-            data_variance=data_variance * span**2,
+            data_variance=data["variance"] * span**2,
             data_range=span,
+            sample_rate=sample_rate,
             rngs=rngs,
         )
         latent_dim, features = quantizer.embedding_dim, likelihood.in_dim
         encoder = part("encoder", in_dim=channels, latent_dim=latent_dim, rngs=rngs)
         decoder = part("decoder", out_dim=features, latent_dim=latent_dim, rngs=rngs)
         try:
-            tokenizer = Tokenizer(
+            tokenizer = kind(
                 encoder,
                 quantizer,
                 decoder,
@@ -98,15 +103,15 @@ def _initial(make: Callable[[nnx.Rngs], Model], seed: int) -> Model:
 
 
 def tokenizer_for(config: Config, data: Dataset) -> Tokenizer:
-    """Builds the tokenizer that `config` describes, and checks that it accepts the data's images.
+    """Builds the tokenizer that `config` describes, and checks that it accepts the data.
 
     Raises:
         ConfigError: it does not.
     """
-    images = jax.ShapeDtypeStruct((1, *data.image_shape), np.float32)
-    model = build_tokenizer(config, data.image_shape[2], data.variance)
+    example = jax.ShapeDtypeStruct((1, *data.shape), np.float32)
+    model = build_tokenizer(config, described_data(data))
     try:
-        jax.eval_shape(lambda images: model(images).loss, images)
+        jax.eval_shape(lambda x: model(x).loss, example)
     except ValueError as error:
         raise ConfigError(
             f"data.name is {data.name}, which the model does not accept: {error}"
@@ -116,19 +121,22 @@ def tokenizer_for(config: Config, data: Dataset) -> Tokenizer:
 
 def describe(config: Config, data: Dataset) -> dict[str, Any]:
     """Returns the description of a run for run.json and every checkpoint."""
+    return {"config": config.to_dict(), "data": described_data(data)}
+
+
+def described_data(data: Dataset) -> dict[str, Any]:
+    """Returns the description of a run's data."""
     return {
-        "config": config.to_dict(),
-        "data": {
-            "name": data.name,
-            "source": data.source,
-            "digest": data.digest,
-            "archives": data.folder,
-            "data_dir": data.data_dir,
-            "variance": data.variance,
-            "train_images": len(data.train),
-            "test_images": len(data.test),
-            "image_shape": list(data.image_shape),
-        },
+        "name": data.name,
+        "source": data.source,
+        "digest": data.digest,
+        "archives": data.folder,
+        "data_dir": data.data_dir,
+        "variance": data.variance,
+        "train_images": len(data.train),
+        "test_images": len(data.test),
+        "image_shape": list(data.shape),
+        **({} if data.sample_rate is None else {"sample_rate": data.sample_rate}),
     }
 
 
@@ -136,5 +144,4 @@ def build_described(config: Config, description: dict[str, Any]) -> Tokenizer | 
     """Builds the model of a run with this config from its description, as `describe` gives it."""
     if config.prior is not None:
         return prior_for(config, CodeMaps.from_json(description["codes"]["maps"]))
-    data = description["data"]
-    return build_tokenizer(config, data["image_shape"][-1], data["variance"])
+    return build_tokenizer(config, description["data"])

@@ -2,6 +2,7 @@
 
 import dataclasses
 import hashlib
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ from vqvae_jax.data import (
 )
 from vqvae_jax.errors import DamagedError, DataError
 from vqvae_jax.models import Tokenizer
-from vqvae_jax.pixels import to_floats
+from vqvae_jax.values import to_values
 from vqvae_jax.weights import weights_digest
 
 _IMAGES_AT_A_TIME = 500
@@ -49,7 +50,7 @@ class CodeMaps:
         return cls(**{**maps, "shape": tuple(maps["shape"])})
 
 
-_encode = nnx.jit(lambda model, images: model.encode(to_floats(images, model.value_range)))
+_encode = nnx.jit(lambda model, data: model.encode(to_values(data, model.value_range)))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -125,16 +126,17 @@ def _read(path: Path, digest: str) -> Codes | None:
 
 def _encoded(model: Tokenizer, data: Dataset, digest: str) -> Codes:
     sources = [data.train, data.test]
-    height, width, _ = data.image_shape
-    size = min(_IMAGES_AT_A_TIME, max(1, _PIXELS_AT_A_TIME // (height * width)))
+    size = min(_IMAGES_AT_A_TIME, max(1, _PIXELS_AT_A_TIME // math.prod(data.shape[:-1])))
 
     def encoded(source: DataSource) -> np.ndarray:
         with read_batches(source, InOrder(len(source), size)) as batches:
-            return np.concatenate([np.asarray(_encode(model, part["image"])) for part in batches])
+            return np.concatenate(
+                [np.asarray(_encode(model, part[data.entry])) for part in batches]
+            )
 
     try:
         codes = [encoded(source) for source in sources]
     except ValueError as error:
-        raise DataError(f"the images of {data.name} do not fit the model: {error}") from error
+        raise DataError(f"the {data.noun}s of {data.name} do not fit the model: {error}") from error
     labels = labels_of(sources) or [np.zeros(len(source), np.int32) for source in sources]
     return Codes(codes[0], labels[0], codes[1], labels[1], digest)

@@ -36,7 +36,7 @@ FILLED: Mapping[str, tuple[str, ...]] = {
     "model": ("dtype",),
     "model.encoder": ("in_dim", "latent_dim"),
     "model.decoder": ("out_dim", "latent_dim"),
-    "model.likelihood": ("out_dim", "data_variance", "data_range"),
+    "model.likelihood": ("out_dim", "data_variance", "data_range", "sample_rate"),
     "prior": ("num_embeddings", "max_shape", "num_codebooks", "num_classes"),
 }
 
@@ -94,7 +94,7 @@ class Config:
     """The configuration of a run: of a tokenizer, or of a prior over the codes of one.
 
     Attributes:
-        data: says which images.
+        data: says which data.
         data_kind: the name of its class, as in the config.
         model: the tokenizer's parts, each a component's completed settings; its value_range; and
             the settings of `StartConfig`.
@@ -154,10 +154,11 @@ class Config:
         if ("prior" in settings) != ("vqvae_training" in settings):
             raise ConfigError("prior and vqvae_training must both be given, or neither")
         data = completed({"kind": _DATA_KIND, **settings.get("data", {})}, "data", DataConfig)
+        made_data = build_component(data, "data")
         made: Settings = {
-            "data": build_component(data, "data"),
+            "data": made_data,
             "data_kind": data["kind"],
-            "model": _model(settings.get("model", {})),
+            "model": _model(settings.get("model", {}), made_data.value_range),
             "training": _section("training", settings.get("training", {})),
             "evaluation": completed_for(EvaluationConfig, settings["evaluation"], "evaluation"),
             "log": completed_for(LogConfig, settings["log"], "log"),
@@ -244,7 +245,7 @@ def _built(section: str, kind: Any, given: Mapping[str, Any]) -> Any:
     return build(kind, completed_for(kind, given, section), section)
 
 
-def _model(given: Mapping[str, Any]) -> Settings:
+def _model(given: Mapping[str, Any], value_range: tuple[float, float]) -> Settings:
     _check_names("model", given)
     takes = settings_of(Tokenizer, FILLED["model"])
     settings = {**_DEFAULT_PARTS, **given}
@@ -261,7 +262,7 @@ def _model(given: Mapping[str, Any]) -> Settings:
             )
             for part in PARTS
         },
-        "value_range": _range(settings.get("value_range", takes["value_range"].default)),
+        "value_range": _range(settings.get("value_range", value_range)),
         **dataclasses.asdict(_built("model", StartConfig, start)),
     }
 

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from vqvae_jax.data.folder import ImageFolder
+from vqvae_jax.data.image_folder import ImageFolder
 from vqvae_jax.tasks import Task
 from vqvae_jax.training.checkpoint import checkpoint_file
 from vqvae_jax.training.config import Config

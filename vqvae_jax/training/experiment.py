@@ -97,7 +97,7 @@ def _train(config: Config, data: Dataset, workdir: Path) -> None:
     of_kind = _tokenizer if config.prior is None else _prior
     learned = of_kind(config, data, workdir)
     check_same(_decisive(learned.description), "its settings or data")
-    images = counted(len(data.train), "image")
+    examples = counted(len(data.train), data.noun)
     run_task(
         learned.task,
         learned.source,
@@ -106,7 +106,7 @@ def _train(config: Config, data: Dataset, workdir: Path) -> None:
         devices,
         workdir,
         description=learned.description,
-        about=f"{images} of {data.name} from {data.source}",
+        about=f"{examples} of {data.name} from {data.source}",
         check_resumes=lambda saved: check_resumes(workdir, saved, learned.description),
         writers=writers,
         uses=commands(config, workdir),
@@ -131,6 +131,7 @@ def _tokenizer(config: Config, data: Dataset, workdir: Path) -> _Learned:
     quantizer = f"{type(model.quantizer).__name__} of {model.quantizer.num_codes} codes"
     task = TokenizerTask(
         model,
+        entry=data.entry,
         title=f"{workdir.name}, {quantizer}, {data.name} test split",
         metrics=_metrics(config, data),
         **optimization(config.training, len(data.train)),
@@ -141,10 +142,10 @@ def _tokenizer(config: Config, data: Dataset, workdir: Path) -> _Learned:
 def _metrics(config: Config, data: Dataset) -> Sequence[ImageMetric]:
     metrics = build(EvaluationConfig, config.evaluation, "evaluation").metrics
     for metric in metrics:
-        if not metric.takes(data.image_shape):
+        if not metric.takes(data.shape):
             raise ConfigError(
-                f"evaluation.metrics has {type(metric).__name__}, which cannot compare images of "
-                f"{data.image_shape}"
+                f"evaluation.metrics has {type(metric).__name__}, which cannot compare {data.noun}s "
+                f"of {data.shape}"
             )
     return metrics
 
@@ -247,7 +248,7 @@ def _maps_of(config: Config, data: Dataset) -> CodeMaps:
     """Returns the geometry of the code maps to come."""
     num_classes = _num_classes(data, config.prior is not None and config.prior.conditional)
     vqvae = tokenizer_for(_vqvae_of(config), data)
-    images = jax.ShapeDtypeStruct((1, *data.image_shape), np.float32)
+    images = jax.ShapeDtypeStruct((1, *data.shape), np.float32)
     height, width = jax.eval_shape(vqvae.encode, images).shape[1:3]
     quantizer = vqvae.quantizer
     return CodeMaps((height, width), quantizer.num_embeddings, quantizer.num_codebooks, num_classes)

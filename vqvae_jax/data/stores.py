@@ -1,4 +1,4 @@
-"""Stores of images' pixels: in memory, in a file, or decoded from the images' files each time."""
+"""Stores of what files hold: in memory, in one file, or decoded from the files each time."""
 
 import abc
 import dataclasses
@@ -6,15 +6,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import UInt8
+from jaxtyping import Num
 
 from vqvae_jax.data.framing import Framing
-from vqvae_jax.data.survey import image_digest
+from vqvae_jax.data.survey import example_digest
 from vqvae_jax.errors import DataError
 
 
-class Pixels(abc.ABC):
-    """Random access to images of any sizes.
+class Store(abc.ABC):
+    """Random access to arrays [*spatial, C] of any sizes.
 
     Attributes:
         are_decoded: whether access is no more than a copy.
@@ -23,36 +23,36 @@ class Pixels(abc.ABC):
     are_decoded = False
 
     @abc.abstractmethod
-    def __getitem__(self, index: int, /) -> UInt8[np.ndarray, "h w c"]:
-        """Returns the image at an index.
+    def __getitem__(self, index: int, /) -> Num[np.ndarray, "*spatial c"]:
+        """Returns the array at an index.
 
         Raises:
             DataError: it cannot be used.
         """
 
 
-class FlatPixels(Pixels):
-    """Images one after the other in an array, which may be memory-mapped.
+class FlatStore(Store):
+    """Arrays one after the other in another one, which may be memory-mapped.
 
     Args:
-        flat: uint8, the pixels of all images; or the file that holds them.
-        shapes: integers [N, 2], height and width of each.
-        channels: C.
+        flat: the values of all of them; or the file that holds them.
+        shapes: integers [N, rank], the size of each along its axes but the last.
+        framing: says their channels and their type.
     """
 
     are_decoded = True
 
-    def __init__(self, flat: np.ndarray | Path, shapes: np.ndarray, channels: int):
+    def __init__(self, flat: np.ndarray | Path, shapes: np.ndarray, framing: Framing):
         self._file = flat if isinstance(flat, Path) else None
-        self._shapes, self._channels = shapes, channels
-        self._ends = np.cumsum(shapes.astype(np.int64).prod(axis=1) * channels)
+        self._shapes, self._channels, self._dtype = shapes, framing.channels, framing.dtype
+        self._ends = np.cumsum(shapes.astype(np.int64).prod(axis=1) * framing.channels)
         self.flat = self._mapped(flat) if isinstance(flat, Path) else flat
 
-    def __getitem__(self, index: int, /) -> UInt8[np.ndarray, "h w c"]:
-        """See `Pixels`."""
+    def __getitem__(self, index: int, /) -> Num[np.ndarray, "*spatial c"]:
+        """See `Store`."""
         start = int(self._ends[index - 1]) if index else 0
-        image = self.flat[start : int(self._ends[index])]
-        return image.reshape(*self._shapes[index], self._channels)
+        values = self.flat[start : int(self._ends[index])]
+        return values.reshape(*self._shapes[index], self._channels)
 
     def __getstate__(self) -> dict[str, Any]:
         """Leaves out what a file holds, so that other processes map the file themselves."""
@@ -68,20 +68,21 @@ class FlatPixels(Pixels):
 
     def _mapped(self, file: Path) -> np.ndarray:
         size = int(self._ends[-1])
-        if file.stat().st_size != size:
-            raise DataError(f"{file} has {file.stat().st_size} bytes; it must have {size}")
-        return np.memmap(file, np.uint8, "r", shape=(size,))
+        num_bytes = size * self._dtype.itemsize
+        if file.stat().st_size != num_bytes:
+            raise DataError(f"{file} has {file.stat().st_size} bytes; it must have {num_bytes}")
+        return np.memmap(file, self._dtype, "r", shape=(size,))
 
 
 @dataclasses.dataclass(frozen=True)
-class FilePixels(Pixels):
-    """Images decoded from their files each time.
+class FileStore(Store):
+    """Arrays decoded from their files each time.
 
     Attributes:
         root: the folder of the files.
         names: the files, relative to it.
         files: integers [N], the place in `names` of each example's file.
-        digests: uint8 [N, 16], `survey.image_digest` of each example.
+        digests: uint8 [N, 16], `survey.example_digest` of each example.
         framing: how the files are decoded.
     """
 
@@ -91,8 +92,8 @@ class FilePixels(Pixels):
     digests: np.ndarray
     framing: Framing
 
-    def __getitem__(self, index: int, /) -> UInt8[np.ndarray, "h w c"]:
-        """See `Pixels`.
+    def __getitem__(self, index: int, /) -> Num[np.ndarray, "*spatial c"]:
+        """See `Store`.
 
         Raises:
             DataError: its file cannot be decoded, or has changed.
@@ -101,7 +102,7 @@ class FilePixels(Pixels):
         file = self.root / self.names[place]
         parts = self.framing.read(file)
         part = index - int(np.searchsorted(self.files, place))
-        digest = image_digest(parts[part]) if part < len(parts) else b""
+        digest = example_digest(parts[part]) if part < len(parts) else b""
         if digest != self.digests[index].tobytes():
             raise DataError(f"{file} has changed since the run began")
         return parts[part]

@@ -1,4 +1,4 @@
-"""The source of images that are framed as they are read."""
+"""The source of examples that are framed as they are read."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -7,17 +7,17 @@ import jax
 import numpy as np
 
 from vqvae_jax.data.framing import Framing
-from vqvae_jax.data.pixels import FlatPixels, Pixels
 from vqvae_jax.data.source import ArraySource, DataSource, Examples
+from vqvae_jax.data.stores import FlatStore, Store
 
 
-class ImageSource:
-    """Examples "image", uint8 [S, S, C], and "label" if there are labels, int32 [].
+class FramedSource:
+    """Examples of a framing, [*spatial, C], and "label" if there are labels, int32 [].
 
     Args:
-        pixels: the images.
-        framing: how they become examples.
-        size: height and width of an example.
+        store: what the files hold.
+        framing: how that becomes examples.
+        spatial: the size of an example along its axes but the last.
         labels: int32 [N]; None: there are none.
         count: N.
         fingerprint: see `DataSource`.
@@ -27,17 +27,18 @@ class ImageSource:
 
     def __init__(
         self,
-        pixels: Pixels,
+        store: Store,
         framing: Framing,
-        size: tuple[int, int],
+        spatial: tuple[int, ...],
         labels: np.ndarray | None,
         count: int,
         fingerprint: str,
     ):
-        self._pixels, self._framing = pixels, framing
+        self._store, self._framing = store, framing
         self.labels, self._count, self.fingerprint = labels, count, fingerprint
-        self.is_decoded = pixels.are_decoded
-        self.spec = {"image": jax.ShapeDtypeStruct((*size, framing.channels), np.dtype(np.uint8))}
+        self.is_decoded = store.are_decoded
+        shape = (*spatial, framing.channels)
+        self.spec = {framing.entry: jax.ShapeDtypeStruct(shape, framing.dtype)}
         if labels is not None:
             self.spec["label"] = jax.ShapeDtypeStruct((), np.dtype(np.int32))
 
@@ -48,35 +49,35 @@ class ImageSource:
         """Returns an example, of random crops the center.
 
         Raises:
-            DataError: its image cannot be used.
+            DataError: its file cannot be used.
         """
-        return self._example(index, self._framing.center(self._pixels[index]))
+        return self._example(index, self._framing.center(self._store[index]))
 
     def draw(self, index: int, random: np.random.RandomState) -> Examples:
         """Returns an example for training, with what is random in it drawn.
 
         Raises:
-            DataError: its image cannot be used.
+            DataError: its file cannot be used.
         """
-        return self._example(index, self._framing.draw(self._pixels[index], random))
+        return self._example(index, self._framing.draw(self._store[index], random))
 
-    def _example(self, index: int, image: np.ndarray) -> Examples:
-        example: dict[str, Any] = {"image": image}
+    def _example(self, index: int, array: np.ndarray) -> Examples:
+        example: dict[str, Any] = {self._framing.entry: array}
         return example if self.labels is None else example | {"label": self.labels[index]}
 
 
-def image_source(
-    pixels: Pixels,
+def framed_source(
+    store: Store,
     framing: Framing,
-    size: tuple[int, int],
+    spatial: tuple[int, ...],
     labels: np.ndarray | None,
     count: int,
     fingerprint: str,
 ) -> DataSource:
-    """Returns an `ImageSource`; or, if the pixels are examples as they are, an `ArraySource`."""
-    if framing.is_random or not isinstance(pixels, FlatPixels):
-        return ImageSource(pixels, framing, size, labels, count, fingerprint)
-    arrays = {"image": pixels.flat.reshape(count, *size, framing.channels)}
+    """Returns a `FramedSource`; or, if the store holds examples as they are, an `ArraySource`."""
+    if framing.is_random or not isinstance(store, FlatStore):
+        return FramedSource(store, framing, spatial, labels, count, fingerprint)
+    arrays = {framing.entry: store.flat.reshape(count, *spatial, framing.channels)}
     if labels is not None:
         arrays["label"] = labels
     return ArraySource(arrays, fingerprint)

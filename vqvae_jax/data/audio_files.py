@@ -1,0 +1,95 @@
+"""Audio files as signals: any format, rate and number of channels, within limits."""
+
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Float
+
+from vqvae_jax.errors import DataError
+from vqvae_jax.extras import extra
+from vqvae_jax.words import counted
+
+with extra("audio"):
+    import soundfile
+    import soxr
+
+# Longer recordings are refused, and those of more channels: headers may say anything.
+MAX_SAMPLES = 2**27  # of all channels together: 46 minutes of 48 kHz, 4 hours and 39 of 8 kHz
+MAX_CHANNELS = 32
+_MAX_RATE = 2**20
+
+_BLOCK = 2**18
+
+
+def read_audio(file: Path, sample_rate: int, channels: int) -> Float[np.ndarray, "t c"]:
+    """Decodes an audio file, and resamples it if necessary.
+
+    Args:
+        file: a file of any format that libsndfile reads, whatever its suffix: WAV, FLAC, OGG, MP3.
+        sample_rate: samples per second of the result.
+        channels: C. One is the mean of all; several are as many as the file has, or copies of its
+            only one.
+
+    Returns:
+        float32 [T, C]; integers become the numbers from -1 to 1, floats are as they are.
+
+    Raises:
+        DataError: it is no audio, is damaged or empty, has numbers that are not finite, other
+            channels, or more than MAX_SAMPLES.
+    """
+    try:
+        with soundfile.SoundFile(file) as opened:
+            signal = _decoded(opened)
+            rate = opened.samplerate
+        if not 1 <= rate <= _MAX_RATE:
+            raise DataError(f"it has {rate} samples per second; it must have 1 to {_MAX_RATE}")
+        signal = _with_channels(signal, channels)
+        if rate != sample_rate:
+            _check_size(len(signal) * sample_rate // rate, channels)
+            signal = np.asarray(soxr.resample(signal, rate, sample_rate), np.float32)
+    except DataError as error:
+        raise DataError(f"{file} cannot be used: {error}") from error
+    except (soundfile.SoundFileError, RuntimeError, ValueError, OSError) as error:
+        why = getattr(error, "error_string", None) or getattr(error, "strerror", None) or str(error)
+        raise DataError(
+            f"{file} cannot be read: {' '.join(why.split())}"
+        ) from error
+    if not len(signal):
+        raise DataError(f"{file} cannot be used: it is too short for {sample_rate} per second")
+    return signal
+
+
+def _decoded(opened: "soundfile.SoundFile") -> np.ndarray:
+    """Returns all samples, whatever number of them the header says."""
+    if opened.channels > MAX_CHANNELS:
+        raise DataError(f"it has {opened.channels} channels; it must have 1 to {MAX_CHANNELS}")
+    _check_size(max(0, opened.frames), opened.channels)
+    blocks, length = [], 0
+    while len(block := opened.read(_BLOCK, "float32", always_2d=True)):
+        length += len(block)
+        _check_size(length, opened.channels)
+        blocks.append(block)
+    if not blocks:
+        raise DataError("it holds no samples")
+    signal = np.concatenate(blocks)
+    if not np.isfinite(signal).all():
+        raise DataError("it has samples that are not finite")
+    return signal
+
+
+def _check_size(length: int, channels: int) -> None:
+    if length * channels > MAX_SAMPLES:
+        raise DataError(
+            f"it has {counted(length, 'sample')} of {counted(channels, 'channel')}; together they "
+            f"must be at most {MAX_SAMPLES}"
+        )
+
+
+def _with_channels(signal: np.ndarray, channels: int) -> np.ndarray:
+    if signal.shape[1] == channels:
+        return signal
+    if channels == 1:
+        return np.asarray(np.mean(signal, axis=1, keepdims=True, dtype=np.float32))
+    if signal.shape[1] == 1:
+        return np.repeat(signal, channels, axis=1)
+    raise DataError(f"it has {signal.shape[1]} channels; it must have 1 or {channels}")
