@@ -11,6 +11,7 @@ from vqvae_jax.data.folder import ImageFolder as ImageFolder
 from vqvae_jax.data.hugging_face import HuggingFaceSource as HuggingFaceSource
 from vqvae_jax.interop import load_torch_state_dict as load_torch_state_dict
 from vqvae_jax.interop import to_torch_state_dict as to_torch_state_dict
+from vqvae_jax.layers.mel import MelSpectrogram as MelSpectrogram
 from vqvae_jax.likelihoods import AbsoluteError as AbsoluteError
 from vqvae_jax.likelihoods import AutoregressiveColorHead as AutoregressiveColorHead
 from vqvae_jax.likelihoods import AutoregressiveHead as AutoregressiveHead
@@ -19,6 +20,7 @@ from vqvae_jax.likelihoods import ColorMixtureHead as ColorMixtureHead
 from vqvae_jax.likelihoods import Likelihood as Likelihood
 from vqvae_jax.likelihoods import LogisticMixtureHead as LogisticMixtureHead
 from vqvae_jax.likelihoods import PixelHead as PixelHead
+from vqvae_jax.likelihoods import SpectralError as SpectralError
 from vqvae_jax.likelihoods import SquaredError as SquaredError
 from vqvae_jax.metrics import PSNR as PSNR
 from vqvae_jax.metrics import SSIM as SSIM
