@@ -45,7 +45,7 @@ class SpectralError(PointwiseError):
         data_variance: float,
         sample_rate: int,
         waveform_weight: float = 1.0,
-        mel_weight: float = 1.0,
+        mel_weight: float = 0.3,
         windows: Sequence[int] = (32, 64, 128, 256, 512, 1024, 2048),
         num_mels: Sequence[int] = (5, 10, 20, 40, 80, 160, 320),
     ):
