@@ -23,8 +23,12 @@ from vqvae_jax.likelihoods import PixelHead as PixelHead
 from vqvae_jax.likelihoods import SpectralError as SpectralError
 from vqvae_jax.likelihoods import SquaredError as SquaredError
 from vqvae_jax.metrics import PSNR as PSNR
+from vqvae_jax.metrics import SISDR as SISDR
 from vqvae_jax.metrics import SSIM as SSIM
+from vqvae_jax.metrics import AudioMetric as AudioMetric
 from vqvae_jax.metrics import ImageMetric as ImageMetric
+from vqvae_jax.metrics import MelDistance as MelDistance
+from vqvae_jax.metrics import Metric as Metric
 from vqvae_jax.models import SNAC as SNAC
 from vqvae_jax.models import VQVAE as VQVAE
 from vqvae_jax.models import AudioTokenizer as AudioTokenizer

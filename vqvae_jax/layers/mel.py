@@ -95,8 +95,8 @@ def stft(x: Float[Array, "*shape t"], window: int, hop: int) -> Complex[Array, "
 def mel_filters(sample_rate: int, window: int, num_mels: int) -> Float[np.ndarray, "f mels"]:
     """Returns W of `MelSpectrogram`, [window // 2 + 1, num_mels]."""
     frequencies = np.arange(window // 2 + 1) * (sample_rate / window)
-    ends = _mels(np.array([0, sample_rate / 2]))
-    edges = _hertz(np.linspace(*ends, num_mels + 2))
+    lowest, highest = _mels(np.array([0, sample_rate / 2]))
+    edges = _hertz(np.linspace(lowest, highest, num_mels + 2))
     low, center, high = edges[:-2], edges[1:-1], edges[2:]
     rising = (frequencies[:, None] - low) / (center - low)
     falling = (high - frequencies[:, None]) / (high - center)
