@@ -105,6 +105,13 @@ OWN = {
         }
         for part, side in (("Encoder", "in"), ("Decoder", "out"))
     },
+    "SpectralError": {
+        "sample_rate": 8000,
+        "waveform_weight": 0.5,
+        "mel_weight": 2.0,
+        "windows": [16, 64],
+        "num_mels": [2, 8],
+    },
     "ParallelQuantizer": SPECIAL["ParallelQuantizer"],
     "PooledQuantizer": SPECIAL["PooledQuantizer"],
     "ResidualVQ": {"quantizers": [EMA] * 2},

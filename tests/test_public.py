@@ -12,6 +12,7 @@ ROOT = Path(__file__).parents[1]
 MODULES = [
     "data",
     "interop",
+    "layers",
     "likelihoods",
     "metrics",
     "models",

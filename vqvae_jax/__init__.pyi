@@ -12,6 +12,7 @@ from vqvae_jax.data.hugging_face import HuggingFaceSource as HuggingFaceSource
 from vqvae_jax.data.image_folder import ImageFolder as ImageFolder
 from vqvae_jax.interop import load_torch_state_dict as load_torch_state_dict
 from vqvae_jax.interop import to_torch_state_dict as to_torch_state_dict
+from vqvae_jax.layers.mel import MelSpectrogram as MelSpectrogram
 from vqvae_jax.likelihoods import AbsoluteError as AbsoluteError
 from vqvae_jax.likelihoods import AutoregressiveColorHead as AutoregressiveColorHead
 from vqvae_jax.likelihoods import AutoregressiveHead as AutoregressiveHead
@@ -20,10 +21,15 @@ from vqvae_jax.likelihoods import ColorMixtureHead as ColorMixtureHead
 from vqvae_jax.likelihoods import Likelihood as Likelihood
 from vqvae_jax.likelihoods import LogisticMixtureHead as LogisticMixtureHead
 from vqvae_jax.likelihoods import PixelHead as PixelHead
+from vqvae_jax.likelihoods import SpectralError as SpectralError
 from vqvae_jax.likelihoods import SquaredError as SquaredError
 from vqvae_jax.metrics import PSNR as PSNR
+from vqvae_jax.metrics import SISDR as SISDR
 from vqvae_jax.metrics import SSIM as SSIM
+from vqvae_jax.metrics import AudioMetric as AudioMetric
 from vqvae_jax.metrics import ImageMetric as ImageMetric
+from vqvae_jax.metrics import MelDistance as MelDistance
+from vqvae_jax.metrics import Metric as Metric
 from vqvae_jax.models import SNAC as SNAC
 from vqvae_jax.models import VQVAE as VQVAE
 from vqvae_jax.models import AudioTokenizer as AudioTokenizer

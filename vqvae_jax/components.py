@@ -32,7 +32,7 @@ Settings = dict[str, Any]
 
 # Settings may come with weights from elsewhere, and must not call whatever they like: only the
 # classes of components, and the functions of optax, such as exponential_decay.
-_COMPONENTS = ("DataConfig", "ImageMetric", "LogWriter")  # and the modules
+_COMPONENTS = ("DataConfig", "LogWriter", "Metric")  # and the modules
 _CALLED = "optax"
 _REFERRED = ("jax", "optax")
 

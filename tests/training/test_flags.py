@@ -7,7 +7,7 @@ import pytest
 from flax import nnx
 
 import vqvae_jax
-from vqvae_jax import DataConfig, ImageMetric, LogWriter, NamedDataset
+from vqvae_jax import DataConfig, LogWriter, Metric, NamedDataset
 from vqvae_jax.components import known_kinds
 from vqvae_jax.errors import ConfigError
 from vqvae_jax.quantizers import Quantizer
@@ -169,7 +169,7 @@ def test_help_says_what_every_setting_is():
 
 @pytest.mark.parametrize(
     "name",
-    [name for of in (nnx.Module, DataConfig, ImageMetric, LogWriter) for name in known_kinds(of)],
+    [name for of in (nnx.Module, DataConfig, LogWriter, Metric) for name in known_kinds(of)],
 )
 def test_help_of_a_component_says_what_may_be_set(name):
     kind, text = getattr(vqvae_jax, name), component_help(name)

@@ -14,6 +14,7 @@ from vqvae_jax import (
     ImageFolder,
     ImageMetric,
     LogWriter,
+    Metric,
     NamedDataset,
     Tokenizer,
 )
@@ -169,7 +170,7 @@ def test_own_data_metrics_and_logs_are_used_and_found_again(tmp_path):
 @pytest.mark.parametrize(
     ("section", "kind", "name", "one"),
     [
-        (EvaluationConfig, ImageMetric, "metrics", "PSNR"),
+        (EvaluationConfig, Metric, "metrics", "PSNR"),
         (LogConfig, LogWriter, "writers", "TensorBoard"),
     ],
 )

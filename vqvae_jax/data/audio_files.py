@@ -51,9 +51,7 @@ def read_audio(file: Path, sample_rate: int, channels: int) -> Float[np.ndarray,
         raise DataError(f"{file} cannot be used: {error}") from error
     except (soundfile.SoundFileError, RuntimeError, ValueError, OSError) as error:
         why = getattr(error, "error_string", None) or getattr(error, "strerror", None) or str(error)
-        raise DataError(
-            f"{file} cannot be read: {' '.join(why.split())}"
-        ) from error
+        raise DataError(f"{file} cannot be read: {' '.join(why.split())}") from error
     if not len(signal):
         raise DataError(f"{file} cannot be used: it is too short for {sample_rate} per second")
     return signal

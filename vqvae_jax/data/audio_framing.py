@@ -60,6 +60,11 @@ class AudioFraming(Framing):
             raise ValueError(f"loudness is {self.loudness} dB; it must be from -100 to 0, or None")
 
     @property
+    def samples_per_second(self) -> int:
+        """See `Framing`."""
+        return self.sample_rate
+
+    @property
     def spatial(self) -> tuple[int] | None:
         """See `Framing`: the samples of an example."""
         return None if self.seconds is None else (round(self.seconds * self.sample_rate),)

@@ -141,5 +141,5 @@ def _load(config: FileFolder, framing: Framing) -> Dataset:
         digest=digest.hexdigest(),
         folder=str(root),
         data_dir=str(root_dir),
-        sample_rate=framing.sample_rate,
+        sample_rate=framing.samples_per_second,
     )

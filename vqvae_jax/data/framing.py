@@ -29,8 +29,8 @@ class Framing(abc.ABC):
     channels: int
 
     @property
-    def sample_rate(self) -> int | None:
-        """Samples per second; None: the examples are not audio."""
+    def samples_per_second(self) -> int | None:
+        """The sample rate of audio; None: the examples are of another kind."""
         return None
 
     @property

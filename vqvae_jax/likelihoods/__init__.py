@@ -1,4 +1,4 @@
-"""Likelihoods of the data given the decoder's output: squared errors, pixel distributions."""
+"""Likelihoods of the data given the decoder's output: errors, pixel distributions."""
 
 from vqvae_jax.likelihoods.autoregressive import AutoregressiveColorHead, AutoregressiveHead
 from vqvae_jax.likelihoods.base import Likelihood
@@ -20,6 +20,7 @@ from vqvae_jax.likelihoods.heads import (
     PixelHead,
 )
 from vqvae_jax.likelihoods.pointwise import AbsoluteError, SquaredError
+from vqvae_jax.likelihoods.spectral import SpectralError
 
 __all__ = [
     "CATEGORICAL",
@@ -33,6 +34,7 @@ __all__ = [
     "LogisticMixtureHead",
     "PixelDistribution",
     "PixelHead",
+    "SpectralError",
     "SquaredError",
     "categorical_log_prob",
     "categorical_log_probs",

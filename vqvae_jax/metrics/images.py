@@ -8,19 +8,16 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from vqvae_jax.metrics.base import Metric
+from vqvae_jax.pixels import centered
+
 _SIZE, _SIGMA = 11, 1.5  # of the window of SSIM
 _C1, _C2 = 0.01**2, 0.03**2
 _LEAST = 1e-10  # of a mean squared error: 100 dB
 
 
-class ImageMetric(abc.ABC):
-    """A number per image that says how well another image reconstructs it.
-
-    Attributes:
-        name: its name in metrics.jsonl.
-    """
-
-    name: str
+class ImageMetric(Metric):
+    """A number per image that says how well another image reconstructs it."""
 
     @abc.abstractmethod
     def __call__(
@@ -29,9 +26,14 @@ class ImageMetric(abc.ABC):
         """Compares images, both in [0, 1]: [B]; a pure function under jit."""
 
     def takes(self, shape: Sequence[int]) -> bool:
-        """Returns whether it can compare images of this shape, [H, W, C]."""
-        del shape
-        return True
+        """See `Metric.takes`: images, [H, W, C]."""
+        return len(shape) == 3
+
+    def scaled(
+        self, values: Float[Array, "b h w c"], value_range: tuple[float, float]
+    ) -> Float[Array, "b h w c"]:
+        """See `Metric.scaled`: to [0, 1], clipped."""
+        return jnp.clip(centered(values, value_range) + 0.5, 0, 1)
 
 
 class PSNR(ImageMetric):
@@ -64,8 +66,8 @@ class SSIM(ImageMetric):
     name = "ssim"
 
     def takes(self, shape: Sequence[int]) -> bool:
-        """See `ImageMetric.takes`: at least one window must fit."""
-        return min(shape[:2]) >= _SIZE
+        """See `Metric.takes`: images that at least one window fits into."""
+        return super().takes(shape) and min(shape[:2]) >= _SIZE
 
     def __call__(
         self, images: Float[Array, "b h w c"], others: Float[Array, "b h w c"]

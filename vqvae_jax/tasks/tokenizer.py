@@ -11,10 +11,9 @@ from flax import nnx
 from jax.sharding import Mesh
 from jaxtyping import Array
 
-from vqvae_jax.metrics import ImageMetric, Totals
+from vqvae_jax.metrics import Metric, Totals
 from vqvae_jax.models import Tokenizer, TokenizerOutput
 from vqvae_jax.parallel import examples_at_a_time, sum_over_examples
-from vqvae_jax.pixels import centered
 from vqvae_jax.report.tokenizer import tokenizer_figures
 from vqvae_jax.tasks.base import Batch, Evaluation, State
 from vqvae_jax.tasks.gradients import Seen, batch_gradients
@@ -30,7 +29,7 @@ class TokenizerTask(ModelTask):
         optimizer: an optax transformation.
         entry: the name of the examples in the data source.
         title: the title of the figures.
-        metrics: of held-out images and their reconstructions, beside those of the likelihood.
+        metrics: of held-out examples and their reconstructions, beside those of the likelihood.
         options: accumulate and average_decay, as for `ModelTask`.
     """
 
@@ -41,12 +40,12 @@ class TokenizerTask(ModelTask):
         *,
         entry: str = "image",
         title: str = "held-out data",
-        metrics: Sequence[ImageMetric] = (),
+        metrics: Sequence[Metric] = (),
         **options: Any,
     ):
         super().__init__(model, optimizer, model.likelihood.monitor, **options)
         self.quantizer, self.likelihood = model.quantizer, model.likelihood
-        self.entry, self.title, self.image_metrics = entry, title, metrics
+        self.entry, self.title, self.comparisons = entry, title, metrics
         self.has_initialization = model.quantizer.has_initialization
         self.has_updates = model.quantizer.has_updates
 
@@ -72,14 +71,16 @@ class TokenizerTask(ModelTask):
         return sum_over_examples(totals_of, mesh, weights, data, at_a_time=at_a_time)[0]
 
     def _compared(self, model: Tokenizer, output: TokenizerOutput, x: Array) -> dict[str, Array]:
-        """Returns the sums over images of what compares them with their reconstructions."""
-        if not self.image_metrics:
+        """Returns the sums over examples of what compares them with their reconstructions."""
+        if not self.comparisons:
             return {}
         best = model.likelihood.reconstruct(output.reconstruction, jax.random.key(0))
-        images, others = (
-            jnp.clip(centered(values, model.value_range) + 0.5, 0, 1) for values in (x, best)
-        )
-        return {metric.name: jnp.sum(metric(images, others)) for metric in self.image_metrics}
+        return {
+            metric.name: jnp.sum(
+                metric(*(metric.scaled(values, model.value_range) for values in (x, best)))
+            )
+            for metric in self.comparisons
+        }
 
     def metrics(self, sums: Totals) -> dict[str, Any]:
         """See `Task.metrics`: those of `Totals.averages`, and those of the likelihood."""

@@ -12,7 +12,7 @@ from vqvae_jax.components import build
 from vqvae_jax.data import Dataset, DataSource, NamedDataset, labels_of
 from vqvae_jax.errors import ConfigError, DataError
 from vqvae_jax.files import check_folder
-from vqvae_jax.metrics import ImageMetric
+from vqvae_jax.metrics import Metric
 from vqvae_jax.parallel import check_same, first_process_first, wait_for_all
 from vqvae_jax.tasks import PriorTask, Task, TokenizerTask
 from vqvae_jax.training.building import describe, prior_for, tokenizer_for
@@ -139,13 +139,13 @@ def _tokenizer(config: Config, data: Dataset, workdir: Path) -> _Learned:
     return _Learned(task, data.train, data.test, describe(config, data))
 
 
-def _metrics(config: Config, data: Dataset) -> Sequence[ImageMetric]:
+def _metrics(config: Config, data: Dataset) -> Sequence[Metric]:
     metrics = build(EvaluationConfig, config.evaluation, "evaluation").metrics
     for metric in metrics:
         if not metric.takes(data.shape):
             raise ConfigError(
-                f"evaluation.metrics has {type(metric).__name__}, which cannot compare {data.noun}s "
-                f"of {data.shape}"
+                f"evaluation.metrics has {type(metric).__name__}, which cannot compare examples of "
+                f"{data.shape}"
             )
     return metrics
 

@@ -16,7 +16,7 @@ from vqvae_jax.checks import (
     check_path,
     check_share,
 )
-from vqvae_jax.metrics import ImageMetric
+from vqvae_jax.metrics import Metric
 from vqvae_jax.training.writers import LogWriter
 
 PARTS = ("encoder", "quantizer", "decoder", "likelihood")
@@ -125,19 +125,20 @@ class TrainingConfig:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class EvaluationConfig:
-    """The evaluations of a VQ-VAE of images.
+    """The evaluations of a tokenizer.
 
     Args:
-        metrics: metrics of held-out images, beside those that there always are: PSNR, SSIM.
+        metrics: metrics of held-out examples, beside those that there always are: PSNR and SSIM of
+            images, SISDR and MelDistance of audio.
 
     Raises:
         ValueError: they are none.
     """
 
-    metrics: Sequence[ImageMetric] = ()
+    metrics: Sequence[Metric] = ()
 
     def __post_init__(self) -> None:
-        check_items("metrics", self.metrics, ImageMetric)
+        check_items("metrics", self.metrics, Metric)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
