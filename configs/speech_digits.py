@@ -14,8 +14,8 @@ def get_config() -> ml_collections.ConfigDict:
     sample_rate = 8000
     network = {
         "width": 16,
-        "strides": (2, 4, 4, 5),
-        "num_residual": 2,
+        "strides": (4, 4, 5, 2),
+        "num_residual": 1,
         "num_lstm_layers": 0,
         "pad_mode": "zeros",
         "conv_shortcut": False,
@@ -49,7 +49,14 @@ def get_config() -> ml_collections.ConfigDict:
                 "decoder": {"kind": "SEANetDecoder", **network},
                 "likelihood": {"kind": "SpectralError"},
             },
-            "training": {"batch_size": 32, "learning_rate": 5e-4, "num_epochs": 200, "seed": 0},
+            "training": {
+                "batch_size": 32,
+                "learning_rate": 1e-3,
+                "num_epochs": 120,
+                "average_decay": 0.999,
+                "evaluate_every": 5,
+                "seed": 0,
+            },
             "evaluation": {
                 "metrics": [{"kind": "SISDR"}, {"kind": "MelDistance", "sample_rate": sample_rate}]
             },

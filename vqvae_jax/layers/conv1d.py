@@ -13,7 +13,7 @@ Form = Callable[[Array, Array], Array]
 
 # With at most so many numbers in a window, one product over all windows is faster on CPUs than
 # XLA's convolution.
-_FEW = 32
+_FEW = 10**9
 
 
 @functools.partial(jax.jit, static_argnames=("stride", "dilation", "groups"))
@@ -49,7 +49,7 @@ def conv1d(
     on_cpu: Form = native
     if groups == x.shape[2] == kernel.shape[2]:
         on_cpu = functools.partial(_depthwise, stride=stride, dilation=dilation)
-    elif groups == dilation == 1 and (stride > 1 or kernel.shape[0] * kernel.shape[1] <= _FEW):
+    elif groups == 1 and dilation == 1 and (stride > 1 or kernel.shape[0] * kernel.shape[1] <= _FEW):
         on_cpu = functools.partial(_by_windows, stride=stride)
     return _by_platform(on_cpu, native, x, kernel)
 
@@ -86,8 +86,9 @@ def conv_transpose1d(
 
 def _by_platform(on_cpu: Form, native: Form, x: Array, kernel: Array) -> Array:
     """Uses a form of products on CPUs, where some of XLA's convolutions are slow."""
-    form = functools.partial(jax.lax.platform_dependent, cpu=on_cpu, default=native)
-    return split_by_batch(form, x, kernel)
+    by_platform = functools.partial(jax.lax.platform_dependent, cpu=on_cpu, default=native)
+    # As in `conv`: the choice must be made again for the gradient, or a branch remains in it.
+    return split_by_batch(jax.checkpoint(by_platform, prevent_cse=False), x, kernel)
 
 
 # On CPUs the time axis is folded by the stride into channels, [B, T / s, s C]: then every
