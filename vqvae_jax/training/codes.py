@@ -2,6 +2,7 @@
 
 import dataclasses
 import hashlib
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -20,11 +21,11 @@ from vqvae_jax.data import (
 )
 from vqvae_jax.errors import DamagedError, DataError
 from vqvae_jax.models import Tokenizer
-from vqvae_jax.pixels import to_floats
+from vqvae_jax.pixels import to_values
 from vqvae_jax.weights import weights_digest
 
-_IMAGES_AT_A_TIME = 500
-_PIXELS_AT_A_TIME = 2**20
+_EXAMPLES_AT_A_TIME = 500
+_POSITIONS_AT_A_TIME = 2**20  # pixels of images, samples of signals
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,13 +33,13 @@ class CodeMaps:
     """The geometry of a data set's code maps, for a prior.
 
     Attributes:
-        shape: h and w.
+        shape: the spatial shape, such as h and w.
         num_embeddings: K.
         num_codebooks: n, or None for a single one without an axis.
-        num_classes: how many labels there are; 0: the images have none.
+        num_classes: how many labels there are; 0: the data have none.
     """
 
-    shape: tuple[int, int]
+    shape: tuple[int, ...]
     num_embeddings: int
     num_codebooks: int | None
     num_classes: int
@@ -49,17 +50,17 @@ class CodeMaps:
         return cls(**{**maps, "shape": tuple(maps["shape"])})
 
 
-_encode = nnx.jit(lambda model, images: model.encode(to_floats(images, model.value_range)))
+_encode = nnx.jit(lambda model, data: model.encode(to_values(data, model.value_range)))
 
 
 @dataclasses.dataclass(frozen=True)
 class Codes:
-    """The code maps of both splits, in the order of the images.
+    """The code maps of both splits, in the order of the examples.
 
     Attributes:
-        train_codes: int32 [N, h, w], or [N, h, w, num_codebooks].
+        train_codes: int32 [N, *spatial], or [N, *spatial, num_codebooks].
         train_labels: integers [N]; zeros if there are no labels.
-        test_codes: int32 [M, h, w], or [M, h, w, num_codebooks].
+        test_codes: int32 [M, *spatial], or [M, *spatial, num_codebooks].
         test_labels: integers [M], likewise.
         digest: SHA-256 of the model's weights and of the data's digest.
     """
@@ -86,6 +87,11 @@ class Codes:
 _ARRAYS = ("train_codes", "train_labels", "test_codes", "test_labels")
 
 
+def entry_of(data: Dataset) -> str:
+    """Returns the name of the examples in the sources: "image" or "audio"."""
+    return next(name for name in data.train.spec if name != "label")
+
+
 def load_codes(model: Tokenizer, data: Dataset, file: str | Path) -> Codes:
     """Returns the codes of `data` under a model, from a file if it holds them.
 
@@ -93,13 +99,13 @@ def load_codes(model: Tokenizer, data: Dataset, file: str | Path) -> Codes:
     data.
 
     Args:
-        model: a trained VQ-VAE.
+        model: a trained tokenizer, of images or of signals.
         data: the data set to encode.
         file: the .safetensors file of the codes; usually codes.safetensors in the folder of the
             model's run.
 
     Raises:
-        DataError: the model does not accept the data's images.
+        DataError: the model does not accept the data's examples.
         OSError: the file cannot be written.
     """
     path = Path(file)
@@ -125,16 +131,17 @@ def _read(path: Path, digest: str) -> Codes | None:
 
 def _encoded(model: Tokenizer, data: Dataset, digest: str) -> Codes:
     sources = [data.train, data.test]
-    height, width, _ = data.image_shape
-    size = min(_IMAGES_AT_A_TIME, max(1, _PIXELS_AT_A_TIME // (height * width)))
+    entry = entry_of(data)
+    positions = math.prod(data.train.spec[entry].shape[:-1])
+    size = min(_EXAMPLES_AT_A_TIME, max(1, _POSITIONS_AT_A_TIME // positions))
 
     def encoded(source: DataSource) -> np.ndarray:
         with read_batches(source, InOrder(len(source), size)) as batches:
-            return np.concatenate([np.asarray(_encode(model, part["image"])) for part in batches])
+            return np.concatenate([np.asarray(_encode(model, part[entry])) for part in batches])
 
     try:
         codes = [encoded(source) for source in sources]
     except ValueError as error:
-        raise DataError(f"the images of {data.name} do not fit the model: {error}") from error
+        raise DataError(f"the examples of {data.name} do not fit the model: {error}") from error
     labels = labels_of(sources) or [np.zeros(len(source), np.int32) for source in sources]
     return Codes(codes[0], labels[0], codes[1], labels[1], digest)
