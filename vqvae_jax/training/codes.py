@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import jax
 import numpy as np
 from flax import nnx
 
@@ -92,6 +93,25 @@ def entry_of(data: Dataset) -> str:
     return next(name for name in data.train.spec if name != "label")
 
 
+def map_shape(model: Tokenizer, data: Dataset) -> tuple[int, ...]:
+    """Returns the spatial shape of a data set's code maps under a model, such as h and w.
+
+    Raises:
+        DataError: the model does not accept the data's examples, or its codes are no maps.
+    """
+    shape = data.train.spec[entry_of(data)].shape
+    try:
+        codes = jax.eval_shape(model.encode, jax.ShapeDtypeStruct((1, *shape), np.float32))
+    except ValueError as error:
+        raise DataError(f"the examples of {data.name} do not fit the model: {error}") from error
+    if not isinstance(codes, jax.ShapeDtypeStruct):
+        raise DataError(
+            f"the codes of a {type(model).__name__} are {type(codes).__name__}; for a prior they "
+            "must be one array"
+        )
+    return codes.shape[1 : 1 + model.spatial_rank]
+
+
 def load_codes(model: Tokenizer, data: Dataset, file: str | Path) -> Codes:
     """Returns the codes of `data` under a model, from a file if it holds them.
 
@@ -105,7 +125,7 @@ def load_codes(model: Tokenizer, data: Dataset, file: str | Path) -> Codes:
             model's run.
 
     Raises:
-        DataError: the model does not accept the data's examples.
+        DataError: as `map_shape`.
         OSError: the file cannot be written.
     """
     path = Path(file)
@@ -131,6 +151,7 @@ def _read(path: Path, digest: str) -> Codes | None:
 
 def _encoded(model: Tokenizer, data: Dataset, digest: str) -> Codes:
     sources = [data.train, data.test]
+    map_shape(model, data)  # checks that the two fit
     entry = entry_of(data)
     positions = math.prod(data.train.spec[entry].shape[:-1])
     size = min(_EXAMPLES_AT_A_TIME, max(1, _POSITIONS_AT_A_TIME // positions))
@@ -139,9 +160,6 @@ def _encoded(model: Tokenizer, data: Dataset, digest: str) -> Codes:
         with read_batches(source, InOrder(len(source), size)) as batches:
             return np.concatenate([np.asarray(_encode(model, part[entry])) for part in batches])
 
-    try:
-        codes = [encoded(source) for source in sources]
-    except ValueError as error:
-        raise DataError(f"the examples of {data.name} do not fit the model: {error}") from error
+    codes = [encoded(source) for source in sources]
     labels = labels_of(sources) or [np.zeros(len(source), np.int32) for source in sources]
     return Codes(codes[0], labels[0], codes[1], labels[1], digest)
