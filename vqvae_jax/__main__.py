@@ -132,14 +132,15 @@ def _parser() -> argparse.ArgumentParser:
     )
     with_data(resized(evaluate))
 
-    sample = of_prior("sample", "draw images")
+    sample = of_prior("sample", "draw images, or signals")
     sample.add_argument(
         "--output",
         type=Path,
         required=True,
-        help="a picture (.png, .jpg, .webp) or the pixels, uint8 [N, H, W, C] (.npy)",
+        help="a picture (.png, .jpg, .webp) or the pixels, uint8 [N, H, W, C] (.npy); of signals, "
+        "the folder to write WAV files in",
     )
-    sample.add_argument("--number", type=int, default=64, help="how many images (64)")
+    sample.add_argument("--number", type=int, default=64, help="how many (64)")
     sample.add_argument(
         "--label", type=int, help="their class; by default, equally many of each class, in order"
     )

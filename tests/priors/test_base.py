@@ -1,6 +1,8 @@
 """The contract that every prior keeps."""
 
 import itertools
+import math
+import re
 
 import jax
 import jax.numpy as jnp
@@ -9,6 +11,7 @@ import pytest
 from flax import nnx
 
 from tests.conftest import some_by_default
+from tests.priors.conftest import OF_SIGNALS
 from vqvae_jax.priors import GatedPixelCNN, TransformerPrior, drop_labels, nll, sample_codes
 
 
@@ -18,21 +21,23 @@ def logits(prior, codes, labels):
 
 def all_steps(prior, codes, labels):
     """The logits of a call, made step by step."""
-    batch_size, height, width = codes.shape[:3]
+    batch_size, *shape = codes.shape[: 1 + prior.spatial_rank]
+    size = math.prod(shape)
+    by_position = codes.reshape(batch_size, size, *codes.shape[1 + prior.spatial_rank :])
 
     def advance(carry, position):
         cache, previous = carry
         features, cache = prior.step(cache, position, previous)
-        now = codes[:, position // width, position % width]
+        now = by_position[:, position]
         if prior.num_codebooks is None:
             return (cache, now), prior.logits(features)
         columns = [now[:, j] for j in range(prior.num_codebooks)]
         each = [prior.logits(features, *columns[:j]) for j in range(len(columns))]
         return (cache, now), jnp.stack(each, axis=1)
 
-    cache = prior.start(batch_size, (height, width), labels)
-    before = jnp.full_like(codes[:, 0, 0], 10**6)  # not to be looked at
-    _, steps = jax.lax.scan(advance, (cache, before), jnp.arange(height * width))
+    cache = prior.start(batch_size, shape, labels)
+    before = jnp.full_like(by_position[:, 0], 10**6)  # not to be looked at
+    _, steps = jax.lax.scan(advance, (cache, before), jnp.arange(size))
     return jnp.moveaxis(steps, 0, 1).reshape(*codes.shape, -1)
 
 
@@ -218,11 +223,31 @@ def test_wrong_settings_of_one_kind_are_refused():
         GatedPixelCNN(3, dilations=(), rngs=nnx.Rngs(0))
     with pytest.raises(ValueError, match="dilations is 0; it must be an integer of at least 1"):
         GatedPixelCNN(3, dilations=(1, 0), rngs=nnx.Rngs(0))
-    with pytest.raises(ValueError, match=r"max_shape is \(0, 2\); it must be two integers"):
-        TransformerPrior(3, (0, 2), rngs=nnx.Rngs(0))
+    for wrong in ((0, 2), (), (2, 2, 2, 2), 5):
+        message = f"max_shape is {re.escape(str(wrong))}; it must be 1 to 3 integers of at least 1"
+        with pytest.raises(ValueError, match=message):
+            TransformerPrior(3, wrong, rngs=nnx.Rngs(0))
     with pytest.raises(ValueError, match="channels is 6; it must be a multiple of num_heads = 4"):
         TransformerPrior(3, (2, 2), channels=6, rngs=nnx.Rngs(0))
     prior = TransformerPrior(3, (2, 4), channels=8, num_layers=1, rngs=nnx.Rngs(0))
     for call in (lambda: prior(jnp.zeros((1, 3, 3), int)), lambda: prior.start(1, (3, 3))):
         with pytest.raises(ValueError, match=r"shape is \(3, 3\); it must be at most max_shape ="):
             call()
+
+
+@pytest.mark.usefixtures("unchecked")
+def test_what_does_not_fit_a_prior_of_signals_is_refused():
+    prior = OF_SIGNALS(3, num_codebooks=2, rngs=nnx.Rngs(0))
+    for shape in ((2, 3), (2, 3, 3), (2, 3, 3, 2)):
+        with pytest.raises(
+            ValueError, match=rf"shape {re.escape(str(shape))}; it must be \[B, T, 2"
+        ):
+            prior(jnp.zeros(shape, int))
+    for call in (
+        lambda shape: prior.start(2, shape),
+        lambda shape: sample_codes(prior, 2, shape, key=jax.random.key(0)),
+    ):
+        with pytest.raises(ValueError, match=r"shape is \(3, 3\); it must be one integer of at"):
+            call((3, 3))
+        with pytest.raises(ValueError, match=r"shape is \(26,\); it must be at most max_shape ="):
+            call((26,))

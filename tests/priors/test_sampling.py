@@ -1,6 +1,7 @@
 """Sampling against a sampler without a cache, and what changes the logits against NumPy."""
 
 import functools
+import math
 
 import jax
 import jax.numpy as jnp
@@ -13,20 +14,20 @@ from vqvae_jax.priors import GatedPixelCNN, guided_logits, restricted_logits, sa
 SHAPE, KEY = (3, 4), jax.random.key(5)
 
 
-def naive(prior, labels, key, temperature, *, number, change):
+def naive(prior, labels, key, temperature, *, shape=SHAPE, number, change):
     """Codes drawn in the same order with the same keys, each from a call on the whole map."""
     axis = () if prior.num_codebooks is None else (prior.num_codebooks,)
     n = prior.num_codebooks or 1
 
     def draw(token, codes):
         own = jax.random.fold_in(jax.random.fold_in(key, token // n), token % n)
-        logits = change(prior, codes.reshape(number, *SHAPE, *axis), labels)
+        logits = change(prior, codes.reshape(number, *shape, *axis), labels)
         logits = logits.reshape(number, codes.shape[1], -1)[:, token]
         return codes.at[:, token].set(jax.random.categorical(own, logits / temperature))
 
-    size = SHAPE[0] * SHAPE[1] * n
+    size = math.prod(shape) * n
     codes = jax.lax.fori_loop(0, size, draw, jnp.zeros((number, size), jnp.int32))
-    return codes.reshape(number, *SHAPE, *axis)
+    return codes.reshape(number, *shape, *axis)
 
 
 def plain(prior, codes, labels):
@@ -39,13 +40,14 @@ def guided(prior, codes, labels):
 
 
 def test_samples_are_those_of_a_sampler_without_a_cache(prior, run, draw_codes):
-    _, labels = draw_codes(prior, 5, *SHAPE)
-    expected = run(naive, prior, labels, KEY, 1.0, number=5, change=plain)
-    codes = sample_codes(prior, 5, SHAPE, key=KEY, labels=labels)
+    codes, labels = draw_codes(prior, 5, *SHAPE)
+    shape = codes.shape[1 : 1 + prior.spatial_rank]
+    expected = run(naive, prior, labels, KEY, 1.0, shape=shape, number=5, change=plain)
+    codes = sample_codes(prior, 5, shape, key=KEY, labels=labels)
     assert codes.dtype == jnp.int32
     np.testing.assert_array_equal(codes, expected)
-    np.testing.assert_array_equal(sample_codes(prior, 5, SHAPE, key=KEY, labels=labels), codes)
-    other = sample_codes(prior, 5, SHAPE, key=jax.random.key(6), labels=labels)
+    np.testing.assert_array_equal(sample_codes(prior, 5, shape, key=KEY, labels=labels), codes)
+    other = sample_codes(prior, 5, shape, key=jax.random.key(6), labels=labels)
     assert np.any(other != codes)
 
 

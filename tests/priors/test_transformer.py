@@ -14,15 +14,34 @@ from vqvae_jax.priors import TransformerPrior, transformer
 make = functools.partial(TransformerPrior, 4, (3, 3), channels=8, num_layers=2, num_heads=2)
 
 
-def test_features_see_all_earlier_positions_and_no_other():
-    prior = TransformerPrior(3, (5, 5), channels=8, num_layers=1, num_heads=2, rngs=nnx.Rngs(0))
+@pytest.mark.parametrize("shape", [(24,), (6, 4), (2, 3, 4)])
+def test_features_see_all_earlier_positions_and_no_other(shape):
+    prior = TransformerPrior(3, shape, channels=8, num_layers=1, num_heads=2, rngs=nnx.Rngs(0))
     random = np.random.RandomState(0)
-    x = jnp.asarray(random.randn(1, 5, 5, 8), jnp.float32)
+    x = jnp.asarray(random.randn(1, *shape, 8), jnp.float32)
     weights = jnp.asarray(random.randn(8), jnp.float32)
     classes = jnp.zeros(1, jnp.int32)
     gradients = jax.jit(jax.jacrev(lambda x: prior._features(x, classes, None)[0] @ weights))(x)
-    found = np.any(np.asarray(gradients)[:, :, 0] != 0, axis=-1).reshape(25, 25)
-    np.testing.assert_array_equal(found, np.tril(np.ones((25, 25), bool), -1))
+    found = np.any(np.asarray(gradients).reshape(24, 24, 8) != 0, axis=-1)
+    np.testing.assert_array_equal(found, np.tril(np.ones((24, 24), bool), -1))
+
+
+def test_a_signal_is_an_image_of_one_row_and_an_image_a_video_of_one_frame(run):
+    signals, images, videos = (
+        TransformerPrior(4, shape, channels=8, num_layers=2, num_heads=2, rngs=nnx.Rngs(0))
+        for shape in ((5,), (1, 5), (1, 1, 5))
+    )
+    shared = {
+        name: part for name, part in nnx.state(images).items() if name not in ("rows", "columns")
+    }
+    for other in (signals, videos):
+        nnx.update(other, nnx.State(shared))
+    images.rows[...] = videos.times[...] = videos.rows[...] = jnp.zeros((1, 8))
+    signals.times[...] = videos.columns[...] = images.columns[...]
+    codes = jnp.asarray(np.random.RandomState(0).randint(0, 4, (2, 5)), jnp.int32)
+    expected = run(call, images, codes[:, None])[:, 0]
+    np.testing.assert_array_equal(run(call, signals, codes), expected)
+    np.testing.assert_array_equal(run(call, videos, codes[:, None, None])[:, 0, 0], expected)
 
 
 def test_rows_and_columns_are_told_apart(run):

@@ -1,5 +1,6 @@
 """The task of a prior against the definition: the mean over the batch, and its gradient."""
 
+import io
 import math
 
 import jax
@@ -8,12 +9,15 @@ import numpy as np
 import optax
 import pytest
 from flax import nnx
+from PIL import Image
 
+from tests.conftest import drawn
+from tests.signals import small_audio_tokenizer
 from vqvae_jax import VQVAE, GatedPixelCNN, TransformerPrior, drop_labels, nll
 from vqvae_jax.data import ArraySource
 from vqvae_jax.metrics import Evaluator
 from vqvae_jax.parallel import mesh_for, replicated, split
-from vqvae_jax.tasks import PriorTask
+from vqvae_jax.tasks import Evaluation, PriorTask
 from vqvae_jax.tasks import prior as module
 
 RANDOM = np.random.RandomState(0)
@@ -102,3 +106,34 @@ def test_labels_matter_only_where_there_are_classes():
         others = ArraySource(examples.arrays | {"label": 0 * examples.arrays["label"]})
         losses = [sums_over(task, some, 6)["loss"] for some in (examples, others)]
         assert (losses[0] == losses[1]) == (num_classes is None)
+
+
+@pytest.fixture
+def of_signals():
+    options = {"channels": 4, "num_layers": 1, "num_heads": 1, "num_codebooks": 2, "num_classes": 3}
+    prior = drawn(lambda: TransformerPrior(5, (7,), **options, rngs=nnx.Rngs(0)))
+    return PriorTask(prior, optax.identity(), drawn(small_audio_tokenizer), (7, 2))
+
+
+def test_of_signals_the_bits_are_those_of_an_example(of_signals):
+    metrics = of_signals.metrics({"images": np.int32(3), "loss": np.float32(3 * math.log(4))})
+    assert metrics["bits_per_example"] == pytest.approx(2 * 7 * 2)
+    assert of_signals.summary(metrics) == "test nll 1.3863  28.0 bits per example"
+
+
+@pytest.mark.slow
+def test_pictures_of_signals_are_spectrograms(monkeypatch, of_signals):
+    given = []
+    monkeypatch.setattr(module.figures, "samples", lambda *shown: given.extend(shown) or b"samples")
+    examples = examples_of(of_signals, 3)
+    state = of_signals.init(jax.random.key(0), jax.tree.map(jnp.asarray, examples.arrays))
+    metrics = of_signals.metrics(sums_over(of_signals, examples, 3))
+    records = [{"step": 1, "split": split, **metrics} for split in ("train", "test")]
+    evaluation = Evaluation(examples, None, metrics, records, "step 1")
+    written = of_signals.figures(state, evaluation)
+    assert written["samples.png"] == b"samples"
+    assert Image.open(io.BytesIO(written["training.png"])).format == "PNG"
+    images, labels, title = given
+    assert images.shape == (64, 128, 1, 1)
+    np.testing.assert_array_equal(np.unique(labels), [0, 1, 2])
+    assert title.startswith("spectrograms of samples after step 1 (test nll")

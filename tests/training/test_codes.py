@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 from flax import nnx
 
-from tests.conftest import small_dataset
-from vqvae_jax import VQVAE
+from tests.conftest import drawn, run_compiled, small_dataset
+from tests.signals import small_audio_tokenizer
+from vqvae_jax import VQVAE, AudioTokenizer, SegmentedTokenizer
 from vqvae_jax.data import ArraySource
 from vqvae_jax.errors import DataError
 from vqvae_jax.pixels import to_floats
@@ -48,7 +49,7 @@ def assert_codes(codes, model, data):
 
 
 def test_codes_are_the_models_and_are_computed_once(tmp_path, model, encodings, monkeypatch):
-    monkeypatch.setattr(module, "_IMAGES_AT_A_TIME", 2)
+    monkeypatch.setattr(module, "_EXAMPLES_AT_A_TIME", 2)
     for _ in range(2):
         assert_codes(load_codes(model, dataset(), tmp_path / "codes.safetensors"), model, dataset())
     assert len(encodings) == 1
@@ -85,3 +86,40 @@ def test_images_that_do_not_fit_are_named(tmp_path, model):
     with pytest.raises(DataError, match="tiny do not fit the model: x has shape"):
         load_codes(model, dataset(size=10), tmp_path / "codes.safetensors")
     assert list(tmp_path.iterdir()) == []
+
+
+def of_signals(signals):
+    splits = [
+        ArraySource({"label": np.arange(len(part)), "audio": part})
+        for part in np.split(signals, [3])
+    ]
+    return dataclasses.replace(dataset(), train=splits[0], test=splits[1])
+
+
+def test_codes_of_signals(tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "_POSITIONS_AT_A_TIME", 2 * 42)
+    model = drawn(small_audio_tokenizer)
+    signals = np.random.RandomState(0).randn(5, 42, 1).astype(np.float32)
+    data = of_signals(signals)
+    codes = load_codes(model, data, tmp_path / "codes.safetensors")
+    found = np.concatenate([codes.train_codes, codes.test_codes])
+    assert found.shape == (5, 7, 2)
+    expected = run_compiled(AudioTokenizer.encode, model, jnp.asarray(signals))
+    np.testing.assert_array_equal(found, expected)
+    np.testing.assert_array_equal(codes.test_labels, [0, 1])
+
+
+def test_codes_in_segments_are_no_maps(tmp_path):
+    parts = drawn(small_audio_tokenizer)
+    model = SegmentedTokenizer(
+        parts.encoder, parts.quantizer, parts.decoder, parts.likelihood, sample_rate=800
+    )
+    data = of_signals(np.zeros((5, 42, 1), np.float32))
+    with pytest.raises(DataError, match="codes of a SegmentedTokenizer are SegmentCodes; for a"):
+        load_codes(model, data, tmp_path / "codes.safetensors")
+
+
+def test_geometry_of_images_and_of_signals(model):
+    assert module.map_shape(model, dataset(size=12)) == (3, 3)
+    data = of_signals(np.zeros((5, 40, 1), np.float32))
+    assert module.map_shape(drawn(small_audio_tokenizer), data) == (7,)

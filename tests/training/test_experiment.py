@@ -1,5 +1,7 @@
 """Training reports failures of JAX, and folders that it cannot use, in one line."""
 
+import dataclasses
+
 import jax
 import numpy as np
 import pytest
@@ -9,6 +11,8 @@ from tests.conftest import small_dataset
 from vqvae_jax import NamedDataset
 from vqvae_jax.errors import ConfigError, TrainingError
 from vqvae_jax.training import experiment as module
+from vqvae_jax.training.building import prior_for
+from vqvae_jax.training.codes import CodeMaps
 from vqvae_jax.training.config import Config
 
 
@@ -79,3 +83,15 @@ def test_a_vqvae_is_trained_only_in_a_folder_of_its_own(
     said = f"no run in {folder}: training its VQ-VAE there first (30 epochs at most)\n"
     assert (said in capsys.readouterr().out) == (not refused)
     assert not (tmp_path / "run").exists()
+
+
+def test_a_prior_of_images_is_none_of_signals(prior_config):
+    maps = CodeMaps(shape=(7,), num_embeddings=5, num_codebooks=2, num_classes=0)
+    with pytest.raises(
+        ConfigError, match=r"^prior.kind is GatedPixelCNN, for code maps of 2 axes;"
+    ):
+        prior_for(prior_config, maps)
+    transformer = prior_config.network | {"kind": "TransformerPrior"}
+    del transformer["dilations"]
+    config = dataclasses.replace(prior_config, network=transformer)
+    assert prior_for(config, maps).max_shape == (7,)

@@ -34,6 +34,21 @@ def npy(array: np.ndarray) -> bytes:
     return buffer.getvalue()
 
 
+def wav(signal: np.ndarray, sample_rate: int) -> bytes:
+    """Returns the content of a .wav file, 16-bit PCM.
+
+    Args:
+        signal: floats [T, C], clipped to [-1, 1].
+        sample_rate: samples per second.
+    """
+    with extra("audio"):
+        import soundfile
+
+    buffer = io.BytesIO()
+    soundfile.write(buffer, signal, sample_rate, format="WAV", subtype="PCM_16")
+    return buffer.getvalue()
+
+
 def check_run(run: SavedRun) -> None:
     """Refuses an exported model, which lacks the data and the log of its run."""
     if run.config is None:

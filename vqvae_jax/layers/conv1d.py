@@ -49,7 +49,9 @@ def conv1d(
     on_cpu: Form = native
     if groups == x.shape[2] == kernel.shape[2]:
         on_cpu = functools.partial(_depthwise, stride=stride, dilation=dilation)
-    elif groups == 1 and dilation == 1 and (stride > 1 or kernel.shape[0] * kernel.shape[1] <= _FEW):
+    elif (
+        groups == 1 and dilation == 1 and (stride > 1 or kernel.shape[0] * kernel.shape[1] <= _FEW)
+    ):
         on_cpu = functools.partial(_by_windows, stride=stride)
     return _by_platform(on_cpu, native, x, kernel)
 

@@ -15,15 +15,21 @@ from vqvae_jax.layers.initial import normal
 from vqvae_jax.layers.linear import Linear
 from vqvae_jax.tables import as_int32, lookup
 
+# The names of the spatial axes, and how many sizes a shape has, by the spatial rank.
+_AXES = {1: ("T",), 2: ("h", "w"), 3: ("t", "h", "w")}
+_SIZES = {None: "1 to 3 integers", 1: "one integer", 2: "two integers", 3: "three integers"}
+
 Labels = Integer[Array, " b"] | Integer[np.ndarray, " b"] | Sequence[int]
 
 
 class Prior(nnx.Module):
     """A distribution of code maps: the product over codes of p(code | all earlier codes).
 
-    Codes are ordered row by row, from left to right, and within a position by codebook. A network
-    maps the embedded codes to features f for each position, which depend on earlier positions only.
-    The earlier codes at the position itself are added after it: codebook j has
+    Code maps have 1 to 3 spatial axes: those of signals T, those of images h and w. Codes are
+    ordered by position, in images row by row and from left to right, and within a position by
+    codebook. A network maps the embedded codes to features f for each position, which depend on
+    earlier positions only. The earlier codes at the position itself are added after it: codebook j
+    has
 
         k_j ~ softmax(W_j ELU(f + sum_{i < j} E_i[k_i]) + b_j)
 
@@ -51,9 +57,14 @@ class Prior(nnx.Module):
         rngs: `params` draws the initial values: embeddings from N(0, 1), output layers as in
             `Linear`.
 
+    Attributes:
+        spatial_rank: how many spatial axes code maps have; 2 unless a subclass says otherwise.
+
     Raises:
         ValueError: an argument out of its range.
     """
+
+    spatial_rank: int = 2
 
     def __init__(
         self,
@@ -79,32 +90,32 @@ class Prior(nnx.Module):
 
     def __call__(
         self,
-        codes: Integer[Array, "b h w *n"] | Integer[np.ndarray, "b h w *n"],
+        codes: Integer[Array, " b *codes"] | Integer[np.ndarray, " b *codes"],
         labels: Labels | None = None,
         *,
         keys: Key[Array, " b"] | None = None,
-    ) -> Float[Array, "b h w *n k"]:
+    ) -> Float[Array, "b *codes k"]:
         """Returns the logits of every code, given the earlier ones.
 
         Args:
-            codes: [B, h, w], or [B, h, w, n] with n codebooks; integers in [0, K).
+            codes: [B, *spatial], or [B, *spatial, n] with n codebooks; integers in [0, K).
             labels: integers [B] in [0, num_classes), -1 for no class; None: all -1.
             keys: a key per map, for what is random in training, such as dropout. None: evaluation.
 
         Returns:
-            [B, h, w, K], or [B, h, w, n, K].
+            [B, *spatial, K], or [B, *spatial, n, K].
 
         Raises:
             ValueError: codes or labels have the wrong shape or type.
         """
-        axis = () if self.num_codebooks is None else (self.num_codebooks,)
+        rank, axis = self.spatial_rank, () if self.num_codebooks is None else (self.num_codebooks,)
         codes = as_int32("codes", codes)
-        if codes.ndim < 3 or codes.shape[3:] != axis:
-            axes = ", ".join(["B, h, w", *map(str, axis)])
+        if codes.ndim < 1 + rank or codes.shape[1 + rank :] != axis:
+            axes = ", ".join(["B", *_AXES[rank], *map(str, axis)])
             raise ValueError(f"codes have shape {codes.shape}; it must be [{axes}]")
-        self._check_shape((codes.shape[1], codes.shape[2]))
+        self._check_shape(codes.shape[1 : 1 + rank])
         columns = self._columns(codes)
-        classes = self._classes(labels, columns[0][:, 0, 0])
+        classes = self._classes(labels, columns[0][:, *(0,) * rank])
         features = self._features(self.embed(codes), classes, keys)
         logits = [self.logits(features, *columns[:j]) for j in range(len(columns))]
         return logits[0] if self.num_codebooks is None else jnp.stack(logits, axis=-2)
@@ -119,7 +130,7 @@ class Prior(nnx.Module):
 
         Args:
             batch_size: B, code maps at a time, at least 1.
-            shape: h and w of the maps, each at least 1.
+            shape: the spatial shape of the maps, such as [h, w]; each size at least 1.
             labels: integers [B] as for a call.
 
         Returns:
@@ -141,7 +152,8 @@ class Prior(nnx.Module):
 
         Args:
             cache: from `start` or the previous step.
-            position: row * w + column; must be visited in order, from 0.
+            position: its index in the order of positions, in images row * w + column; must be
+                visited in order, from 0.
             previous: the codes at position - 1, [B] or [B, n]; ignored at position 0.
 
         Returns:
@@ -180,17 +192,20 @@ class Prior(nnx.Module):
 
     @abc.abstractmethod
     def _features(
-        self, x: Float[Array, "b h w c"], classes: Int[Array, " b"], keys: Key[Array, " b"] | None
-    ) -> Float[Array, "b h w c"]:
+        self,
+        x: Float[Array, "b *spatial c"],
+        classes: Int[Array, " b"],
+        keys: Key[Array, " b"] | None,
+    ) -> Float[Array, "b *spatial c"]:
         """Returns every position's features, from embedded codes x and rows of the class table."""
 
     @abc.abstractmethod
-    def _start(self, batch_size: int, shape: tuple[int, int], classes: Int[Array, " b"]) -> Any:
+    def _start(self, batch_size: int, shape: tuple[int, ...], classes: Int[Array, " b"]) -> Any:
         """Returns the cache of `start`."""
 
-    def _check_shape(self, shape: Sequence[SupportsIndex]) -> tuple[int, int]:
-        """Returns the shape as two ints; raises ValueError if no map can have it."""
-        return check_shape("shape", shape)
+    def _check_shape(self, shape: Sequence[SupportsIndex]) -> tuple[int, ...]:
+        """Returns the shape as ints; raises ValueError if no map can have it."""
+        return check_shape("shape", shape, self.spatial_rank)
 
     def _columns(self, codes: Int[Array, "..."]) -> list[Array]:
         """Returns the codes of each codebook."""
@@ -217,14 +232,23 @@ class Prior(nnx.Module):
         return jnp.where((labels >= 0) & (labels < none), labels, classes)
 
 
-def check_shape(name: str, shape: Sequence[SupportsIndex]) -> tuple[int, int]:
-    """Returns the shape as two ints.
+def check_shape(
+    name: str, shape: Sequence[SupportsIndex], rank: int | None = None
+) -> tuple[int, ...]:
+    """Returns a spatial shape as ints.
+
+    Args:
+        name: the argument's name.
+        shape: what was given.
+        rank: how many sizes it must have; None: from 1 to 3.
 
     Raises:
-        ValueError: it is not two integers of at least 1.
+        ValueError: it is not so many integers of at least 1.
     """
     try:
-        height, width = (check_integer(name, size) for size in shape)
+        sizes = tuple(check_integer(name, size) for size in shape)
     except (TypeError, ValueError):
-        raise ValueError(f"{name} is {shape}; it must be two integers of at least 1") from None
-    return height, width
+        sizes = ()
+    if len(sizes) not in (_AXES if rank is None else (rank,)):
+        raise ValueError(f"{name} is {shape}; it must be {_SIZES[rank]} of at least 1")
+    return sizes

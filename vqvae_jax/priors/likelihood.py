@@ -14,7 +14,7 @@ from vqvae_jax.tables import as_int32
 
 def nll(
     prior: Prior,
-    codes: Integer[Array, "b h w *n"] | Integer[np.ndarray, "b h w *n"],
+    codes: Integer[Array, " b *codes"] | Integer[np.ndarray, " b *codes"],
     labels: Labels | None = None,
     *,
     keys: Key[Array, " b"] | None = None,
@@ -25,7 +25,8 @@ def nll(
 
     Args:
         prior: the distribution.
-        codes: [B, h, w] or [B, h, w, n], integers in [0, K). The result is NaN if one is not.
+        codes: [B, *spatial] or [B, *spatial, n], integers in [0, K). The result is NaN if one is
+            not.
         labels: integers [B] in [0, num_classes), -1 for no class; None: all -1.
         keys: a key per map, for training; None: evaluation.
 

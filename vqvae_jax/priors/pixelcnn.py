@@ -17,7 +17,7 @@ from vqvae_jax.tables import lookup
 
 
 class GatedPixelCNN(Prior):
-    """The gated PixelCNN (van den Oord et al. 2016, arXiv:1606.05328).
+    """The gated PixelCNN (van den Oord et al. 2016, arXiv:1606.05328), over maps [h, w] of images.
 
     A first layer of kernel 3 without its center, then a `GatedLayer` of kernel 3 for each dilation,
     with biases of the class (equation 4). The receptive field reaches 1 + the sum of the dilations
@@ -80,7 +80,7 @@ class GatedPixelCNN(Prior):
         return self._stack(x, self._conditions(classes))
 
     def _start(
-        self, batch_size: int, shape: tuple[int, int], classes: Int[Array, " b"]
+        self, batch_size: int, shape: tuple[int, ...], classes: Int[Array, " b"]
     ) -> RasterCache:
         return self._stack.start(batch_size, shape[1], classes)
 

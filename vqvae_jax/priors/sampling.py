@@ -31,7 +31,7 @@ def sample_codes(
     top_k: SupportsIndex | None = None,
     top_p: float | None = None,
     guidance: float = 1.0,
-) -> Int[Array, "b h w *n"]:
+) -> Int[Array, " b *codes"]:
     """Draws code maps, position by position, in one compiled loop.
 
     The logits go through `guided_logits` and then through `restricted_logits`. The code of codebook
@@ -40,7 +40,7 @@ def sample_codes(
     Args:
         prior: the distribution.
         number: B, how many maps, at least 1.
-        shape: h and w of the maps.
+        shape: the spatial shape of the maps: [T] of signals, [h, w] of images.
         key: draws the codes; the same key and arguments give the same codes.
         labels: integers [B] in [0, num_classes), -1 for no class; None: all -1.
         temperature: finite and at least 0: 1 is the distribution itself, 0 the most probable code.
@@ -54,14 +54,14 @@ def sample_codes(
     Numbers beyond float32's range become the nearest in it.
 
     Returns:
-        int32 [B, h, w], or [B, h, w, n].
+        int32 [B, *spatial], or [B, *spatial, n].
 
     Raises:
         ValueError: an argument has the wrong shape or type, or is out of its range; or there is
             guidance without labels.
     """
     number = check_integer("number", number)
-    sizes = check_shape("shape", shape)
+    sizes = check_shape("shape", shape, prior.spatial_rank)
     check_at_least_zero("temperature", temperature)
     k = None if top_k is None else min(check_integer("top_k", top_k), prior.num_embeddings)
     if top_p is not None and not (is_finite(top_p) and 0 < top_p <= 1):
@@ -150,7 +150,7 @@ def _sample(
     guidance: Array | float | None,
     *,
     number: int,
-    shape: tuple[int, int],
+    shape: tuple[int, ...],
     k: int | None,
 ) -> Array:
     """Implements `sample_codes`, compiled; guidance runs each map with and without its class."""

@@ -1,6 +1,8 @@
 """The transformer prior: a decoder over the positions of a code map."""
 
 import dataclasses
+import functools
+import math
 from collections.abc import Sequence
 from typing import SupportsIndex
 
@@ -16,6 +18,9 @@ from vqvae_jax.layers.linear import Linear
 from vqvae_jax.leaves import Leaf
 from vqvae_jax.priors.base import Prior, check_shape
 from vqvae_jax.tables import lookup
+
+# The tables of embedded places, one for each spatial axis, by the spatial rank.
+_PLACES = {1: ("times",), 2: ("rows", "columns"), 3: ("times", "rows", "columns")}
 
 
 class Block(nnx.Module):
@@ -80,7 +85,7 @@ class Block(nnx.Module):
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
 class TransformerCache:
-    """The cache of `TransformerPrior.step`, for code maps of T = h w positions.
+    """The cache of `TransformerPrior.step`, for code maps of T positions.
 
     Attributes:
         first: the start token [B, C].
@@ -100,13 +105,15 @@ class TransformerPrior(Prior):
 
     A decoder of pre-normalized blocks, as in Radford et al. 2019 (GPT-2). The token of a position
     is the code of the previous position; the first position has a learned start token, one for each
-    class. Learned embeddings of its row and its column are added to each token.
+    class. Learned embeddings of its place on each spatial axis, in images of its row and its
+    column, are added to each token.
 
         f = W LN(blocks(token + row + column)) + b
 
     Args:
         num_embeddings: K, codes in each codebook, at least 1.
-        max_shape: the largest h and w of code maps, each at least 1.
+        max_shape: the largest spatial shape of code maps, (T,) of signals, (h, w) of images or
+            (t, h, w) of videos, each size at least 1.
         channels: C, at least 1, a multiple of num_heads.
         num_layers: blocks, at least 1.
         num_heads: heads of the attention, at least 1.
@@ -114,8 +121,8 @@ class TransformerPrior(Prior):
             multiple of 1 / 256.
         num_codebooks: n, codes per position; None for a single one without an axis.
         num_classes: how many classes, at least 1; None for an unconditional distribution.
-        rngs: `params` draws the initial values: start tokens, rows and columns from N(0, 1), the
-            rest as in `Prior` and `Linear`.
+        rngs: `params` draws the initial values: start tokens and places from N(0, 1), the rest as
+            in `Prior` and `Linear`.
 
     Raises:
         ValueError: an argument out of its range.
@@ -124,7 +131,7 @@ class TransformerPrior(Prior):
     def __init__(
         self,
         num_embeddings: int,
-        max_shape: tuple[int, int],
+        max_shape: tuple[int, ...],
         *,
         channels: int = 128,
         num_layers: int = 6,
@@ -150,11 +157,11 @@ class TransformerPrior(Prior):
             )
         if not 0 <= dropout < 1:
             raise ValueError(f"dropout is {dropout}; it must be at least 0 and below 1")
-        self.max_shape, self.dropout = max_shape, dropout
+        self.max_shape, self.spatial_rank, self.dropout = max_shape, len(max_shape), dropout
         self.num_layers, self.num_heads = num_layers, num_heads
         self.first = normal((self._class_rows, channels), rngs=rngs)
-        self.rows = normal((max_shape[0], channels), rngs=rngs)
-        self.columns = normal((max_shape[1], channels), rngs=rngs)
+        for name, size in zip(_PLACES[self.spatial_rank], max_shape, strict=True):
+            setattr(self, name, normal((size, channels), rngs=rngs))
         self.blocks = nnx.List(
             [Block(channels, num_heads, dropout, rngs=rngs) for _ in range(num_layers)]
         )
@@ -176,18 +183,21 @@ class TransformerPrior(Prior):
         return self.last(self.norm(x[:, 0])), cache
 
     def _features(
-        self, x: Float[Array, "b h w c"], classes: Int[Array, " b"], keys: Key[Array, " b"] | None
-    ) -> Float[Array, "b h w c"]:
-        batch_size, height, width, channels = x.shape
-        codes = x.reshape(batch_size, height * width, channels)[:, :-1]
+        self,
+        x: Float[Array, "b *spatial c"],
+        classes: Int[Array, " b"],
+        keys: Key[Array, " b"] | None,
+    ) -> Float[Array, "b *spatial c"]:
+        batch_size, *shape, channels = x.shape
+        codes = x.reshape(batch_size, math.prod(shape), channels)[:, :-1]
         tokens = jnp.concatenate([lookup(self.first[...], classes)[:, None], codes], axis=1)
-        tokens = dropout(tokens + self._positions((height, width))[None], self.dropout, keys, 0)
+        tokens = dropout(tokens + self._positions(shape)[None], self.dropout, keys, 0)
         for index, block in enumerate(self.blocks, start=1):
             tokens = block(tokens, None if keys is None else _fold_in(keys, index))
         return self.last(self.norm(tokens)).reshape(x.shape)
 
     def _start(
-        self, batch_size: int, shape: tuple[int, int], classes: Int[Array, " b"]
+        self, batch_size: int, shape: tuple[int, ...], classes: Int[Array, " b"]
     ) -> TransformerCache:
         positions = self._positions(shape)
         heads = self.blocks[0].num_heads
@@ -199,13 +209,15 @@ class TransformerPrior(Prior):
             values=tuple(jnp.zeros(size) for _ in self.blocks),
         )
 
-    def _positions(self, shape: tuple[int, int]) -> Float[Array, "t c"]:
-        """Returns the embedded positions [h w, C]."""
-        height, width = shape
-        rows, columns = self.rows[...][:height], self.columns[...][:width]
-        return (rows[:, None] + columns[None]).reshape(height * width, self.channels)
+    def _positions(self, shape: Sequence[int]) -> Float[Array, "t c"]:
+        """Returns the embedded positions [T, C], T the product of the shape."""
+        tables = [getattr(self, name) for name in _PLACES[self.spatial_rank]]
+        places = [table[...][:size] for table, size in zip(tables, shape, strict=True)]
+        return functools.reduce(
+            lambda x, table: (x[:, None] + table[None]).reshape(-1, self.channels), places
+        )
 
-    def _check_shape(self, shape: Sequence[SupportsIndex]) -> tuple[int, int]:
+    def _check_shape(self, shape: Sequence[SupportsIndex]) -> tuple[int, ...]:
         sizes = super()._check_shape(shape)
         if any(size > largest for size, largest in zip(sizes, self.max_shape, strict=True)):
             raise ValueError(f"shape is {sizes}; it must be at most max_shape = {self.max_shape}")

@@ -23,6 +23,7 @@ _TITLES = {
     "bits_per_dim": "-log2 p(x | z), bits per dimension",
     "nll": "nats per token",
     "bits_per_image": "bits per image",
+    "bits_per_example": "bits per example",
 }
 
 

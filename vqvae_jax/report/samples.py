@@ -1,9 +1,10 @@
-"""Draws images from a prior and the tokenizer of its codes."""
+"""Draws images or other data from a prior and the tokenizer of its codes."""
 
 from collections.abc import Sequence
 from typing import Any, SupportsIndex
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 from jaxtyping import Array
@@ -15,7 +16,7 @@ from vqvae_jax.priors import Prior, sample_codes
 from vqvae_jax.priors.base import Labels
 
 
-def draw_images(
+def draw_examples(
     tokenizer: Tokenizer,
     prior: Prior,
     number: SupportsIndex,
@@ -30,21 +31,27 @@ def draw_images(
     Args:
         tokenizer: decodes the codes.
         prior: a prior over its codes.
-        number: N, how many images, at least 1.
-        shape: h and w of the code maps.
+        number: N, how many examples, at least 1.
+        shape: the spatial shape of the code maps.
         key: draws the codes, and the pixels if the likelihood is a distribution.
         labels: integers [N], the classes; None: no class.
         **options: temperature, top_k, top_p and guidance of `sample_codes`.
 
     Returns:
-        Floats [N, H, W, C] in [-0.5, 0.5], not clipped.
+        Floats [N, *spatial, C] on the tokenizer's scale, not clipped.
 
     Raises:
         ValueError: as `sample_codes`.
     """
-    codes_key, pixels_key = jax.random.split(key)
+    codes_key, values_key = jax.random.split(key)
     codes = sample_codes(prior, number, shape, key=codes_key, labels=labels, **options)
-    return np.asarray(_decode(tokenizer, codes, pixels_key))
+    return np.asarray(_decode(tokenizer, codes, values_key))
+
+
+def draw_images(tokenizer: Tokenizer, *given: Any, **options: Any) -> np.ndarray:
+    """Draws images [N, H, W, C] as `draw_examples` does, in [-0.5, 0.5], not clipped."""
+    images = draw_examples(tokenizer, *given, **options)
+    return np.asarray(centered(jnp.asarray(images), tokenizer.value_range))
 
 
 def classes_in_turn(prior: Prior, number: SupportsIndex) -> np.ndarray | None:
@@ -59,4 +66,4 @@ def classes_in_turn(prior: Prior, number: SupportsIndex) -> np.ndarray | None:
 
 @nnx.jit
 def _decode(tokenizer: Tokenizer, codes: Array, key: jax.Array) -> Array:
-    return centered(tokenizer.decode(codes, key=key), tokenizer.value_range)
+    return tokenizer.decode(codes, key=key)

@@ -1,4 +1,4 @@
-"""The task of a prior: to predict the codes of images, one after the other."""
+"""The task of a prior: to predict the codes of examples, one after the other."""
 
 import math
 from collections.abc import Sequence
@@ -18,10 +18,14 @@ from vqvae_jax.priors import Prior, drop_labels, nll
 from vqvae_jax.quantizers import Leaf
 from vqvae_jax.report import figures
 from vqvae_jax.report.samples import classes_in_turn, draw_images
+from vqvae_jax.report.spectrograms import draw_spectrograms
 from vqvae_jax.tasks.base import Batch, Evaluation, State
 from vqvae_jax.tasks.learning import ModelTask, Weights
 
 _SAMPLES = 64
+
+# What shows samples, and how it is drawn, by the tokenizer's spatial rank.
+_PICTURES = {1: ("spectrograms of samples", draw_spectrograms), 2: ("samples", draw_images)}
 
 # Positions that a CPU core computes at a time: 16 maps of 7 x 7, a quarter faster than 64 maps.
 _CPU_POSITIONS = 16 * 7 * 7
@@ -31,13 +35,13 @@ PriorSums = dict[str, Leaf]
 
 
 class PriorTask(ModelTask):
-    """Trains a prior on "codes", [h, w] or [h, w, n], and, if it has classes, on "label".
+    """Trains a prior on "codes", [*spatial] or [*spatial, n], and, if it has classes, on "label".
 
     Args:
         prior: with its initial values.
         optimizer: an optax transformation.
         tokenizer: the tokenizer of the codes, for the figures.
-        code_shape: the shape of a code map, [h, w] or [h, w, n].
+        code_shape: the shape of a code map, [*spatial] or [*spatial, n].
         label_dropout: fraction of the labels that training drops.
         dtype: the type that the prior computes in; None: float32.
         options: accumulate and average_decay, as for `ModelTask`.
@@ -58,6 +62,8 @@ class PriorTask(ModelTask):
         self.tokenizer, self.code_shape = tokenizer, tuple(code_shape)
         self.label_dropout, self.dtype = label_dropout, dtype
         self.num_classes = prior.num_classes
+        self.map_shape = self.code_shape[: prior.spatial_rank]
+        self.bits = "bits_per_image" if tokenizer.spatial_rank == 2 else "bits_per_example"
 
     def gradients(
         self, mesh: Mesh, weights: Weights, batch: Batch, key: jax.Array
@@ -98,34 +104,37 @@ class PriorTask(ModelTask):
         )[0]
 
     def metrics(self, sums: PriorSums) -> dict[str, Any]:
-        """See `Task.metrics`: nll, nats per token; bits_per_image, the bits of all its tokens."""
+        """See `Task.metrics`: nll, nats per token; bits_per_image, the bits of all its tokens.
+
+        What is no image has bits_per_example.
+        """
         sums = jax.device_get(sums)
         images = int(sums["images"])
         nats = float(sums["loss"]) / max(images, 1)
         bits = nats * math.prod(self.code_shape) / math.log(2)
-        return {"images": images, "loss": nats, "nll": nats, "bits_per_image": bits}
+        return {"images": images, "loss": nats, "nll": nats, self.bits: bits}
 
     def summary(self, metrics: dict[str, Any]) -> str:
         """See `Task.summary`."""
-        return f"test nll {metrics['nll']:.4f}  {metrics['bits_per_image']:.1f} bits per image"
+        bits = f"{metrics[self.bits]:.1f} {self.bits.replace('_', ' ')}"
+        return f"test nll {metrics['nll']:.4f}  {bits}"
 
     def figures(self, state: State, evaluation: Evaluation) -> dict[str, bytes]:
-        """See `Task.figures`: samples.png and training.png."""
+        """See `Task.figures`: samples.png, of images or signals, and training.png."""
+        training = figures.training(evaluation.records, ["nll", self.bits])
+        if self.tokenizer.spatial_rank not in _PICTURES:
+            return {"training.png": training}
+        shown, draw = _PICTURES[self.tokenizer.spatial_rank]
         prior = self.merge(self.evaluated(state))
         labels = classes_in_turn(prior, _SAMPLES)
-        images = draw_images(
-            self.tokenizer,
-            prior,
-            _SAMPLES,
-            self.code_shape[:2],
-            key=jax.random.key(0),
-            labels=labels,
+        images = draw(
+            self.tokenizer, prior, _SAMPLES, self.map_shape, key=jax.random.key(0), labels=labels
         )
         reached = f"test nll {evaluation.metrics['nll']:.4f} nats per token"
-        title = f"samples after {evaluation.when} ({reached})"
+        title = f"{shown} after {evaluation.when} ({reached})"
         return {
             "samples.png": figures.samples(images, labels, title),
-            "training.png": figures.training(evaluation.records, ["nll", "bits_per_image"]),
+            "training.png": training,
         }
 
     def _loss(self, weights: Weights, part: Batch) -> Array:
@@ -134,7 +143,7 @@ class PriorTask(ModelTask):
         return nll(prior, part["codes"], labels, keys=part.get("key"))
 
     def _at_a_time(self) -> int:
-        return examples_at_a_time(self.code_shape[:2], positions=_CPU_POSITIONS)
+        return examples_at_a_time(self.map_shape, positions=_CPU_POSITIONS)
 
 
 def _sums(loss: Array, count: int) -> PriorSums:

@@ -77,7 +77,7 @@ def prior_for(config: Config, maps: CodeMaps) -> Prior:
     """Builds the prior that `config` describes, with initial values from its seed.
 
     Raises:
-        ConfigError: it refuses its settings.
+        ConfigError: it refuses its settings, or is one of code maps with other axes.
     """
     assert config.prior is not None
     assert config.network is not None
@@ -94,7 +94,13 @@ def prior_for(config: Config, maps: CodeMaps) -> Prior:
             rngs=rngs,
         )
 
-    return _initial(make, config.training.seed)
+    prior = _initial(make, config.training.seed)
+    if prior.spatial_rank != len(maps.shape):
+        raise ConfigError(
+            f"prior.kind is {network['kind']}, for code maps of {prior.spatial_rank} axes; those "
+            f"of the tokenizer have {len(maps.shape)}, {maps.shape}"
+        )
+    return prior
 
 
 def _initial(make: Callable[[nnx.Rngs], Model], seed: int) -> Model:

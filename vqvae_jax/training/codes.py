@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import jax
 import numpy as np
 from flax import nnx
 
@@ -24,8 +25,8 @@ from vqvae_jax.models import Tokenizer
 from vqvae_jax.values import to_values
 from vqvae_jax.weights import weights_digest
 
-_IMAGES_AT_A_TIME = 500
-_PIXELS_AT_A_TIME = 2**20
+_EXAMPLES_AT_A_TIME = 500
+_POSITIONS_AT_A_TIME = 2**20  # pixels of images, samples of signals
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,13 +34,13 @@ class CodeMaps:
     """The geometry of a data set's code maps, for a prior.
 
     Attributes:
-        shape: h and w.
+        shape: the spatial shape, such as h and w.
         num_embeddings: K.
         num_codebooks: n, or None for a single one without an axis.
-        num_classes: how many labels there are; 0: the images have none.
+        num_classes: how many labels there are; 0: the data have none.
     """
 
-    shape: tuple[int, int]
+    shape: tuple[int, ...]
     num_embeddings: int
     num_codebooks: int | None
     num_classes: int
@@ -55,12 +56,12 @@ _encode = nnx.jit(lambda model, data: model.encode(to_values(data, model.value_r
 
 @dataclasses.dataclass(frozen=True)
 class Codes:
-    """The code maps of both splits, in the order of the images.
+    """The code maps of both splits, in the order of the examples.
 
     Attributes:
-        train_codes: int32 [N, h, w], or [N, h, w, num_codebooks].
+        train_codes: int32 [N, *spatial], or [N, *spatial, num_codebooks].
         train_labels: integers [N]; zeros if there are no labels.
-        test_codes: int32 [M, h, w], or [M, h, w, num_codebooks].
+        test_codes: int32 [M, *spatial], or [M, *spatial, num_codebooks].
         test_labels: integers [M], likewise.
         digest: SHA-256 of the model's weights and of the data's digest.
     """
@@ -87,6 +88,25 @@ class Codes:
 _ARRAYS = ("train_codes", "train_labels", "test_codes", "test_labels")
 
 
+def map_shape(model: Tokenizer, data: Dataset) -> tuple[int, ...]:
+    """Returns the spatial shape of a data set's code maps under a model, such as h and w.
+
+    Raises:
+        DataError: the model does not accept the data's examples, or its codes are no maps.
+    """
+    example = jax.ShapeDtypeStruct((1, *data.shape), np.float32)
+    try:
+        codes = jax.eval_shape(model.encode, example)
+    except ValueError as error:
+        raise DataError(f"the examples of {data.name} do not fit the model: {error}") from error
+    if not isinstance(codes, jax.ShapeDtypeStruct):
+        raise DataError(
+            f"the codes of a {type(model).__name__} are {type(codes).__name__}; for a prior they "
+            "must be one array"
+        )
+    return codes.shape[1 : 1 + model.spatial_rank]
+
+
 def load_codes(model: Tokenizer, data: Dataset, file: str | Path) -> Codes:
     """Returns the codes of `data` under a model, from a file if it holds them.
 
@@ -94,13 +114,13 @@ def load_codes(model: Tokenizer, data: Dataset, file: str | Path) -> Codes:
     data.
 
     Args:
-        model: a trained VQ-VAE.
+        model: a trained tokenizer, of images or of signals.
         data: the data set to encode.
         file: the .safetensors file of the codes; usually codes.safetensors in the folder of the
             model's run.
 
     Raises:
-        DataError: the model does not accept the data's images.
+        DataError: as `map_shape`.
         OSError: the file cannot be written.
     """
     path = Path(file)
@@ -126,17 +146,15 @@ def _read(path: Path, digest: str) -> Codes | None:
 
 def _encoded(model: Tokenizer, data: Dataset, digest: str) -> Codes:
     sources = [data.train, data.test]
-    size = min(_IMAGES_AT_A_TIME, max(1, _PIXELS_AT_A_TIME // math.prod(data.shape[:-1])))
+    map_shape(model, data)  # checks that the two fit
+    positions = math.prod(data.shape[:-1])
+    size = min(_EXAMPLES_AT_A_TIME, max(1, _POSITIONS_AT_A_TIME // positions))
 
     def encoded(source: DataSource) -> np.ndarray:
         with read_batches(source, InOrder(len(source), size)) as batches:
-            return np.concatenate(
-                [np.asarray(_encode(model, part[data.entry])) for part in batches]
-            )
+            parts = [np.asarray(_encode(model, part[data.entry])) for part in batches]
+            return np.concatenate(parts)
 
-    try:
-        codes = [encoded(source) for source in sources]
-    except ValueError as error:
-        raise DataError(f"the {data.noun}s of {data.name} do not fit the model: {error}") from error
+    codes = [encoded(source) for source in sources]
     labels = labels_of(sources) or [np.zeros(len(source), np.int32) for source in sources]
     return Codes(codes[0], labels[0], codes[1], labels[1], digest)

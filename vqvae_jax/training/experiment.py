@@ -5,7 +5,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import jax
 import numpy as np
 
 from vqvae_jax.components import build
@@ -17,7 +16,7 @@ from vqvae_jax.parallel import check_same, first_process_first, wait_for_all
 from vqvae_jax.tasks import PriorTask, Task, TokenizerTask
 from vqvae_jax.training.building import describe, prior_for, tokenizer_for
 from vqvae_jax.training.checkpoint import Checkpoint, described_run, latest_checkpoint
-from vqvae_jax.training.codes import CodeMaps, load_codes
+from vqvae_jax.training.codes import CodeMaps, load_codes, map_shape
 from vqvae_jax.training.config import Config
 from vqvae_jax.training.ending import commands
 from vqvae_jax.training.log import read_records
@@ -248,10 +247,8 @@ def _maps_of(config: Config, data: Dataset) -> CodeMaps:
     """Returns the geometry of the code maps to come."""
     num_classes = _num_classes(data, config.prior is not None and config.prior.conditional)
     vqvae = tokenizer_for(_vqvae_of(config), data)
-    images = jax.ShapeDtypeStruct((1, *data.shape), np.float32)
-    height, width = jax.eval_shape(vqvae.encode, images).shape[1:3]
-    quantizer = vqvae.quantizer
-    return CodeMaps((height, width), quantizer.num_embeddings, quantizer.num_codebooks, num_classes)
+    shape, quantizer = map_shape(vqvae, data), vqvae.quantizer
+    return CodeMaps(shape, quantizer.num_embeddings, quantizer.num_codebooks, num_classes)
 
 
 def _num_classes(data: Dataset, is_conditional: bool) -> int:
