@@ -9,6 +9,7 @@ import numpy as np
 
 from vqvae_jax.errors import UnsupportedError
 from vqvae_jax.pretrained.files import entries, msgpack_files, torch_files
+from vqvae_jax.pretrained.files.lyra_files import read_lyra
 from vqvae_jax.pretrained.files.problems import naming_file
 from vqvae_jax.pretrained.files.safetensors_files import read_safetensors, read_shards
 from vqvae_jax.pretrained.files.torch_tensors import read_tensors
@@ -48,6 +49,8 @@ def load_state_dict(
     path = Path(path)
     if path.suffix == ".json":
         return read_shards(path)
+    if path.is_dir():
+        return read_lyra(path)
     with naming_file(path), path.open("rb") as file:
         return _read(file, keys)
 
