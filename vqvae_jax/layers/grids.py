@@ -28,12 +28,23 @@ class Grid(nnx.Module):
         """Returns scale (q - zero_point) for q - zero_point, cut to the ends of the grid."""
         zero = self.zero_point[...][None, None]
         inside = jnp.clip(steps, -128 - zero, 127 - zero)
-        return inside.astype(jnp.float32) * self.scale[...][None, None]
+        return _product(inside.astype(jnp.float32), self.scale[...][None, None])
 
 
 def levels(x: Float[Array, "b t c"], scale: Float[Array, " d"]) -> Float[Array, "b t c"]:
     """Returns x / scale rounded to integers, halves away from 0."""
     return jax.lax.round(x / scale[None, None], jax.lax.RoundingMethod.AWAY_FROM_ZERO)
+
+
+def _product(steps: Array, scale: Array) -> Array:
+    """Returns integers of 8 bits and a sign times a scale, rounded once, whatever is added later.
+
+    XLA:CPU makes a product and a sum one operation without a rounding between them. Here both
+    products are exact, the one with the first 16 bits of the scale and that with the last 8.
+    """
+    bits = jax.lax.bitcast_convert_type(scale, jnp.int32)
+    first = jax.lax.bitcast_convert_type(bits & ~0xFF, jnp.float32)
+    return steps * first + steps * (scale - first)
 
 
 class Rescaling(nnx.Module):

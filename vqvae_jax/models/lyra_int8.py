@@ -5,13 +5,16 @@ from typing import Any
 
 from flax import nnx
 
-from vqvae_jax.layers import Chain
+from vqvae_jax.layers import Chain, Residual
 from vqvae_jax.layers.int8 import Int8ConvTranspose1d, Rounded, int8
+from vqvae_jax.layers.ordered import ordered
 from vqvae_jax.models.lyra import LyraDecoder, LyraEncoder
 
 
 class Int8LyraEncoder(LyraEncoder):
     """`LyraEncoder` with weights and activations of 8 bits from within its last level on.
+
+    The convolutions before that add in a fixed order, so that what is rounded is the same too.
 
     Args: as for `LyraEncoder`; the weights are those of a trained model.
     """
@@ -28,14 +31,19 @@ class Int8LyraEncoder(LyraEncoder):
         super().__init__(in_dim, latent_dim, width=width, strides=strides, rngs=rngs)
         layers: list[Any] = list(self.layers)
         *levels, level, last = layers
-        first, *others = level.layers
-        activation, depthwise, pointwise, *after = first.body.layers
-        first.body = Chain([activation, depthwise, Rounded(pointwise), *map(int8, after)])
-        self.layers = nnx.List([*levels, Chain([Rounded(first), *map(int8, others)]), int8(last)])
+        block, *others = level.layers
+        activation, depthwise, pointwise, *inner = block.body.layers
+        real = [activation, ordered(depthwise), Rounded(ordered(pointwise))]
+        block = Rounded(Residual(Chain([*real, *map(int8, inner)])))
+        self.layers = nnx.List(
+            [*map(ordered, levels), Chain([block, *map(int8, others)]), int8(last)]
+        )
 
 
 class Int8LyraDecoder(LyraDecoder):
     """`LyraDecoder` with weights and activations of 8 bits up to its second transposed convolution.
+
+    The convolution before that adds in a fixed order.
 
     Args: as for `LyraDecoder`, but there are at least three strides; the weights are those of a
         trained model.
@@ -56,11 +64,9 @@ class Int8LyraDecoder(LyraDecoder):
         layers: list[Any] = list(self.layers)
         bottleneck, one, two, *levels = layers
         activation, up, block, *blocks = one.layers
-        inner, *body = block.body.layers
-        block.body = Chain([Rounded(inner), *map(int8, body)])
-        rounded = [Rounded(activation), Int8ConvTranspose1d(up, 1), Rounded(block)]
+        first, *inner = block.body.layers
+        block = Rounded(Residual(Chain([Rounded(first), *map(int8, inner)])))
+        level = [Rounded(activation), Int8ConvTranspose1d(up, 1), block, *map(int8, blocks)]
         activation, up, *rest = two.layers
-        second = [int8(activation), Int8ConvTranspose1d(up, self.strides[-1]), *rest]
-        self.layers = nnx.List(
-            [bottleneck, Chain([*rounded, *map(int8, blocks)]), Chain(second), *levels]
-        )
+        after = [int8(activation), Int8ConvTranspose1d(up, self.strides[-1]), *rest]
+        self.layers = nnx.List([ordered(bottleneck), Chain(level), Chain(after), *levels])
