@@ -48,7 +48,7 @@ def test_the_core_is_six_packages():
 
 @pytest.mark.slow
 def test_the_core_runs_without_any_extra():
-    hidden = [*modules("train"), *modules("codec"), *modules("hub")]
+    hidden = [*modules("train"), *modules("codec"), *modules("hub"), *modules("lyra")]
     result = without(hidden, (ROOT / "tests" / "core_alone.py").read_text())
     assert (result.stdout, result.stderr) == ("the core works alone\n", "")
 
@@ -65,6 +65,7 @@ NEEDS = {
     "vqvae_jax.commands": ("PIL", "train"),
     "vqvae_jax.data.tfds_store": ("tensorflow_datasets", "train"),
     "vqvae_jax.coding": ("constriction", "codec"),
+    "vqvae_jax.pretrained.files.lyra_files": ("tflite", "lyra"),
 }
 
 

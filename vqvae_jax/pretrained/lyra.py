@@ -120,7 +120,8 @@ def _restore(state: State, config: Mapping[str, Any]) -> dict[str, np.ndarray]:
             restored[name] = array
         elif leaf == "exponent" and f"{layer}.weight" in state:
             factors = state[f"{layer}.multiplier"] * 2.0 ** (array.astype(np.float64) - 31)
-            scale = factors * state[f"{layer}.scale"] / state[f"{layer}.input_scale"]
+            with np.errstate(invalid="ignore"):  # where only shapes are asked for, all are 0
+                scale = factors * state[f"{layer}.scale"] / state[f"{layer}.input_scale"]
             restored[f"{layer}.weight_scale"] = scale.astype(np.float32)
     return restored
 

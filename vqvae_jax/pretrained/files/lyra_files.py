@@ -33,7 +33,6 @@ def read_lyra(folder: Path) -> dict[str, np.ndarray]:
     Raises:
         DamagedError: a file is not what its format allows.
         UnsupportedError: a file is another one than Lyra's.
-        MissingError: the extra `lyra` is missing.
         OSError: a file cannot be read.
     """
     found: dict[str, np.ndarray] = {}

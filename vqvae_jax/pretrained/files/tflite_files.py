@@ -9,7 +9,16 @@ import numpy as np
 from vqvae_jax.errors import DamagedError, UnsupportedError
 from vqvae_jax.extras import extra
 
+with extra("lyra"):
+    import tflite
+
 _IDENTIFIER = b"TFL3"
+_DTYPES = {
+    tflite.TensorType.FLOAT32: "<f4",
+    tflite.TensorType.INT32: "<i4",
+    tflite.TensorType.INT8: "<i1",
+}
+_KINDS = {code: name for name, code in vars(tflite.BuiltinOperator).items() if name.isupper()}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -50,11 +59,8 @@ def read_operators(content: bytes) -> list[Operator]:
     Raises:
         DamagedError: a part would lie outside of the file.
         UnsupportedError: it is no file of this format.
-        MissingError: the extra `lyra` is missing.
         Exception: it is damaged.
     """
-    with extra("lyra"):
-        import tflite
     if content[4:8] != _IDENTIFIER:
         raise UnsupportedError("it is no file of TensorFlow Lite")
     model = tflite.Model.GetRootAs(content, 0)
@@ -65,14 +71,13 @@ def read_operators(content: bytes) -> list[Operator]:
     for name, count in (("operators", graph.OperatorsLength()), ("tensors", graph.TensorsLength())):
         if count > len(content) // 4:
             raise DamagedError(f"it would have {count} {name}")
-    kinds = {code: name for name, code in vars(tflite.BuiltinOperator).items() if name.isupper()}
     operands: dict[int, Operand] = {}
 
     def operand(index: int) -> Operand:
         if not 0 <= index < graph.TensorsLength():
             raise DamagedError(f"an operator takes tensor {index} of {graph.TensorsLength()}")
         if index not in operands:
-            operands[index] = _operand(model, graph.Tensors(index), tflite.TensorType)
+            operands[index] = _operand(model, graph.Tensors(index))
         return operands[index]
 
     operators = []
@@ -83,7 +88,7 @@ def read_operators(content: bytes) -> list[Operator]:
         outputs = operator.OutputsAsNumpy() if operator.OutputsLength() else ()
         operators.append(
             Operator(
-                kinds.get(max(code.BuiltinCode(), code.DeprecatedBuiltinCode()), "unknown"),
+                _KINDS.get(max(code.BuiltinCode(), code.DeprecatedBuiltinCode()), "unknown"),
                 [operand(int(index)) for index in inputs if index != -1],
                 [operand(int(index)) for index in outputs],
             )
@@ -91,14 +96,13 @@ def read_operators(content: bytes) -> list[Operator]:
     return operators
 
 
-def _operand(model: Any, tensor: Any, types: Any) -> Operand:
+def _operand(model: Any, tensor: Any) -> Operand:
     name = tensor.Name().decode()
     shape = [int(size) for size in tensor.ShapeAsNumpy()] if tensor.ShapeLength() else []
     stored = model.Buffers(tensor.Buffer())
-    kinds = {types.FLOAT32: "<f4", types.INT32: "<i4", types.INT8: "<i1"}
     constant = None
-    if stored.DataLength() and tensor.Type() in kinds:
-        dtype = np.dtype(kinds[tensor.Type()])
+    if stored.DataLength() and tensor.Type() in _DTYPES:
+        dtype = np.dtype(_DTYPES[tensor.Type()])
         if min(shape, default=0) < 0 or math.prod(shape) * dtype.itemsize != stored.DataLength():
             raise DamagedError(
                 f"{name!r:.100} has {stored.DataLength()} bytes, which is not {dtype.name} of "
