@@ -69,6 +69,7 @@ NUMBERS = {
 ATTENTION = {"attention_levels": [1], "middle_attention": False, "remat": True}
 STRIDES = {"strides": [2, 3]}
 SEANET = {"latent_dim": 4, "width": 4, "num_residual": 0, "num_lstm_layers": 0, **STRIDES}
+LYRA = {"latent_dim": 4, "strides": [2, 3, 2]}
 SNAC = {"width": 4, "depthwise": False, **STRIDES}
 AUDIO = {
     "encoder": {"kind": "SEANetEncoder", "in_dim": 1, **SEANET},
@@ -96,6 +97,7 @@ OWN = {
         "decoder": {"kind": "SNACDecoder", "out_dim": 1, "latent_dim": 16, "noise": False, **SNAC},
     },
     **dict.fromkeys(("DACDecoder", "DACEncoder", "SNACDecoder", "SNACEncoder"), STRIDES),
+    **{f"{kind}Lyra{part}": LYRA for kind in ("", "Int8") for part in ("Encoder", "Decoder")},
     **{
         f"Mimi{part}": {
             "seanet": {"kind": f"SEANet{part}", f"{side}_dim": 1, **SEANET},

@@ -43,6 +43,10 @@ from vqvae_jax.models import Emu3Decoder as Emu3Decoder
 from vqvae_jax.models import Emu3Encoder as Emu3Encoder
 from vqvae_jax.models import Emu3Tokenizer as Emu3Tokenizer
 from vqvae_jax.models import Encoder as Encoder
+from vqvae_jax.models import Int8LyraDecoder as Int8LyraDecoder
+from vqvae_jax.models import Int8LyraEncoder as Int8LyraEncoder
+from vqvae_jax.models import LyraDecoder as LyraDecoder
+from vqvae_jax.models import LyraEncoder as LyraEncoder
 from vqvae_jax.models import MAGVIT2Decoder as MAGVIT2Decoder
 from vqvae_jax.models import MAGVIT2Encoder as MAGVIT2Encoder
 from vqvae_jax.models import MaskGITDecoder as MaskGITDecoder

@@ -1,6 +1,6 @@
 """Layers, channels last; most with PyTorch's semantics and initial values."""
 
-from vqvae_jax.layers.activations import ELU, Snake, Tanh
+from vqvae_jax.layers.activations import ELU, LeakyReLU, Snake, Tanh
 from vqvae_jax.layers.adaptive import AdaptiveGroupNorm
 from vqvae_jax.layers.attention import SelfAttention
 from vqvae_jax.layers.batch_norm import FrozenBatchNorm
@@ -40,6 +40,7 @@ __all__ = [
     "GroupNorm",
     "HorizontalConv",
     "Layer",
+    "LeakyReLU",
     "Linear",
     "LocalAttention",
     "Padding",

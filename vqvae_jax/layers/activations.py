@@ -16,6 +16,21 @@ class ELU(Layer):
         return nnx.elu(x)
 
 
+class LeakyReLU(Layer):
+    """x where x > 0, slope x elsewhere (Maas et al. 2013, Rectifier nonlinearities).
+
+    Args:
+        slope: the slope below 0.
+    """
+
+    def __init__(self, slope: float):
+        self.slope = slope
+
+    def __call__(self, x: Float[Array, "b t c"]) -> Float[Array, "b t c"]:
+        """Maps [B, T, C] to the same shape."""
+        return nnx.leaky_relu(x, self.slope)
+
+
 class Tanh(Layer):
     """The hyperbolic tangent."""
 

@@ -5,6 +5,8 @@ from vqvae_jax.models.autoencoder import Decoder, Encoder
 from vqvae_jax.models.dac import DACDecoder, DACEncoder
 from vqvae_jax.models.dalle import DalleDecoder, DalleEncoder, DalleTokenizer
 from vqvae_jax.models.emu3 import Emu3Decoder, Emu3Encoder, Emu3Tokenizer
+from vqvae_jax.models.lyra import LyraDecoder, LyraEncoder
+from vqvae_jax.models.lyra_int8 import Int8LyraDecoder, Int8LyraEncoder
 from vqvae_jax.models.magvit2 import MAGVIT2Decoder, MAGVIT2Encoder
 from vqvae_jax.models.maskgit import MaskGITDecoder, MaskGITEncoder
 from vqvae_jax.models.mimi import MimiDecoder, MimiEncoder
@@ -30,6 +32,10 @@ __all__ = [
     "Emu3Encoder",
     "Emu3Tokenizer",
     "Encoder",
+    "Int8LyraDecoder",
+    "Int8LyraEncoder",
+    "LyraDecoder",
+    "LyraEncoder",
     "MAGVIT2Decoder",
     "MAGVIT2Encoder",
     "MaskGITDecoder",

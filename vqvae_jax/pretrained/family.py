@@ -80,9 +80,11 @@ def entries(tokenizer: Tokenizer, family: Family) -> dict[str, Entry]:
 
 def _entry(path: tuple[Any, ...], variable: nnx.Variable, module: Any, family: Family) -> Entry:
     shape = tuple(variable.shape)
+    if family.axes == "flax":
+        return Entry(path, variable, shape, np.asarray, np.asarray)
     if jnp.issubdtype(variable.dtype, jnp.integer):  # PyTorch's are of 64 bits
         return Entry(path, variable, shape, np.asarray, lambda array: array.astype(np.int64))
-    if family.axes == "flax" or path[-1] != "kernel":
+    if path[-1] != "kernel":
         return Entry(path, variable, shape, np.asarray, np.asarray)
     # PyTorch has the features first: [out, in, *window], transposed convolutions [in, out, ...].
     ends = (-2, -1) if isinstance(module, ConvTranspose | ConvTranspose1d) else (-1, -2)

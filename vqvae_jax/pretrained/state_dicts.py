@@ -22,6 +22,7 @@ from vqvae_jax.pretrained import (
     ibq,
     janus_vqvae,
     llamagen,
+    lyra,
     maskgit_vqgan,
     mimi,
     open_magvit2,
@@ -49,6 +50,7 @@ FAMILIES: dict[str, Family] = {
     "mimi": mimi.FAMILY,
     "mimi_hf": mimi.HF_FAMILY,
     "snac": snac.FAMILY,
+    "lyra": lyra.FAMILY,
 }
 
 

@@ -19,7 +19,7 @@ _MSGPACK_MAPS = (*range(0x81, 0x90), 0xDE, 0xDF)
 def load_state_dict(
     path: str | Path, keys: Sequence[str] = ("state_dict", "model")
 ) -> dict[str, np.ndarray]:
-    """Reads weights that PyTorch, safetensors or Flax have written, by their own names.
+    """Reads weights that PyTorch, safetensors or Flax have written, or Lyra 2, by their own names.
 
     The content says which format it is: safetensors, or an index of its shards (`.json`); a file of
     `torch.save`, of any version since 0.4, with a state dict or a whole module; msgpack of
@@ -28,7 +28,7 @@ def load_state_dict(
     are left out, and so is what lies beside the entry that is chosen, such as an optimizer's state.
 
     Args:
-        path: the file.
+        path: the file; of Lyra 2, the folder with its three files of TensorFlow Lite.
         keys: the entries that may be the state dict, in a file that holds more: the first is read
             that the file has, or the file's own entries if it has none of them.
 
@@ -41,6 +41,7 @@ def load_state_dict(
         DamagedError: the content is not what its format allows.
         UnsupportedError: the format is none of these, there is no state dict, or a part of it
             could be had only by running the file's code.
+        MissingError: a package that Lyra's files need is missing, in the extra `lyra`.
         OSError: the file cannot be read.
     """
     if isinstance(keys, str):
@@ -48,6 +49,10 @@ def load_state_dict(
     path = Path(path)
     if path.suffix == ".json":
         return read_shards(path)
+    if (path / "soundstream_encoder.tflite").is_file():
+        from vqvae_jax.pretrained.files.lyra_files import read_lyra
+
+        return read_lyra(path)
     with naming_file(path), path.open("rb") as file:
         return _read(file, keys)
 
