@@ -59,11 +59,11 @@ def made(component, path="model.quantizer", expected=Quantizer):
     return build_component(settings, path, rngs=nnx.Rngs(0))
 
 
-def assert_takes_images(config, channels=1):
-    model = nnx.eval_shape(lambda: build_tokenizer(config, channels, 0.09))
-    images = jax.ShapeDtypeStruct((2, 28, 28, channels), jnp.float32)
-    output = nnx.eval_shape(lambda model, x: model(x, key=jax.random.key(0)), model, images)
-    assert output.reconstruction.shape == (2, 28, 28, model.likelihood.in_dim)
+def assert_takes(config, shape=(28, 28, 1), sample_rate=None):
+    model = nnx.eval_shape(lambda: build_tokenizer(config, shape[-1], 0.09, sample_rate))
+    examples = jax.ShapeDtypeStruct((2, *shape), jnp.float32)
+    output = nnx.eval_shape(lambda model, x: model(x, key=jax.random.key(0)), model, examples)
+    assert output.reconstruction.shape == (2, *shape[:-1], model.likelihood.in_dim)
     assert output.loss.shape == ()
     return model
 
@@ -73,14 +73,20 @@ def test_every_config_builds_its_model(name):
     module = importlib.import_module(f"configs.{name}")
     assert f"configs/{name}.py" in module.__doc__
     config = Config.from_dict(module.get_config().to_dict())
-    model = assert_takes_images(config, 1 if name.startswith("mnist") else 3)
+    if config.data_kind == "AudioFolder":
+        shape, sample_rate = (5000, 1), config.data.sample_rate
+    else:
+        shape, sample_rate = (28, 28, 1 if name.startswith("mnist") else 3), None
+    model = assert_takes(config, shape, sample_rate)
     if config.prior is not None:
         quantizer = model.quantizer
-        maps = CodeMaps((7, 7), quantizer.num_embeddings, quantizer.num_codebooks, 10)
-        codes, labels = jnp.zeros((2, 7, 7), jnp.int32), jnp.zeros(2, jnp.int32)
+        of_map = (7,) * len(model.downsampling)
+        axis = () if quantizer.num_codebooks is None else (quantizer.num_codebooks,)
+        maps = CodeMaps(of_map, quantizer.num_embeddings, quantizer.num_codebooks, 10)
+        codes, labels = jnp.zeros((2, *of_map, *axis), jnp.int32), jnp.zeros(2, jnp.int32)
         known = labels if config.prior.conditional else None
         logits = nnx.eval_shape(lambda: prior_for(config, maps)(codes, known))
-        assert logits.shape == (2, 7, 7, quantizer.num_embeddings)
+        assert logits.shape == (*codes.shape, quantizer.num_embeddings)
 
 
 @pytest.mark.parametrize("name", known_kinds(Quantizer))
@@ -89,14 +95,14 @@ def test_every_quantizer_is_a_component(name):
     given = {"embedding_dim": 16, "num_embeddings": 8} | SPECIAL.get(name, {})
     settings = {key: value for key, value in given.items() if key in settings_of(kind)}
     config = config_with(quantizer={"kind": name, **settings})
-    assert isinstance(assert_takes_images(config).quantizer, kind)
+    assert isinstance(assert_takes(config).quantizer, kind)
     assert Config.from_dict(json.loads(json.dumps(config.to_dict()))) == config
 
 
 @pytest.mark.parametrize("name", [n for n in known_kinds(Likelihood) if n != "SpectralError"])
 def test_every_likelihood_of_images_is_a_component(name):
     needed = {} if name.endswith("Error") else {"in_dim": 8}
-    model = assert_takes_images(config_with(likelihood={"kind": name, **needed}))
+    model = assert_takes(config_with(likelihood={"kind": name, **needed}))
     assert type(model.likelihood).__name__ == name
 
 
@@ -194,7 +200,7 @@ def mine(tmp_path, monkeypatch):
 
 def test_a_class_of_ones_own_goes_by_its_import_path(mine):
     config = config_with(encoder={"kind": "my_module:MyEncoder", "width": 3})
-    assert assert_takes_images(config).encoder.width == 3
+    assert assert_takes(config).encoder.width == 3
     assert Config.from_dict(config.to_dict()) == config
     with pytest.raises(ConfigError, match=r"^model\.encoder\.width is 0; it must be at least 1"):
         build_tokenizer(config_with(encoder={"kind": "my_module:MyEncoder", "width": 0}), 1, 0.09)

@@ -1,7 +1,7 @@
 """Builds models from a config, and describes what a run was built from."""
 
 import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any, TypeVar
 
 import jax
@@ -21,12 +21,17 @@ from vqvae_jax.training.start import freeze
 Model = TypeVar("Model", bound=nnx.Module)
 
 
-def build_tokenizer(config: Config, data: Mapping[str, Any]) -> Tokenizer:
+def build_tokenizer(
+    config: Config, channels: int, data_variance: float, sample_rate: int | None = None
+) -> Tokenizer:
     """Builds the tokenizer that `config` describes, with initial values from its seed.
 
     Args:
         config: the run's settings.
-        data: what `described_data` returns.
+        channels: those of the data.
+        data_variance: see `Dataset.variance`.
+        sample_rate: samples per second of audio, for which it is an `AudioTokenizer`; None: the
+            data are images.
 
     Raises:
         ConfigError: a part refuses its settings, or the parts do not fit each other.
@@ -36,8 +41,7 @@ def build_tokenizer(config: Config, data: Mapping[str, Any]) -> Tokenizer:
         return build_component(config.model[name], f"model.{name}", **filled)
 
     low, high = config.model["value_range"]
-    span, channels = high - low, data["image_shape"][-1]
-    sample_rate = data.get("sample_rate")
+    span = high - low
     kind: Callable[..., Tokenizer] = Tokenizer
     if sample_rate is not None:
         kind = functools.partial(AudioTokenizer, sample_rate=sample_rate)
@@ -47,7 +51,7 @@ def build_tokenizer(config: Config, data: Mapping[str, Any]) -> Tokenizer:
         likelihood = part(
             "likelihood",
             out_dim=channels,
-            data_variance=data["variance"] * span**2,
+            data_variance=data_variance * span**2,
             data_range=span,
             sample_rate=sample_rate,
             rngs=rngs,
@@ -115,7 +119,7 @@ def tokenizer_for(config: Config, data: Dataset) -> Tokenizer:
         ConfigError: it does not.
     """
     example = jax.ShapeDtypeStruct((1, *data.shape), np.float32)
-    model = build_tokenizer(config, described_data(data))
+    model = build_tokenizer(config, data.shape[-1], data.variance, data.sample_rate)
     try:
         jax.eval_shape(lambda x: model(x).loss, example)
     except ValueError as error:
@@ -127,22 +131,21 @@ def tokenizer_for(config: Config, data: Dataset) -> Tokenizer:
 
 def describe(config: Config, data: Dataset) -> dict[str, Any]:
     """Returns the description of a run for run.json and every checkpoint."""
-    return {"config": config.to_dict(), "data": described_data(data)}
-
-
-def described_data(data: Dataset) -> dict[str, Any]:
-    """Returns the description of a run's data."""
+    of_audio = {} if data.sample_rate is None else {"sample_rate": data.sample_rate}
     return {
-        "name": data.name,
-        "source": data.source,
-        "digest": data.digest,
-        "archives": data.folder,
-        "data_dir": data.data_dir,
-        "variance": data.variance,
-        "train_images": len(data.train),
-        "test_images": len(data.test),
-        "image_shape": list(data.shape),
-        **({} if data.sample_rate is None else {"sample_rate": data.sample_rate}),
+        "config": config.to_dict(),
+        "data": {
+            "name": data.name,
+            "source": data.source,
+            "digest": data.digest,
+            "archives": data.folder,
+            "data_dir": data.data_dir,
+            "variance": data.variance,
+            "train_images": len(data.train),
+            "test_images": len(data.test),
+            "image_shape": list(data.shape),
+            **of_audio,
+        },
     }
 
 
@@ -150,4 +153,7 @@ def build_described(config: Config, description: dict[str, Any]) -> Tokenizer | 
     """Builds the model of a run with this config from its description, as `describe` gives it."""
     if config.prior is not None:
         return prior_for(config, CodeMaps.from_json(description["codes"]["maps"]))
-    return build_tokenizer(config, description["data"])
+    data = description["data"]
+    return build_tokenizer(
+        config, data["image_shape"][-1], data["variance"], data.get("sample_rate")
+    )

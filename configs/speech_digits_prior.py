@@ -1,0 +1,37 @@
+"""A transformer over the codes of configs/speech_digits.py, given the digit.
+
+    python train.py --config configs/speech_digits_prior.py --config.data.path=RECORDINGS
+    python -m vqvae_jax sample --model runs/speech_digits_prior --label 7 --output sevens
+
+The tokenizer is looked for in runs/speech_digits, and trained there first if there is none. The
+second command writes WAV files.
+"""
+
+import ml_collections
+
+from configs import speech_digits
+
+
+def get_config() -> ml_collections.ConfigDict:
+    config = speech_digits.get_config()
+    config.vqvae_training = config.training
+    config.evaluation = {"metrics": []}
+    config.prior = {
+        "vqvae": "runs/speech_digits",
+        "kind": "TransformerPrior",
+        "channels": 128,
+        "num_layers": 6,
+        "dropout": 0.2,
+        "conditional": True,
+        "label_dropout": 0.1,
+    }
+    config.training = {
+        "batch_size": 64,
+        "learning_rate": 1e-3,
+        "schedule": "cosine",
+        "warmup_steps": 100,
+        "num_epochs": 60,
+        "evaluate_every": 5,
+        "seed": 0,
+    }
+    return config
