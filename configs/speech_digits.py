@@ -33,7 +33,7 @@ def get_config() -> ml_collections.ConfigDict:
                 "kind": "AudioFolder",
                 "path": "recordings",
                 "sample_rate": sample_rate,
-                "seconds": 0.64,
+                "seconds": 0.32,
                 "loudness": -20.0,
                 "test_pattern": r"_[0-4]\.wav$",
                 "label_pattern": r"(\d)_[^/]*$",
@@ -50,7 +50,7 @@ def get_config() -> ml_collections.ConfigDict:
                 "likelihood": {"kind": "SpectralError"},
             },
             "training": {
-                "batch_size": 32,
+                "batch_size": 64,
                 "learning_rate": 1e-3,
                 "num_epochs": 120,
                 "average_decay": 0.999,

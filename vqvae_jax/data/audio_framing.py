@@ -82,8 +82,8 @@ class AudioFraming(Framing):
 
     @property
     def reading(self) -> str:
-        """See `Framing`."""
-        return repr(self)
+        """See `Framing`; random crops are taken from whole recordings, whatever their length."""
+        return repr(dataclasses.replace(self, seconds=1.0) if self.is_random else self)
 
     @property
     def reader(self) -> str:
@@ -109,7 +109,7 @@ class AudioFraming(Framing):
             # The rest of a long recording is left out, if it is less than half of an example.
             count = max(1, math.floor(len(signal) / size + 0.5))
             return _filled(signal[: count * size], count * size).reshape(count, size, -1)
-        return (_filled(signal, size) if self.crop == "random" else self.center(signal))[None]
+        return (signal if self.crop == "random" else self.center(signal))[None]
 
     def center(self, whole: Int16[np.ndarray, "t c"]) -> Int16[np.ndarray, "t_out c"]:
         """See `Framing`."""
@@ -126,8 +126,8 @@ class AudioFraming(Framing):
         if self.spatial is None or self.crop != "random":
             return whole
         (size,) = self.spatial
-        start = random.randint(len(whole) - size + 1)
-        return whole[start : start + size]
+        start = random.randint(max(0, len(whole) - size) + 1)
+        return _filled(whole[start : start + size], size)
 
     def described(self, spatial: Sequence[int]) -> str:
         """See `Framing`."""
