@@ -70,9 +70,9 @@ class AudioFraming(Framing):
         return None if self.seconds is None else (round(self.seconds * self.sample_rate),)
 
     @property
-    def is_random(self) -> bool:
+    def reads_examples(self) -> bool:
         """See `Framing`."""
-        return self.crop == "random"
+        return self.spatial is None or self.crop == "tiles"
 
     @property
     def held_out(self) -> "AudioFraming":
@@ -82,8 +82,10 @@ class AudioFraming(Framing):
 
     @property
     def reading(self) -> str:
-        """See `Framing`; random crops are taken from whole recordings, whatever their length."""
-        return repr(dataclasses.replace(self, seconds=1.0) if self.is_random else self)
+        """See `Framing`; crops of any length, other than tiles, are of the same recordings."""
+        return repr(
+            self if self.crop == "tiles" else dataclasses.replace(self, seconds=None, crop="center")
+        )
 
     @property
     def reader(self) -> str:
@@ -91,7 +93,7 @@ class AudioFraming(Framing):
         return f"{version('soundfile')} {version('soxr')}"
 
     def read(self, file: Path) -> Int16[np.ndarray, "n t c"]:
-        """Decodes an audio file into the examples that it holds; with random crops, into itself.
+        """Decodes an audio file into its tiles, or else into itself.
 
         Raises:
             DataError: it cannot be decoded.
@@ -101,15 +103,13 @@ class AudioFraming(Framing):
         return self.parts(to_pcm(self._scaled(read_audio(file, self.sample_rate, self.channels))))
 
     def parts(self, signal: Int16[np.ndarray, "t c"]) -> Int16[np.ndarray, "n t_out c"]:
-        """Returns the examples of a signal."""
-        if self.spatial is None:
+        """Returns the tiles of a signal, or the signal."""
+        if self.spatial is None or self.crop != "tiles":
             return signal[None]
         (size,) = self.spatial
-        if self.crop == "tiles":
-            # The rest of a long recording is left out, if it is less than half of an example.
-            count = max(1, math.floor(len(signal) / size + 0.5))
-            return _filled(signal[: count * size], count * size).reshape(count, size, -1)
-        return (signal if self.crop == "random" else self.center(signal))[None]
+        # The rest of a long recording is left out, if it is less than half of an example.
+        count = max(1, math.floor(len(signal) / size + 0.5))
+        return _filled(signal[: count * size], count * size).reshape(count, size, -1)
 
     def center(self, whole: Int16[np.ndarray, "t c"]) -> Int16[np.ndarray, "t_out c"]:
         """See `Framing`."""
@@ -124,7 +124,7 @@ class AudioFraming(Framing):
     ) -> Int16[np.ndarray, "t_out c"]:
         """See `Framing`."""
         if self.spatial is None or self.crop != "random":
-            return whole
+            return self.center(whole)
         (size,) = self.spatial
         start = random.randint(max(0, len(whole) - size) + 1)
         return _filled(whole[start : start + size], size)

@@ -75,7 +75,7 @@ def framed_source(
     fingerprint: str,
 ) -> DataSource:
     """Returns a `FramedSource`; or, if the store holds examples as they are, an `ArraySource`."""
-    if framing.is_random or not isinstance(store, FlatStore):
+    if not (framing.reads_examples and isinstance(store, FlatStore)):
         return FramedSource(store, framing, spatial, labels, count, fingerprint)
     arrays = {framing.entry: store.flat.reshape(count, *spatial, framing.channels)}
     if labels is not None:

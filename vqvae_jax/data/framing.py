@@ -40,8 +40,8 @@ class Framing(abc.ABC):
 
     @property
     @abc.abstractmethod
-    def is_random(self) -> bool:
-        """Whether an example changes from epoch to epoch."""
+    def reads_examples(self) -> bool:
+        """Whether `read` returns examples as they are, so that neither center nor draw is needed."""
 
     @property
     @abc.abstractmethod
@@ -60,7 +60,7 @@ class Framing(abc.ABC):
 
     @abc.abstractmethod
     def read(self, file: Path) -> Num[np.ndarray, "n *spatial c"]:
-        """Decodes a file into the examples that it holds; with random crops, into all of it.
+        """Decodes a file into the examples that it holds, or into one array with all of it.
 
         Raises:
             DataError: it cannot be decoded.

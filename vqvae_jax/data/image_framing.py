@@ -62,9 +62,9 @@ class ImageFraming(Framing):
         return None if self.size is None else (self.size, self.size)
 
     @property
-    def is_random(self) -> bool:
+    def reads_examples(self) -> bool:
         """See `Framing`."""
-        return self.flip or self.crop == "random"
+        return not self.flip and self.crop != "random"
 
     @property
     def held_out(self) -> "ImageFraming":
