@@ -46,9 +46,9 @@ def test_random_crops_reach_every_place_and_half_are_mirrored():
 
 def test_nothing_is_random_in_what_is_held_out():
     framing = ImageFraming(size=8, crop="random", flip=True)
-    assert framing.is_random
+    assert not framing.reads_examples
     assert framing.held_out == ImageFraming(size=8)
-    assert not framing.held_out.is_random
+    assert framing.held_out.reads_examples
     assert ImageFraming(size=8, crop="tiles").held_out.crop == "tiles"
 
 

@@ -41,7 +41,7 @@ class Framing(abc.ABC):
     @property
     @abc.abstractmethod
     def reads_examples(self) -> bool:
-        """Whether `read` returns examples as they are, so that neither center nor draw is needed."""
+        """Whether what `read` returns are examples as they are."""
 
     @property
     @abc.abstractmethod
