@@ -15,7 +15,7 @@ from vqvae_jax.report.html.page import png
 from vqvae_jax.report.spectrograms import DECIBELS, spectrograms
 from vqvae_jax.signals import to_signal
 
-_SAMPLES = 2**22  # at most, of all signals and channels together
+_SAMPLES = 3 * 2**20  # at most, of all signals and channels together
 _AS_WAV = 2**19  # at most; more are compressed
 _BLOCK = 2**14
 
