@@ -22,7 +22,7 @@ from vqvae_jax.values import to_values
 
 _NUMBERS = 2**23  # of all recordings together
 _BATCH = 16
-_ROWS, _SAMPLES = 4, 2  # rows without classes, and samples in each row
+_SAMPLES, _ALL = 2, 8  # of each class, and without classes
 
 
 def heard(run: SavedRun, source: DataSource, most: int) -> Heard:
@@ -67,22 +67,22 @@ def drawn(
     labels: Sequence[int] | None,
     guidances: Sequence[float],
 ) -> DrawnSignals:
-    """Draws a row of signals for each class, or a few rows without, with each guidance."""
+    """Draws a row of signals for each class, or a single row without, with each guidance."""
     tokenizer: AudioTokenizer = tokenizer_run.model
-    rows = _ROWS if labels is None else len(labels)
+    rows, each = (1, _ALL) if labels is None else (len(labels), _SAMPLES)
 
     def samples(guidance: float) -> np.ndarray:
         values = draw_examples(
             tokenizer,
             prior_run.model,
-            rows * _SAMPLES,
+            rows * each,
             described_sizes(prior_run, "codes", "maps", "shape"),
             key=jax.random.key(0),
-            labels=None if labels is None else np.repeat(labels, _SAMPLES),
+            labels=None if labels is None else np.repeat(labels, each),
             guidance=guidance,
         )
         signals = to_pcm(2 * np.asarray(centered(jnp.asarray(values), tokenizer.value_range)))
-        return signals.reshape(rows, _SAMPLES, *signals.shape[1:])
+        return signals.reshape(rows, each, *signals.shape[1:])
 
     of_guidance = {guidance: samples(guidance) for guidance in guidances}
     return DrawnSignals(labels, of_guidance, tokenizer.sample_rate)

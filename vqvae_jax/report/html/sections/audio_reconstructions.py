@@ -12,7 +12,7 @@ from vqvae_jax.report.html.sounds import sounds
 from vqvae_jax.signals import to_signal
 from vqvae_jax.words import counted
 
-_EACH = 4
+_EACH = 3
 _DEPTHS = 8  # with more codebooks, 1, 2, 4, 8, ... of them
 
 
