@@ -21,7 +21,7 @@ from vqvae_jax.training.saved import SavedRun
 from vqvae_jax.values import to_values
 
 _NUMBERS = 2**23  # of all recordings together
-_BATCH = 16
+_BATCH, _BATCH_NUMBERS = 16, 2**19
 _SAMPLES, _ALL = 2, 8  # of each class, and without classes
 
 
@@ -30,7 +30,9 @@ def heard(run: SavedRun, source: DataSource, most: int) -> Heard:
     model: AudioTokenizer = run.model
     quantizer = model.quantizer
     shape = source.spec["audio"].shape
-    count = min(len(source), most, max(16, _NUMBERS // math.prod(shape)))
+    numbers = math.prod(shape)
+    count = min(len(source), most, max(16, _NUMBERS // numbers))
+    size = max(1, min(_BATCH, _BATCH_NUMBERS // numbers))
     signals = take(source, np.arange(count))["audio"]
     metrics = SISDR(), MelDistance(model.sample_rate)
     compare = jax.jit(lambda x, back: [metric(x, back) for metric in metrics])
@@ -40,8 +42,8 @@ def heard(run: SavedRun, source: DataSource, most: int) -> Heard:
         return _decoded(model, jnp.asarray(given))[:, : shape[0]]
 
     codes, decoded, compared = [], [], []
-    for start in range(0, count, _BATCH):
-        batch = jnp.asarray(signals[start : start + _BATCH])
+    for start in range(0, count, size):
+        batch = jnp.asarray(signals[start : start + size])
         indices = np.asarray(_encoded(model, batch))
         codes.append(indices if quantizer.num_codebooks is not None else indices[..., None])
         back = decode(codes[-1])
