@@ -1,25 +1,15 @@
 """The commands that write a run, or several, as one HTML file."""
 
-import math
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
-import jax
-import jax.numpy as jnp
-import numpy as np
-from flax import nnx
-from jaxtyping import Array
-
+from vqvae_jax.commands import report_audio, report_images
 from vqvae_jax.commands.common import described, ending
-from vqvae_jax.commands.image_model import ImageModel
-from vqvae_jax.data import DataSource, take
 from vqvae_jax.files import check_parent, write_atomically
-from vqvae_jax.models import Tokenizer, has_images
-from vqvae_jax.pixels import pixels_of, to_floats
-from vqvae_jax.precision import wide
-from vqvae_jax.report.html import Drawn, HeldOut, Report, RunRecord, comparison_of, report_of
-from vqvae_jax.report.samples import draw_images
+from vqvae_jax.models import AudioTokenizer, Tokenizer, has_images
+from vqvae_jax.report.html import Report, RunRecord, comparison_of, report_of
 from vqvae_jax.training.histograms import read_usage
 from vqvae_jax.training.log import read_records
 from vqvae_jax.training.saved import (
@@ -31,10 +21,8 @@ from vqvae_jax.training.saved import (
 )
 from vqvae_jax.words import counted
 
-_LOOKED_AT, _NUMBERS = 1024, 2**24  # held-out images, and their numbers where they are large
-_COMPARED = 12
-_BATCH = 64
-_CLASSES, _SAMPLES = 10, 8  # rows of samples, and how many in each
+_LOOKED_AT, _COMPARED = 1024, 12  # held-out examples
+_CLASSES = 10
 _GUIDANCES = [1.0, 2.0, 4.0]
 
 
@@ -48,32 +36,22 @@ def report(
     """Writes the report of a run, with the curves of others, to <workdir>/report.html."""
     file = _to_write(output or workdir / "report.html")
     runs = [_record(folder) for folder in _apart([workdir, *against])]
-    held_out, drawn = {}, None
     if _is_prior(runs[0]):
-        drawn = _drawn(*load_pair(workdir, vqvae))
+        shown = _drawn(*load_pair(workdir, vqvae))
     else:
-        run = load_run(workdir, Tokenizer)
-        if has_images(run.model):
-            source = load_data(run, **moved).test
-            held_out[str(workdir)] = _held_out(run, source, _LOOKED_AT)
-    content = Report(runs, held_out, drawn)
-    _write(file, report_of(content), f"the report of {workdir}")
+        shown = _seen([load_run(workdir, Tokenizer)], _LOOKED_AT, moved)
+    _write(file, report_of(Report(runs, **shown)), f"the report of {workdir}")
 
 
 def compare(runs: Sequence[Path], output: Path, **moved: str | None) -> None:
-    """Writes a page that compares runs: figures, settings, curves and the same images."""
+    """Writes a page that compares runs: figures, settings, curves and the same examples."""
     file = _to_write(output)
     if len(runs) < 2:
         raise ValueError(f"{runs[0]} is given; there must be at least 2 runs to compare")
     records = [_record(folder) for folder in _apart(runs)]
     tokenizers = [load_run(run.name, Tokenizer) for run in records if not _is_prior(run)]
-    alike = [run for run in tokenizers if has_images(run.model)]
-    alike = [run for run in alike if _digest(run) == _digest(alike[0])]
-    held_out = {}
-    if alike:
-        source = load_data(alike[0], **moved).test
-        held_out = {str(run.workdir): _held_out(run, source, _COMPARED) for run in alike}
-    _write(file, comparison_of(Report(records, held_out)), f"{counted(len(runs), 'run')} compared")
+    content = Report(records, **_seen(tokenizers, _COMPARED, moved))
+    _write(file, comparison_of(content), f"{counted(len(runs), 'run')} compared")
 
 
 def _to_write(file: Path) -> Path:
@@ -109,67 +87,39 @@ def _digest(run: SavedRun) -> str:
     return run.description["data"]["digest"]
 
 
-def _held_out(run: SavedRun, source: DataSource, most: int) -> HeldOut:
-    """Has a run's tokenizer look at the first held-out images, `most` at most."""
-    model = ImageModel(run)
-    quantizer = model.tokenizer.quantizer
-    pixels = math.prod(source.spec["image"].shape)
-    count = min(len(source), most, max(16, _NUMBERS // pixels))
-    images = take(source, np.arange(count))["image"]
+def _has_signals(tokenizer: Tokenizer) -> bool:
+    return isinstance(tokenizer, AudioTokenizer)
 
-    def decode(codes: np.ndarray) -> np.ndarray:
-        given = codes if quantizer.num_codebooks is not None else codes[..., 0]
-        return pixels_of(model.decode([*given]), (0.0, 1.0))
 
-    codes, decoded, distances = [], [], []
-    for start in range(0, count, _BATCH):
-        batch = images[start : start + _BATCH]
-        indices = model.encode([*batch])
-        given = jnp.asarray(batch), jnp.asarray(indices)
-        distances.append(np.asarray(_distances(model.tokenizer, *given)))
-        codes.append(indices if quantizer.num_codebooks is not None else indices[..., None])
-        decoded.append(decode(codes[-1]))
-    return HeldOut(
-        images=images,
-        codes=np.concatenate(codes),
-        reconstructions=np.concatenate(decoded),
-        distances=np.concatenate(distances),
-        num_embeddings=quantizer.num_embeddings,
-        decode=decode,
+def _seen(runs: Sequence[SavedRun], most: int, moved: Mapping[str, str | None]) -> dict[str, Any]:
+    """Returns what tokenizers make of the same held-out examples, as a `Report` takes it.
+
+    Those on other data than the first, of images and of signals each, are left out.
+    """
+    kinds = (
+        ("held_out", has_images, report_images.held_out),
+        ("heard", _has_signals, report_audio.heard),
     )
+    seen = {}
+    for name, fits, look in kinds:
+        alike = [run for run in runs if fits(run.model)]
+        alike = [run for run in alike if _digest(run) == _digest(alike[0])]
+        if alike:
+            source = load_data(alike[0], **moved).test
+            seen[name] = {str(run.workdir): look(run, source, most) for run in alike}
+    return seen
 
 
-@nnx.jit
-def _distances(model: Tokenizer, images: Array, codes: Array) -> Array:
-    """Returns the squared distances [B, h, w] between latents and their codes' values."""
-    latents = wide(model.latents(to_floats(images, model.value_range)))
-    return jnp.sum((latents - wide(model.quantizer.lookup(codes))) ** 2, axis=-1)
-
-
-def _drawn(prior_run: SavedRun, vqvae_run: SavedRun) -> Drawn | None:
-    """Draws samples of each class, with more and more guidance where the prior allows it."""
-    prior, vqvae = prior_run.model, vqvae_run.model
-    if not has_images(vqvae):
-        return None
-    rows, labels, guidances = _SAMPLES, None, [1.0]
-    if prior.num_classes is not None:
-        rows = min(_CLASSES, prior.num_classes)
-        labels = list(range(rows))
+def _drawn(prior_run: SavedRun, tokenizer_run: SavedRun) -> dict[str, Any]:
+    """Returns samples of each class, with more and more guidance where the prior allows it."""
+    labels, guidances = None, [1.0]
+    if prior_run.model.num_classes is not None:
+        labels = range(min(_CLASSES, prior_run.model.num_classes))
         if described(prior_run, "config", "prior", "label_dropout") > 0:
             guidances = _GUIDANCES
-    shape = prior_run.description["codes"]["maps"]["shape"]
-
-    def samples(guidance: float) -> np.ndarray:
-        images = draw_images(
-            vqvae,
-            prior,
-            rows * _SAMPLES,
-            (shape[0], shape[1]),
-            key=jax.random.key(0),
-            labels=None if labels is None else np.repeat(labels, _SAMPLES),
-            guidance=guidance,
-        )
-        pixels = pixels_of(images)
-        return pixels.reshape(rows, _SAMPLES, *pixels.shape[1:])
-
-    return Drawn(labels, {guidance: samples(guidance) for guidance in guidances})
+    given = prior_run, tokenizer_run, labels, guidances
+    if has_images(tokenizer_run.model):
+        return {"drawn": report_images.drawn(*given)}
+    if _has_signals(tokenizer_run.model):
+        return {"drawn_signals": report_audio.drawn(*given)}
+    return {}

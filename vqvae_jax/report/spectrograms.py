@@ -10,7 +10,7 @@ from vqvae_jax.report.samples import draw_examples
 
 _WINDOW, _HOP = 256, 64  # samples
 _COLUMNS = 128
-_DECIBELS = 80.0  # from white down to black
+DECIBELS = 80  # from white down to black
 
 
 def spectrograms(signals: Float[np.ndarray, "n t c"]) -> Float[np.ndarray, "n f columns 1"]:
@@ -31,8 +31,8 @@ def spectrograms(signals: Float[np.ndarray, "n t c"]) -> Float[np.ndarray, "n f 
     window = np.hanning(_WINDOW)
     columns = [(np.abs(np.fft.rfft(part * window)) ** 2).mean(axis=1) for part in parts]
     power = np.stack(columns, axis=-1)[:, :0:-1]  # without the mean of each window
-    floor = power.max(initial=1e-12) * 10 ** (-_DECIBELS / 10)
-    return 10 * np.log10(np.maximum(power, floor) / floor)[..., None] / _DECIBELS - 0.5
+    floor = power.max(initial=1e-12) * 10 ** (-DECIBELS / 10)
+    return 10 * np.log10(np.maximum(power, floor) / floor)[..., None] / DECIBELS - 0.5
 
 
 def draw_spectrograms(tokenizer: Tokenizer, *given: Any, **options: Any) -> np.ndarray:

@@ -5,32 +5,60 @@ or None where it has nothing to show; an entry in a table below; and a template 
 `templates`.
 """
 
-from vqvae_jax.report.html.content import Drawn, HeldOut, Report, RunRecord
+from vqvae_jax.report.html.content import (
+    Drawn,
+    DrawnSignals,
+    Heard,
+    HeldOut,
+    Report,
+    RunRecord,
+)
 from vqvae_jax.report.html.page import page
 from vqvae_jax.report.html.sections import (
     atlas,
+    audio_reconstructions,
+    audio_samples,
     code_map,
     code_use,
+    codebooks,
     curves,
     differences,
     reconstructions,
+    same_recordings,
     samples,
     settings,
     side_by_side,
 )
 
-__all__ = ["Drawn", "HeldOut", "Report", "RunRecord", "comparison_of", "report_of"]
+__all__ = [
+    "Drawn",
+    "DrawnSignals",
+    "Heard",
+    "HeldOut",
+    "Report",
+    "RunRecord",
+    "comparison_of",
+    "report_of",
+]
 
 _OF_A_RUN = {
     "curves": curves,
     "reconstructions": reconstructions,
+    "audio_reconstructions": audio_reconstructions,
+    "codebooks": codebooks,
     "code_map": code_map,
     "code_use": code_use,
     "atlas": atlas,
     "samples": samples,
+    "audio_samples": audio_samples,
     "settings": settings,
 }
-_OF_SEVERAL = {"differences": differences, "curves": curves, "side_by_side": side_by_side}
+_OF_SEVERAL = {
+    "differences": differences,
+    "curves": curves,
+    "side_by_side": side_by_side,
+    "same_recordings": same_recordings,
+}
 
 
 def report_of(report: Report) -> bytes:

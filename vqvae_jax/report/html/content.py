@@ -99,8 +99,44 @@ class HeldOut:
 
 
 @dataclasses.dataclass(frozen=True)
+class Heard:
+    """Held-out recordings as a tokenizer hears them.
+
+    Attributes:
+        signals: int16 [N, T, C].
+        codes: int32 [N, t, n], with an axis of codebooks also where there is only one.
+        reconstructions: int16 [N, T, C].
+        si_sdr: `SISDR` of each reconstruction in dB, float [N].
+        mel_distance: `MelDistance` of each reconstruction in dB, float [N].
+        sample_rate: samples per second.
+        frame_rate: positions of codes per second.
+        codebook_sizes: K of each codebook [n].
+        decode: maps codes [B, t, n] to signals int16 [B, T, C].
+    """
+
+    signals: np.ndarray
+    codes: np.ndarray
+    reconstructions: np.ndarray
+    si_sdr: np.ndarray
+    mel_distance: np.ndarray
+    sample_rate: int
+    frame_rate: float
+    codebook_sizes: Sequence[int]
+    decode: Callable[[np.ndarray], np.ndarray]
+
+    def bit_rate(self, codebooks: int) -> float:
+        """Returns the kbit/s of the first so many codebooks."""
+        return self.frame_rate * sum(map(math.log2, self.codebook_sizes[:codebooks])) / 1000
+
+    def from_first(self, codebooks: int, indices: Any) -> np.ndarray:
+        """Returns what the first so many codebooks give of some recordings, int16 [M, T, C]."""
+        kept = np.arange(self.codes.shape[-1]) < codebooks
+        return self.decode(np.where(kept, self.codes[indices], -1))
+
+
+@dataclasses.dataclass(frozen=True)
 class Drawn:
-    """Samples of a prior.
+    """Samples of a prior of images.
 
     Attributes:
         labels: the class of each row of samples [R]; None: a prior without classes.
@@ -112,6 +148,21 @@ class Drawn:
 
 
 @dataclasses.dataclass(frozen=True)
+class DrawnSignals:
+    """Samples of a prior of signals.
+
+    Attributes:
+        labels: the class of each row of samples [R]; None: a prior without classes.
+        of_guidance: by the guidance they were drawn with, samples int16 [R, M, T, C].
+        sample_rate: samples per second.
+    """
+
+    labels: Sequence[int] | None
+    of_guidance: Mapping[float, np.ndarray]
+    sample_rate: int
+
+
+@dataclasses.dataclass(frozen=True)
 class Report:
     """All that a page may show.
 
@@ -120,8 +171,13 @@ class Report:
         held_out: what the runs' tokenizers make of the same images, by the runs' names; empty where
             none is a tokenizer of gray or RGB images.
         drawn: samples, if the run is one of a prior of such images.
+        heard: what the runs' tokenizers make of the same recordings, by the runs' names; empty
+            where none is a tokenizer of signals.
+        drawn_signals: samples, if the run is one of a prior of signals.
     """
 
     runs: Sequence[RunRecord]
     held_out: Mapping[str, HeldOut] = dataclasses.field(default_factory=dict)
     drawn: Drawn | None = None
+    heard: Mapping[str, Heard] = dataclasses.field(default_factory=dict)
+    drawn_signals: DrawnSignals | None = None
