@@ -25,10 +25,10 @@ class AudioModel(FileModel):
     """See `FileModel`; of audio, at the tokenizer's sample rate.
 
     Recordings are filled up with zeros at their end, and codes with -1, which stands for the value
-    0, to lengths of at most three binary digits and some zeros: 4 of each octave. So what is
-    encoded is the recording followed by silence. If encoder and decoder are causal, as far as the
-    last whole frame, codes and samples are exactly those of the recording by itself; if they are
-    not, those of its last frames depend on what was filled up.
+    0, to few lengths, 4 for each power of two. Where encoder and decoder are causal, the codes are
+    exactly those of the recording by itself with its last frame filled up, and the samples exactly
+    those of the codes. Where they are not, frames also see what was filled up, as far as the
+    networks reach.
 
     Args:
         run: as there.
