@@ -24,27 +24,27 @@ def write_tones(folder, lengths, rate=RATE, suffix=".wav"):
     return samples
 
 
-def wav_bytes(signal, rate=RATE, subtype="PCM_16"):
-    """The content of a WAV file."""
+def audio_bytes(signal, kind="WAV", rate=8000, subtype=None):
+    """The content of an audio file."""
     buffer = io.BytesIO()
-    soundfile.write(buffer, signal, rate, format="WAV", subtype=subtype)
+    soundfile.write(buffer, signal, rate, format=kind, subtype=subtype)
     return buffer.getvalue()
 
 
 def hostile_files(folder):
     """Writes files that are no audio, or none that can be used; returns how each is refused."""
-    good = wav_bytes(tone(2000))
+    good = audio_bytes(tone(2000))
     contents = {
         "empty": (b"", "cannot be read: "),
-        "nothing": (wav_bytes(np.zeros((0, 1))), "cannot be used: it holds no samples"),
+        "nothing": (audio_bytes(np.zeros((0, 1))), "cannot be used: it holds no samples"),
         "header": (good[:30], "cannot be read: "),
         "lying": (good[:24] + b"\xff" * 16 + good[40:], "cannot be "),
         "nan": (
-            wav_bytes(np.full((50, 1), np.nan), subtype="FLOAT"),
+            audio_bytes(np.full((50, 1), np.nan), subtype="FLOAT"),
             "cannot be used: it has samples that are not finite",
         ),
         "wide": (
-            wav_bytes(np.zeros((50, 96))),
+            audio_bytes(np.zeros((50, 96))),
             "cannot be used: it has 96 channels; it must have 1 to 32",
         ),
         "random": (np.random.RandomState(0).bytes(500), "cannot be read: "),
@@ -53,7 +53,7 @@ def hostile_files(folder):
     for name, (content, _) in contents.items():
         (folder / f"{name}.wav").write_bytes(content)
     length = 3 * 3600 * 8000  # hours
-    header = bytearray(wav_bytes(np.zeros((1, 1)), 8000)[:44])
+    header = bytearray(audio_bytes(np.zeros((1, 1)))[:44])
     header[4:8], header[40:44] = ((n + 2 * length).to_bytes(4, "little") for n in (36, 0))
     with (folder / "hours.wav").open("wb") as file:
         file.write(header)

@@ -160,7 +160,7 @@ def test_evaluation_of_files_is_per_sample_and_per_recording(root, model, capsys
         (["reconstruct", "FILE", "--pad", "8", "--output", "x"], "--pad is for images; "),
         (["evaluate", "FILE", "--codebooks", "3"], "codebooks is 3; it must be from 1 to 2"),
         (["evaluate"], "holds an exported model, without the data"),
-        (["encode", "none.wav", "--output", "x.npz"], "none.wav cannot be read: "),
+        (["encode", "none.wav", "--output", "x.npz"], "none.wav cannot be read: No such file"),
     ],
 )
 def test_what_cannot_be_done_is_one_line(root, tmp_path, monkeypatch, capsys, arguments, message):

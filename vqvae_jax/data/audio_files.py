@@ -41,6 +41,7 @@ def read_audio(
             channels, more than MAX_SAMPLES, or a result that is too long.
     """
     try:
+        file.stat()  # says why, as libsndfile does not
         with soundfile.SoundFile(file) as opened:
             rate = opened.samplerate
             if not 1 <= rate <= _MAX_RATE:
@@ -54,7 +55,7 @@ def read_audio(
         raise DataError(f"{file} cannot be used: {error}") from error
     except (soundfile.SoundFileError, RuntimeError, ValueError, OSError) as error:
         why = getattr(error, "error_string", None) or getattr(error, "strerror", None) or str(error)
-        raise DataError(f"{file} cannot be read: {' '.join(why.split())}") from error
+        raise DataError(f"{file} cannot be read: {' '.join(why.split()).rstrip('.')}") from error
     if not len(signal):
         raise DataError(f"{file} cannot be used: it is too short for {sample_rate} per second")
     return signal
