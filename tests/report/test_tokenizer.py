@@ -78,6 +78,7 @@ def _back(model, x):
     return model.decode(model.encode(x), length=x.shape[1])
 
 
+@pytest.mark.slow
 def test_recordings_are_shown_as_spectrograms(monkeypatch):
     model = drawn(small_audio_tokenizer)
     samples = np.random.RandomState(0).randint(-9000, 9000, (3, 400, 1)).astype(np.int16)
