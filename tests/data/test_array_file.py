@@ -32,7 +32,7 @@ def test_a_npy_file_is_mapped_and_divided(tmp_path):
     assert 5 < len(test) < 25
     pixels = IMAGES[train].astype(np.float64) / 255
     np.testing.assert_allclose(data.variance, pixels.var(), rtol=1e-12)
-    assert data.image_shape == (6, 8, 3)
+    assert data.shape == (6, 8, 3)
     assert data.train.num_bytes == IMAGES[train].nbytes
 
 
@@ -49,7 +49,7 @@ def test_a_second_file_is_held_out(tmp_path):
     np.save(tmp_path / "y.npy", IMAGES[30:, ..., 0])
     paths = {"path": str(tmp_path / "x.npy"), "test_path": str(tmp_path / "y.npy")}
     data = ArrayFile(**paths).load()
-    assert data.image_shape == (6, 8, 1)
+    assert data.shape == (6, 8, 1)
     np.testing.assert_array_equal(data.test[:]["image"], IMAGES[30:, ..., :1])
     np.save(tmp_path / "y.npy", IMAGES[30:, :4, :, 0])
     with pytest.raises(DataError, match=r"of \(4, 8, 1\); it must hold images of \(6, 8, 1\) like"):

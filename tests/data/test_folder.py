@@ -248,7 +248,7 @@ def test_a_file_that_changes_under_a_run_is_named(photos, load, crop):
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"size": None}, r"has 20 x 12 pixels, .* 19 x 13; data.size gives them one size"),
+        ({"size": None}, r"has 20 x 12 pixels, .* 19 x 13 pixels; data.size gives them one size"),
         ({"test_fraction": 0.0}, "test_fraction, now 0.0, holds out 0; both splits must have some"),
     ],
 )
@@ -271,8 +271,8 @@ def test_empty_and_missing_folders_are_named(tmp_path, load):
 def test_images_of_one_size_need_no_size(tmp_path, load):
     pixels = write(tmp_path / "x", {"train/1": (9, 7), "test/2": (9, 7)})
     data = load(tmp_path / "x", size=None)
-    assert data.image_shape == (9, 7, 3)
+    assert data.shape == (9, 7, 3)
     np.testing.assert_array_equal(everything(data.train)["image"][0], pixels["train/1"])
     write(tmp_path / "y", {"train/1": (9, 7), "test/2": (8, 7)})
-    with pytest.raises(DataError, match=r"images of \(9, 7\) to train on and of \(8, 7\) held out"):
+    with pytest.raises(DataError, match=r"images of 7 x 9 pixels to train on and of 7 x 8 pixels held"):
         load(tmp_path / "y", size=None)
