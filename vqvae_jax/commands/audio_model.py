@@ -35,16 +35,14 @@ class AudioModel(FileModel):
         codebooks: likewise.
 
     Raises:
-        CheckpointError: the tokenizer is not one of audio, or its codes are not one array.
+        CheckpointError: the codes of the tokenizer are not one array.
         ValueError: see `FileModel`.
     """
 
     noun, suffixes, ending = "recording", SUFFIXES, ".wav"
 
     def __init__(self, run: SavedRun, codebooks: int | None = None):
-        tokenizer = run.model
-        if not isinstance(tokenizer, AudioTokenizer):
-            raise CheckpointError(f"{run.workdir} holds a model that is not one of audio")
+        tokenizer: AudioTokenizer = run.model
         if isinstance(tokenizer, SegmentedTokenizer | SNAC):
             raise CheckpointError(
                 f"{run.workdir} holds a {type(tokenizer).__name__}, whose codes are not one array; "

@@ -13,10 +13,8 @@ from vqvae_jax.checks import check_integer
 from vqvae_jax.commands.file_model import FileModel
 from vqvae_jax.data.decoding import read_image
 from vqvae_jax.data.image_folder import SUFFIXES
-from vqvae_jax.errors import CheckpointError
 from vqvae_jax.extras import extra
 from vqvae_jax.metrics import PSNR, SSIM
-from vqvae_jax.models import has_images
 from vqvae_jax.pixels import pixels_of
 from vqvae_jax.training.saved import SavedRun
 
@@ -38,7 +36,6 @@ class ImageModel(FileModel):
         pad: what their sizes are padded to multiples of, beside those that the model needs.
 
     Raises:
-        CheckpointError: the tokenizer is not one of gray or RGB images.
         ValueError: an argument is out of its range.
     """
 
@@ -47,11 +44,6 @@ class ImageModel(FileModel):
     remedy = "; --resize makes images smaller"
 
     def __init__(self, run: SavedRun, codebooks: int | None = None, resize: int = 0, pad: int = 1):
-        if not has_images(run.model):
-            raise CheckpointError(
-                f"{run.workdir} holds a model of {run.model.spatial_rank} axes and "
-                f"{run.model.likelihood.out_dim} channels, not of gray or RGB images"
-            )
         super().__init__(run, codebooks)
         self._shorter_side = check_integer("resize", resize, 0, 2**14)
         self._pad = check_integer("pad", pad, 1, 2**14)
