@@ -3,7 +3,8 @@
 import numpy as np
 
 from vqvae_jax.commands import batching
-from vqvae_jax.commands.batching import Sized, in_batches, padded
+from vqvae_jax.commands.batching import Sized, in_batches
+from vqvae_jax.commands.image_model import padded
 
 
 def sized(index, height, width):

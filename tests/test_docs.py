@@ -14,6 +14,7 @@ import pytest
 
 from tests.conftest import write_small_set
 from tests.data.pictures import write
+from tests.data.recordings import write_tones
 from vqvae_jax.__main__ import _parser
 from vqvae_jax.training import flags
 
@@ -56,6 +57,10 @@ SHORTER = [
         r"(--config configs/images\S*)",
         r"\1 --config.model.encoder.width=8 --config.model.decoder.width=8"
         " --config.training.batch_size=8",
+    ),
+    (
+        r"(--config configs/speech_digits\S*)",
+        r"\1 --config.model.encoder.width=4 --config.model.decoder.width=4",
     ),
     (r"(benchmarks/samples\.py)", r"\1 --number 10 --epochs 1"),
     (r"(benchmarks/sampling\.py)", r"\1 --number 2"),
@@ -226,6 +231,9 @@ def place(tmp_path_factory):
     write(folder / "PHOTOS", {f"photo{index}": (70, 90) for index in range(40)})
     write(folder / "PHOTOS", {"some": (70, 90)}, ".jpg")
     write(folder / "OTHER_FOLDER", {"1": (70, 90), "2": (64, 64)})
+    spoken = {f"{digit}_ann_{take}": 4000 for digit in range(3) for take in range(20)}
+    write_tones(folder / "RECORDINGS", spoken, rate=8000)
+    write_tones(folder / "VOICES", {"1": 3000, "2": 5000})
     python = folder / "bin" / "python"
     python.parent.mkdir()
     python.write_text(f'#!/bin/sh\nexec {shlex.quote(sys.executable)} "$@"\n')

@@ -71,7 +71,7 @@ def _parser() -> argparse.ArgumentParser:
     def with_data(added: argparse.ArgumentParser) -> None:
         for name, text in (
             ("archives", "folder with the data set's IDX archives"),
-            ("path", "folder or file of the images"),
+            ("path", "folder or file of the data"),
             ("data-dir", "TFDS's folder for prepared data"),
         ):
             added.add_argument(f"--{name}", help=f"{text}, if that has moved")
@@ -82,54 +82,64 @@ def _parser() -> argparse.ArgumentParser:
             type=int,
             default=0,
             metavar="PIXELS",
-            help="scale the shorter side of images to this length first",
+            help="of images: scale the shorter side to this length first",
         )
         added.add_argument(
             "--pad",
             type=int,
             default=1,
             metavar="PIXELS",
-            help="pad sizes to multiples of this, so that fewer sizes must be compiled",
+            help="of images: pad sizes to multiples of this, so that fewer must be compiled",
         )
         return added
 
-    def of_images(name: str, text: str) -> argparse.ArgumentParser:
-        added = command(name, text, "a VQ-VAE of images")
+    def of_files(name: str, text: str) -> argparse.ArgumentParser:
+        added = command(name, text, "a VQ-VAE of images or audio")
         added.add_argument(
             "inputs",
             type=Path,
             nargs="+",
             metavar="FILE",
-            help="an image file, or a folder of them",
+            help="an image or an audio file, as the model is of, or a folder of them",
         )
         return resized(added)
 
-    of_images("encode", "write the codes of images").add_argument(
+    of_files("encode", "write the codes of images, or of audio files").add_argument(
         "--output", type=Path, required=True, help="the file of codes to write, a .npz"
     )
-    decode = command("decode", "write the images of such codes", "the same VQ-VAE")
+    decode = command("decode", "write the images or audio files of such codes", "the same VQ-VAE")
     decode.add_argument("source", type=Path, metavar="CODES", help="the file of codes, a .npz")
-    reconstruct = of_images("reconstruct", "write images as their codes give them back")
+    reconstruct = of_files("reconstruct", "write images or audio as their codes give them back")
     reconstruct.add_argument(
-        "--sheet", type=Path, help="a picture (.png, .jpg, .webp) of originals and reconstructions"
+        "--sheet",
+        type=Path,
+        help="a picture (.png, .jpg, .webp) of originals and reconstructions; of audio, of their "
+        "spectrograms",
     )
     for added in (decode, reconstruct):
         added.add_argument(
-            "--output", type=Path, required=True, help="the folder to write PNG files in"
+            "--output", type=Path, required=True, help="the folder to write PNG or WAV files in"
         )
 
     of_prior("export", "write the model of a run to use elsewhere", "a model").add_argument(
         "--output", type=Path, required=True, help="the folder to write"
     )
     with_data(command("extract", "write codes.safetensors: the codes of both splits", "a VQ-VAE"))
-    evaluate = of_prior("evaluate", "metrics of the held-out split, or of images", "a model")
+    evaluate = of_prior("evaluate", "metrics of the held-out split, or of files", "a model")
     evaluate.add_argument(
         "inputs",
         type=Path,
         nargs="*",
         metavar="FILE",
-        help="of a VQ-VAE: images or folders",
+        help="of a VQ-VAE: images or audio files, or folders of them",
     )
+    for added in (decode, reconstruct, evaluate):
+        added.add_argument(
+            "--codebooks",
+            type=int,
+            metavar="N",
+            help="of a residual quantizer: decode from the first N codebooks (all)",
+        )
     with_data(resized(evaluate))
 
     sample = of_prior("sample", "draw images, or signals")

@@ -223,7 +223,7 @@ def test_what_cannot_be_done_is_one_line(root, tmp_path, monkeypatch, capsys, ar
     ("change", "message"),
     [
         ({"__model__": np.array("x")}, "the codes of another model"),
-        ({"__sizes__": np.zeros((2, 2), np.int32)}, r"has sizes int32 (2, 2) of 1 images"),
+        ({"__sizes__": np.zeros((2, 2), np.int32)}, "has sizes int32 (2, 2) of 1 arrays"),
         ({"a.png": np.zeros((3, 4))}, "holds a.png as float64 (3, 4), not as codes"),
         ({"a.png": np.full((3, 4), 16, np.int32)}, "codes from 16 to 16; they must be"),
         ({"a.png": np.zeros((3, 3), np.int32)}, "is 16 x 12 pixels; it must be at most 12 x 12"),

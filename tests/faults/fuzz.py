@@ -16,6 +16,7 @@ import atheris
 with atheris.instrument_imports(include=["vqvae_jax", "safetensors"]):
     from vqvae_jax.arrays import read_arrays
     from vqvae_jax.coding.container import unpack
+    from vqvae_jax.data.audio_files import read_audio
     from vqvae_jax.data.idx import read_idx
     from vqvae_jax.errors import CheckpointError, ConfigError, DataError
     from vqvae_jax.pretrained import load_state_dict
@@ -50,6 +51,7 @@ TARGETS = {
     "idx_inside": lambda content: written("images.gz", lambda path: read_idx(path, 3))(
         gzip.compress(content, compresslevel=1)
     ),
+    "audio": written("audio.wav", lambda path: read_audio(path, 800, 1)),
     "config": config,
     "codes": written("codes.safetensors", read_arrays),
     "checkpoint": written("checkpoints/1.safetensors", lambda path: latest_checkpoint(folder)),

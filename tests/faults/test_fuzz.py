@@ -12,6 +12,7 @@ import pytest
 
 from configs import mnist, mnist_prior
 from tests.conftest import idx_bytes
+from tests.data.recordings import audio_bytes, tone
 from tests.end_to_end.programs import ROOT
 from tests.pretrained.files import weight_files
 from vqvae_jax.arrays import write_arrays
@@ -36,6 +37,7 @@ def seeds(folder):
     return {
         "idx": [gzip.compress(IDX), IDX],
         "idx_inside": [IDX, IDX[:4] + np.array([1, 2**15, 2**15], ">u4").tobytes()],
+        "audio": [audio_bytes(tone(50), kind) for kind in ("WAV", "FLAC", "OGG", "MP3", "AIFF")],
         "config": [
             json.dumps(file.get_config().to_dict()).encode() for file in (mnist, mnist_prior)
         ],
@@ -51,6 +53,7 @@ def seeds(folder):
 TARGETS = (
     "idx",
     "idx_inside",
+    "audio",
     "config",
     "codes",
     "checkpoint",

@@ -70,6 +70,16 @@ def test_codebook_draws_one_bar_a_used_code():
     assert figures.codebook(counts, tiles, images, codes, "title") == with_used
 
 
+def test_use_is_one_falling_line_a_codebook(drawn_figures):
+    figures.usage(np.array([[0, 6, 2, 0], [1, 3, 2, 2]]), "the run")
+    (axes,) = drawn_figures[0].axes
+    assert axes.get_title() == "use of the codes: mean perplexity 2.8"
+    assert axes.get_xlabel() == "code, most used first (6 of 8 used)"
+    first, second = (line.get_ydata() for line in axes.lines)
+    np.testing.assert_allclose(first, [0.75, 0.25, np.nan, np.nan])
+    np.testing.assert_allclose(second, [0.375, 0.25, 0.25, 0.125])
+
+
 def test_training_draws_a_run_of_any_length():
     def record(step, split):
         return {

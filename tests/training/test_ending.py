@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from configs import images, mnist, mnist_prior
+from configs import images, mnist, mnist_prior, speech_digits
 from vqvae_jax.__main__ import _parser
 from vqvae_jax.training.checkpoint import checkpoint_file
 from vqvae_jax.training.config import Config
@@ -69,18 +69,27 @@ def test_a_run_without_an_evaluation_says_the_commands(tmp_path):
     [
         (mnist, ["report", "reconstruct", "encode"]),
         (images, ["report", "reconstruct", "encode"]),
+        (speech_digits, ["report", "reconstruct", "encode"]),
         (mnist_prior, ["report", "sample"]),
     ],
 )
 def test_its_commands_are_those_of_the_program(tmp_path, file, uses):
     workdir, settings = tmp_path / "a run", file.get_config().to_dict()
-    if file is images:
-        settings["data"]["path"] = "my photos"
+    if file in (images, speech_digits):
+        settings["data"]["path"] = "my files"
     given = [*map(shlex.split, commands(Config.from_dict(settings), workdir))]
     assert all(words[:3] == ["python", "-m", "vqvae_jax"] for words in given)
     options = [_parser().parse_args(words[3:]) for words in given]
     assert [one.command for one in options] == uses
     assert all(one.workdir == workdir for one in options)
     if file is not mnist_prior:
-        folder = Path("my photos" if file is images else "FOLDER")
+        folder = Path("FOLDER" if file is mnist else "my files")
         assert [one.inputs for one in options[1:]] == [[folder], [folder]]
+
+
+def test_samples_of_a_prior_over_audio_are_a_folder(tmp_path):
+    settings = mnist_prior.get_config().to_dict()
+    settings["data"] = {"kind": "AudioFolder", "path": "x", "sample_rate": 8000, "seconds": 1.0}
+    *_, sample = commands(Config.from_dict(settings), tmp_path)
+    options = _parser().parse_args(shlex.split(sample)[3:])
+    assert (options.command, options.output) == ("sample", Path("samples"))

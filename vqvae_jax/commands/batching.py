@@ -1,7 +1,8 @@
-"""Images of any size in batches of one size."""
+"""Examples of any size in batches of one size."""
 
 import dataclasses
-from collections.abc import Iterable, Iterator, Sequence
+import math
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 
@@ -16,44 +17,42 @@ class Sized:
 
     Attributes:
         name: the file's name.
-        array: [H, W, ...].
-        size: height and width before the padding.
+        array: [*spatial, ...].
+        size: its lengths along the spatial axes before the padding; of codes, those of the data.
     """
 
     name: str
     array: np.ndarray
-    size: tuple[int, int]
+    size: tuple[int, ...]
 
 
-def padded(image: np.ndarray, multiples: Sequence[int]) -> np.ndarray:
-    """Pads an image [H, W, C] to multiples of two numbers, with its last row and column."""
-    ends = [-length % by for length, by in zip(image.shape[:2], multiples, strict=True)]
-    return np.pad(image, [(0, end) for end in ends] + [(0, 0)], mode="edge")
-
-
-def in_batches(arrays: Iterable[Sized], pixels: int = 1) -> Iterator[list[Sized]]:
+def in_batches(arrays: Iterable[Sized], positions: int = 1) -> Iterator[list[Sized]]:
     """Yields arrays together that have the same shape; a few at a time, so memory stays bounded.
 
     Args:
-        arrays: the arrays [H, W, ...].
-        pixels: how many pixels each of their positions stands for.
+        arrays: the arrays [*spatial, ...].
+        positions: how many positions of the data, such as pixels, each of theirs stands for.
     """
     waiting: dict[tuple[int, ...], list[Sized]] = {}
-    positions = 0
+    total = 0
     for one in arrays:
         group = waiting.setdefault(one.array.shape, [])
         group.append(one)
-        positions += _positions(one) * pixels
-        full = (len(group) + 1) * _positions(one) * pixels > _PER_BATCH
-        while full or positions > _WAITING:
+        total += _positions(one) * positions
+        full = (len(group) + 1) * _positions(one) * positions > _PER_BATCH
+        while full or total > _WAITING:
             shape = one.array.shape if full else next(iter(waiting))
             batch = waiting.pop(shape)
-            positions -= sum(map(_positions, batch)) * pixels
+            total -= sum(map(_positions, batch)) * positions
             full = False
             yield batch
     yield from waiting.values()
 
 
+def cut(array: np.ndarray, size: tuple[int, ...]) -> np.ndarray:
+    """Returns an array [*spatial, ...] without its padding."""
+    return array[tuple(map(slice, size))]
+
+
 def _positions(one: Sized) -> int:
-    height, width = one.array.shape[:2]
-    return height * width
+    return math.prod(one.array.shape[: len(one.size)])

@@ -1,8 +1,8 @@
-"""Files with the codes of images: .npz, an int32 array for each image by its name."""
+"""Files with the codes of files: .npz, an int32 array for each by its name."""
 
 import io
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 
 import numpy as np
@@ -11,28 +11,25 @@ from vqvae_jax.commands.batching import Sized
 from vqvae_jax.errors import DataError
 from vqvae_jax.files import write_atomically
 
-# Beside the codes, by names that no image has.
+# Beside the codes, by names that no file of data has.
 _SIZES = "__sizes__"
 _MODEL = "__model__"
 
 
-def write_codes(
-    file: Path, codes: Mapping[str, np.ndarray], sizes: Mapping[str, tuple[int, int]], model: str
-) -> None:
+def write_codes(file: Path, codes: Sequence[Sized], model: str) -> None:
     """Writes codes.
 
     Args:
         file: where.
-        codes: int32 [h, w] or [h, w, n], by image.
-        sizes: each image's height and width.
+        codes: int32 [*latent_spatial] or [*latent_spatial, n], at least one.
         model: the digest of the model.
 
     Raises:
         OSError: it cannot be written.
     """
     arrays = {
-        **codes,
-        _SIZES: np.array([sizes[name] for name in codes], np.int32).reshape(-1, 2),
+        **{one.name: one.array for one in codes},
+        _SIZES: np.array([one.size for one in codes], np.int32),
         _MODEL: np.array(model),
     }
     buffer = io.BytesIO()
@@ -44,8 +41,13 @@ def write_codes(
     write_atomically(file, buffer.getvalue())
 
 
-def read_codes(file: Path, model: str) -> list[Sized]:
+def read_codes(file: Path, model: str, rank: int) -> list[Sized]:
     """Returns what `write_codes` wrote.
+
+    Args:
+        file: the file.
+        model: the digest of the model.
+        rank: the number of spatial axes of its data.
 
     Raises:
         DataError: it is no such file, is damaged, or of another model.
@@ -59,16 +61,18 @@ def read_codes(file: Path, model: str) -> list[Sized]:
     except Exception as error:  # NumPy, zipfile and zlib each raise their own kinds
         reason = " ".join(str(error).split())
         raise DataError(f"{file} is no file of codes, or is damaged: {reason}") from error
-    if sizes.shape != (len(read), 2) or sizes.dtype != np.int32:
-        raise DataError(f"{file} has sizes {sizes.dtype} {sizes.shape} of {len(read)} images")
     if of_model != model:
         raise DataError(f"{file} has the codes of another model, or of another state of this one")
+    if sizes.shape != (len(read), rank) or sizes.dtype != np.int32:
+        raise DataError(
+            f"{file} has sizes {sizes.dtype} {sizes.shape} of {len(read)} arrays of codes"
+        )
     found = []
-    for (name, codes), (height, width) in zip(read.items(), sizes.tolist(), strict=True):
-        if codes.dtype != np.int32 or codes.ndim not in (2, 3) or 0 in codes.shape:
+    for (name, codes), size in zip(read.items(), sizes.tolist(), strict=True):
+        if codes.dtype != np.int32 or codes.ndim not in (rank, rank + 1) or 0 in codes.shape:
             raise DataError(f"{file} holds {name} as {codes.dtype} {codes.shape}, not as codes")
         path = PurePosixPath(name)
         if path.is_absolute() or ".." in path.parts or not path.name:
             raise DataError(f"{file} holds {name!r}, which is no name of a file in a folder")
-        found.append(Sized(name, codes, (height, width)))
+        found.append(Sized(name, codes, tuple(size)))
     return found

@@ -83,9 +83,9 @@ def check_free(run: SavedRun) -> None:
         )
 
 
-def bar(total: int | None) -> "tqdm[Any]":
-    """Returns a progress bar over images, which shows only on a terminal."""
+def bar(total: int | None, noun: str = "image") -> "tqdm[Any]":
+    """Returns a progress bar over what is named in a word, which shows only on a terminal."""
     with extra("train"):
         from tqdm import tqdm
 
-    return tqdm(total=total, unit="images", disable=not sys.stderr.isatty())
+    return tqdm(total=total, unit=f"{noun}s", disable=not sys.stderr.isatty())

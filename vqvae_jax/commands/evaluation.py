@@ -2,7 +2,7 @@
 
 import math
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,27 +11,29 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 from flax import nnx
-from jaxtyping import Array
 
 from vqvae_jax.checks import is_finite
+from vqvae_jax.commands.audio_model import audio_metrics
+from vqvae_jax.commands.batching import Sized, cut, in_batches
 from vqvae_jax.commands.common import check_free, check_run, described
-from vqvae_jax.commands.image_model import ImageModel
-from vqvae_jax.commands.images import batches_of, cut
-from vqvae_jax.data.image_files import image_files
+from vqvae_jax.commands.encoding import batches_of, file_model
+from vqvae_jax.commands.file_model import FileModel
+from vqvae_jax.data import Dataset
+from vqvae_jax.data.given_files import given_files
 from vqvae_jax.likelihoods import PixelHead
 from vqvae_jax.metrics import PSNR, SSIM, Evaluator
 from vqvae_jax.metrics.bits import bits_per_dim
-from vqvae_jax.models import Tokenizer
+from vqvae_jax.models import AudioTokenizer, Tokenizer
 from vqvae_jax.parallel import all_devices
 from vqvae_jax.priors import Prior
-from vqvae_jax.quantizers import Quantizer
+from vqvae_jax.quantizers import perplexity
 from vqvae_jax.tasks import PriorTask, TokenizerTask
 from vqvae_jax.training.codes import load_codes
-from vqvae_jax.training.saved import SavedRun, load_data, load_pair, load_run
+from vqvae_jax.training.saved import load_data, load_pair, load_run
+from vqvae_jax.values import to_values
 from vqvae_jax.words import counted
 
 _BATCH = 128
-_METRICS = (PSNR(), SSIM())
 
 
 def extract(workdir: Path, **moved: str | None) -> None:
@@ -48,10 +50,11 @@ def evaluate(
     inputs: Sequence[Path],
     resize: int,
     pad: int,
+    codebooks: int | None,
     vqvae: Path | None,
     **moved: str | None,
 ) -> int:
-    """Prints the metrics of a run on its held-out split; of a VQ-VAE, on image files if given.
+    """Prints the metrics of a run on its held-out split; of a tokenizer, on files if given.
 
     Returns how many of these could not be used.
     """
@@ -65,69 +68,99 @@ def evaluate(
         for name, value in moved.items():
             if value is not None:
                 raise ValueError(f"{name} is given; it is for held-out data, not for {inputs[0]}")
-        return _evaluate_files(run, inputs, resize, pad)
+        model = file_model(run, resize, pad, codebooks)
+        files = given_files(inputs, model.suffixes, model.noun)
+        return len(files) - _evaluate_examples(model, batches_of(files, model), codebooks)
     check_run(run)
     data = load_data(run, **moved)
-    metrics = [metric for metric in _METRICS if metric.takes(data.shape)]
-    task = TokenizerTask(run.model, optax.identity(), metrics=metrics)
+    if codebooks is not None:
+        model = file_model(run, codebooks=codebooks)
+        held_out = in_batches(_held_out(data, model))
+        _evaluate_examples(model, held_out, codebooks, f"held-out {data.noun}", f" of {data.name}")
+        return 0
+    known = (PSNR(), SSIM()) if data.sample_rate is None else audio_metrics(data.sample_rate)
+    metrics = [metric for metric in known if metric.takes(data.shape)]
+    task = TokenizerTask(run.model, optax.identity(), entry=data.entry, metrics=metrics)
     state = dict(zip(("params", "variables"), task.weights, strict=True))
     sums = Evaluator(task.eval_step, all_devices())(state, data.test, _BATCH)
     found = task.metrics(sums)
-    print(f"{counted(found.pop('images'), 'held-out image')} of {data.name}:")
+    print(f"{counted(found.pop('images'), f'held-out {data.noun}')} of {data.name}:")
     codes = jax.eval_shape(run.model.encode, jax.ShapeDtypeStruct((1, *data.shape), float))
-    pixels = math.prod(data.shape[:-1])
-    _print(found, run.model.quantizer, codes.size, pixels)
+    tokens = codes.size // (run.model.quantizer.num_codebooks or 1)
+    _print(found, run.model, None, tokens / math.prod(data.shape[:-1]))
     return 0
 
 
-def _evaluate_files(run: SavedRun, inputs: Sequence[Path], resize: int, pad: int) -> int:
-    """Prints the metrics of image files, of any size."""
-    model, files = ImageModel(run), image_files(inputs)
+def _held_out(data: Dataset, model: FileModel) -> Iterator[Sized]:
+    """Yields the held-out examples of a data set, padded."""
+    for index in range(len(data.test)):
+        example = data.test[index][data.entry]
+        yield Sized(str(index), model.filled(example), example.shape[:-1])
+
+
+def _evaluate_examples(
+    model: FileModel,
+    batches: Iterable[Sequence[Sized]],
+    codebooks: int | None,
+    noun: str | None = None,
+    of: str = "",
+) -> int:
+    """Prints the metrics of examples of any size, and returns how many there were."""
     quantizer = model.tokenizer.quantizer
-    done = tokens = pixels = 0
+    done = tokens = positions = 0
     squares = 0.0
     counts: Any = 0
-    of_images: dict[str, list[float]] = {metric.name: [] for metric in _METRICS}
-    for batch in batches_of(files, model, resize, pad):
-        codes = model.encode([one.array for one in batch])
-        counts = counts + np.asarray(quantizer.code_counts(jnp.asarray(codes)), np.int64)
-        for one, image in zip(batch, model.decode([*codes]), strict=True):
-            x = cut(one.array, one).astype(np.float32) / 255
-            back = cut(image, one)
-            squares += float(np.sum((x - back) ** 2, dtype=np.float64))
-            done, pixels = done + 1, pixels + math.prod(one.size)
-            for name, value in _compared(*map(jnp.asarray, (x[None], back[None]))).items():
-                of_images[name].append(float(value))
-        tokens += codes.size
+    of_examples: dict[str, list[float]] = {}
+    for batch in batches:
+        codes = model.coded(batch)
+        for one, own, back in zip(batch, codes, model.decoded(codes), strict=True):
+            x = cut(one.array, one.size)
+            error = np.asarray(to_values(jnp.asarray(x), (0.0, 1.0))) - back
+            squares += float(np.sum(error**2, dtype=np.float64))
+            counts = counts + np.asarray(quantizer.code_counts(jnp.asarray(own.array)), np.int64)
+            done, positions = done + 1, positions + math.prod(one.size)
+            tokens += math.prod(own.array.shape[: len(one.size)])
+            for name, value in model.compare(x, back).items():
+                of_examples.setdefault(name, []).append(value)
     if done:
-        mse = squares / (pixels * model.channels)
+        mse = squares / (positions * model.channels)
         variance = described(model.run, "data", "variance")
+        is_image = model.tokenizer.spatial_rank == 2
+        used = counts if codebooks is None else counts[:codebooks]
         found = {
             "mse": mse,
             **({"nmse": mse / variance} if is_finite(variance) and variance > 0 else {}),
-            "psnr": -10 * math.log10(max(mse, sys.float_info.min)),
-            **{name: float(np.mean(values)) for name, values in of_images.items() if values},
-            "perplexity": float(np.mean(quantizer.perplexity(jnp.asarray(counts, jnp.int32)))),
-            "codes_used": int(np.count_nonzero(counts)),
+            **({"psnr": -10 * math.log10(max(mse, sys.float_info.min))} if is_image else {}),
+            **{name: float(np.mean(values)) for name, values in of_examples.items()},
+            "perplexity": float(np.mean(perplexity(jnp.asarray(used, jnp.int32)))),
+            "codes_used": int(np.count_nonzero(used)),
         }
-        print(f"{counted(done, 'image')}:")
-        _print(found, quantizer, tokens, pixels)
-    return len(files) - done
+        which = "" if codebooks is None else f", from {counted(codebooks, 'codebook')}"
+        print(f"{counted(done, noun or model.noun)}{of}{which}:")
+        _print(found, model.tokenizer, codebooks, tokens / positions)
+    return done
 
 
-@jax.jit
-def _compared(images: Array, others: Array) -> dict[str, Array]:
-    """Compares an image with its reconstruction, both [1, H, W, C] in [0, 1]."""
-    shape = images.shape[1:]
-    return {of.name: of(images, others)[0] for of in _METRICS if of.takes(shape)}
+def _print(
+    found: Mapping[str, float], model: Tokenizer, codebooks: int | None, density: float
+) -> None:
+    """Prints metrics, and the bits of the codes.
 
-
-def _print(found: Mapping[str, float], quantizer: Quantizer, tokens: int, pixels: int) -> None:
+    Args:
+        found: the metrics.
+        model: the tokenizer.
+        codebooks: how many of the first codebooks are used; None: all.
+        density: latent positions per position of the data.
+    """
+    sizes = model.quantizer.codebook_sizes[:codebooks]
     for name, value in found.items():
-        shown = f"{value} of {quantizer.num_codes}" if name == "codes_used" else f"{value:.5g}"
+        shown = f"{value} of {sum(sizes)}" if name == "codes_used" else f"{value:.5g}"
         print(f"  {name}: {shown}")
-    bits = tokens * math.log2(quantizer.num_embeddings) / pixels
-    print(f"  bits per pixel of the codes: {bits:.4g}")
+    bits = sum(map(math.log2, sizes)) * density
+    if isinstance(model, AudioTokenizer):
+        print(f"  kbit/s of the codes: {bits * model.sample_rate / 1000:.4g}")
+    else:
+        print(f"  bits per pixel of the codes: {bits:.4g}")
 
 
 def _evaluate_prior(workdir: Path, vqvae: Path | None, moved: Mapping[str, str | None]) -> None:

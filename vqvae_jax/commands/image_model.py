@@ -1,91 +1,89 @@
-"""A trained tokenizer of images, applied to batches of pixels."""
+"""A trained tokenizer of images, applied to image files."""
 
+import io
+import logging
+import math
 from collections.abc import Sequence
-from typing import Any
+from pathlib import Path
 
-import jax
-import jax.numpy as jnp
 import numpy as np
-from flax import nnx
-from jaxtyping import Array, Float, Int, UInt8
+from jaxtyping import Float, UInt8
 
-from vqvae_jax.errors import CheckpointError, DataError
-from vqvae_jax.models import Tokenizer, has_images
-from vqvae_jax.parallel import all_devices, mesh_for, place, replicated, split
-from vqvae_jax.pixels import to_floats
+from vqvae_jax.checks import check_integer
+from vqvae_jax.commands.file_model import FileModel
+from vqvae_jax.data.decoding import read_image
+from vqvae_jax.data.image_folder import SUFFIXES
+from vqvae_jax.extras import extra
+from vqvae_jax.metrics import PSNR, SSIM
+from vqvae_jax.pixels import pixels_of
 from vqvae_jax.training.saved import SavedRun
-from vqvae_jax.weights import weights_digest
+
+with extra("train"):
+    from PIL import Image
+
+_log = logging.getLogger(__name__)
+
+_MANY_SIZES, _FEW_SIZES_BY = 10, 64
 
 
-class ImageModel:
-    """The tokenizer of a run, or an exported one, on all devices.
+class ImageModel(FileModel):
+    """See `FileModel`; of gray or RGB images, padded with their last row and column.
 
     Args:
-        run: the run of a tokenizer, or an exported one.
-
-    Attributes:
-        run: the run.
-        tokenizer: its model.
-        channels: those of its images, 1 or 3.
-        digest: of its weights.
+        run: as there.
+        codebooks: likewise.
+        resize: the length in pixels that the shorter side of images is scaled to; 0: as it is.
+        pad: what their sizes are padded to multiples of, beside those that the model needs.
 
     Raises:
-        CheckpointError: the tokenizer is not one of gray or RGB images.
+        ValueError: an argument is out of its range.
     """
 
-    def __init__(self, run: SavedRun):
-        self.run = run
-        self.tokenizer: Tokenizer = run.model
-        self.channels = self.tokenizer.likelihood.out_dim
-        if not has_images(self.tokenizer):
-            raise CheckpointError(
-                f"{run.workdir} holds a model of {self.tokenizer.spatial_rank} axes and "
-                f"{self.channels} channels; this command is for gray or RGB images"
+    noun, suffixes, ending = "image", SUFFIXES, ".png"
+    metrics = (PSNR(), SSIM())
+    remedy = "; --resize makes images smaller"
+
+    def __init__(self, run: SavedRun, codebooks: int | None = None, resize: int = 0, pad: int = 1):
+        super().__init__(run, codebooks)
+        self._shorter_side = check_integer("resize", resize, 0, 2**14)
+        self._pad = check_integer("pad", pad, 1, 2**14)
+        self._shapes: set[tuple[int, ...]] = set()
+
+    def read(self, file: Path) -> UInt8[np.ndarray, "h w c"]:
+        """See `FileModel`."""
+        return read_image(file, self.channels, self._shorter_side)
+
+    def filled(self, array: UInt8[np.ndarray, "h w c"]) -> UInt8[np.ndarray, "h_out w_out c"]:
+        """See `FileModel`."""
+        whole = padded(array, [math.lcm(by, self._pad) for by in self.tokenizer.downsampling])
+        is_new = whole.shape not in self._shapes
+        self._shapes.add(whole.shape)
+        if is_new and len(self._shapes) == _MANY_SIZES and self._pad < _FEW_SIZES_BY:
+            _log.warning(
+                "each size takes seconds to compile; --pad %d makes fewer sizes", _FEW_SIZES_BY
             )
-        self.digest = weights_digest(self.tokenizer)
-        self._devices = all_devices()
-        self._graphdef, self._state = nnx.split(self.tokenizer)
-        self._encode, self._decode = (
-            jax.jit(function, static_argnums=0) for function in (_encoded, _decoded)
-        )
+        return whole
 
-    def encode(self, images: Sequence[np.ndarray]) -> Int[np.ndarray, " b *codes"]:
-        """Returns the codes of images uint8 [H, W, C] of one size.
+    def written(self, array: Float[np.ndarray, "h w c"]) -> bytes:
+        """See `FileModel`: a PNG file."""
+        pixels = pixels_of(array, (0.0, 1.0))
+        buffer = io.BytesIO()
+        Image.fromarray(pixels[..., 0] if self.channels == 1 else pixels).save(buffer, "PNG")
+        return buffer.getvalue()
 
-        Raises:
-            DataError: they are too large for the devices' memory.
-        """
-        return self._on_devices(self._encode, images)
+    def pictures(
+        self, x: UInt8[np.ndarray, "h w c"], back: Float[np.ndarray, "h w c"]
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """See `FileModel`."""
+        return x, pixels_of(back, (0.0, 1.0))
 
-    def decode(self, codes: Sequence[np.ndarray]) -> Float[np.ndarray, "b h w c"]:
-        """Returns the images of codes [h, w, ...], in [0, 1]: the likelihood's best guess."""
-        return self._on_devices(self._decode, codes)
-
-    def _on_devices(self, function: Any, arrays: Sequence[np.ndarray]) -> np.ndarray:
-        mesh = mesh_for(self._devices, len(arrays))
-        self._state = place(self._state, replicated(mesh))
-        given = place(np.stack(arrays), split(mesh))
-        try:
-            return np.asarray(function(self._graphdef, self._state, given))
-        except jax.errors.JaxRuntimeError as error:
-            reason = str(error).partition("\n")[0]
-            raise DataError(
-                f"JAX gave up on {arrays[0].shape}: {reason}; --resize makes images smaller"
-            ) from error
+    def described(self, size: Sequence[int]) -> str:
+        """See `FileModel`."""
+        height, width = size
+        return f"{width} x {height} pixels"
 
 
-def _encoded(
-    graphdef: nnx.GraphDef, state: nnx.State, images: UInt8[Array, "b h w c"]
-) -> Int[Array, " b *codes"]:
-    model = nnx.merge(graphdef, state)
-    return model.encode(to_floats(images, model.value_range))
-
-
-def _decoded(
-    graphdef: nnx.GraphDef, state: nnx.State, codes: Int[Array, " b *codes"]
-) -> Float[Array, "b h w c"]:
-    model = nnx.merge(graphdef, state)
-    decoded = model.decoded_codes(codes)
-    low, high = model.value_range
-    images = model.likelihood.reconstruct(decoded, jax.random.key(0))
-    return jnp.clip((images - low) / (high - low), 0, 1)
+def padded(image: np.ndarray, multiples: Sequence[int]) -> np.ndarray:
+    """Pads an image [H, W, C] to multiples of two numbers, with its last row and column."""
+    ends = [-length % by for length, by in zip(image.shape[:2], multiples, strict=True)]
+    return np.pad(image, [(0, end) for end in ends] + [(0, 0)], mode="edge")

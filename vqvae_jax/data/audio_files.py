@@ -21,7 +21,9 @@ _MAX_RATE = 2**20
 _BLOCK = 2**18
 
 
-def read_audio(file: Path, sample_rate: int, channels: int) -> Float[np.ndarray, "t c"]:
+def read_audio(
+    file: Path, sample_rate: int, channels: int, longest: int = MAX_SAMPLES
+) -> Float[np.ndarray, "t c"]:
     """Decodes an audio file, and resamples it if necessary.
 
     Args:
@@ -29,58 +31,58 @@ def read_audio(file: Path, sample_rate: int, channels: int) -> Float[np.ndarray,
         sample_rate: samples per second of the result.
         channels: C. One is the mean of all; several are as many as the file has, or copies of its
             only one.
+        longest: the most samples that the result may have, T.
 
     Returns:
         float32 [T, C]; integers become the numbers from -1 to 1, floats are as they are.
 
     Raises:
         DataError: it is no audio, is damaged or empty, has numbers that are not finite, other
-            channels, or more than MAX_SAMPLES.
+            channels, more than MAX_SAMPLES, or a result that is too long.
     """
     try:
+        file.stat()  # says why, as libsndfile does not
         with soundfile.SoundFile(file) as opened:
-            signal = _decoded(opened)
             rate = opened.samplerate
-        if not 1 <= rate <= _MAX_RATE:
-            raise DataError(f"it has {rate} samples per second; it must have 1 to {_MAX_RATE}")
+            if not 1 <= rate <= _MAX_RATE:
+                raise DataError(f"it has {rate} samples per second; it must have 1 to {_MAX_RATE}")
+            longest = min(longest, MAX_SAMPLES // channels)
+            signal = _decoded(opened, longest * rate // sample_rate)
         signal = _with_channels(signal, channels)
         if rate != sample_rate:
-            _check_size(len(signal) * sample_rate // rate, channels)
             signal = np.asarray(soxr.resample(signal, rate, sample_rate), np.float32)
     except DataError as error:
         raise DataError(f"{file} cannot be used: {error}") from error
     except (soundfile.SoundFileError, RuntimeError, ValueError, OSError) as error:
         why = getattr(error, "error_string", None) or getattr(error, "strerror", None) or str(error)
-        raise DataError(f"{file} cannot be read: {' '.join(why.split())}") from error
+        raise DataError(f"{file} cannot be read: {' '.join(why.split()).rstrip('.')}") from error
     if not len(signal):
         raise DataError(f"{file} cannot be used: it is too short for {sample_rate} per second")
     return signal
 
 
-def _decoded(opened: "soundfile.SoundFile") -> np.ndarray:
+def _decoded(opened: "soundfile.SoundFile", most: int) -> np.ndarray:
     """Returns all samples, whatever number of them the header says."""
-    if opened.channels > MAX_CHANNELS:
-        raise DataError(f"it has {opened.channels} channels; it must have 1 to {MAX_CHANNELS}")
-    _check_size(max(0, opened.frames), opened.channels)
-    blocks, length = [], 0
-    while len(block := opened.read(_BLOCK, "float32", always_2d=True)):
-        length += len(block)
-        _check_size(length, opened.channels)
+    channels = opened.channels
+    if channels > MAX_CHANNELS:
+        raise DataError(f"it has {channels} channels; it must have 1 to {MAX_CHANNELS}")
+    most = min(most, MAX_SAMPLES // channels)
+    blocks: list[np.ndarray] = []
+    length = max(0, opened.frames)
+    while length <= most and len(block := opened.read(_BLOCK, "float32", always_2d=True)):
         blocks.append(block)
+        length = max(length, sum(map(len, blocks)))
+    if length > most:
+        raise DataError(
+            f"it has {counted(length, 'sample')}, at {opened.samplerate} per second; it must have "
+            f"at most {most}"
+        )
     if not blocks:
         raise DataError("it holds no samples")
     signal = np.concatenate(blocks)
     if not np.isfinite(signal).all():
         raise DataError("it has samples that are not finite")
     return signal
-
-
-def _check_size(length: int, channels: int) -> None:
-    if length * channels > MAX_SAMPLES:
-        raise DataError(
-            f"it has {counted(length, 'sample')} of {counted(channels, 'channel')}; together they "
-            f"must be at most {MAX_SAMPLES}"
-        )
 
 
 def _with_channels(signal: np.ndarray, channels: int) -> np.ndarray:

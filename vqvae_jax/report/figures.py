@@ -151,16 +151,45 @@ def codebook(
     shown = "its codes"
     if code_counts.ndim == 2:
         codes, shown = codes[..., 0], f"its codes of codebook 1 of {len(counts)}"
-    order = np.argsort(-counts, axis=1, kind="stable")
-    shares = np.take_along_axis(counts, order, axis=1) / np.maximum(1, counts.sum(1, keepdims=True))
-    rank = np.argsort(order[0])
-    used = np.count_nonzero(counts, axis=1)
+    rank = np.argsort(np.argsort(-counts[0], kind="stable"))
+    used = np.count_nonzero(counts[0])
 
     figure = _figure(10.0, 6.4)
     figure.suptitle(title, fontsize=9)
     left, maps = figure.subfigures(1, 2, width_ratios=[1.1, 1], squeeze=False)[0]
     axes, below = left.subplots(2, 1, height_ratios=[3, 2])
     _show_tiles(below, tiles)
+    _show_use(axes, counts)
+
+    lines = 2 * -(-len(images) // _MAP_COLUMNS)
+    grid = maps.subplots(lines, _MAP_COLUMNS, squeeze=False)
+    for index, (image, code_map) in enumerate(zip(images, codes, strict=True)):
+        line, column = divmod(index, _MAP_COLUMNS)
+        grid[2 * line, column].imshow(image.squeeze() + 0.5, cmap="gray", vmin=0, vmax=1)
+        grid[2 * line + 1, column].imshow(rank[code_map], vmin=0, vmax=max(1, used - 1))
+    for axes in grid.flat:
+        axes.set_axis_off()
+    maps.suptitle(f"images, and below each {shown} (dark: often used)", fontsize=9)
+    return _encoded(figure)
+
+
+def usage(code_counts: np.ndarray, title: str) -> bytes:
+    """Draws how often each code is used.
+
+    Args:
+        code_counts: int [K] or [num_codebooks, K], over a whole split.
+        title: the title of the whole, one line.
+    """
+    figure = _figure(10.0, 4.0)
+    figure.suptitle(title, fontsize=9)
+    _show_use(figure.subplots(), np.atleast_2d(code_counts))
+    return _encoded(figure)
+
+
+def _show_use(axes: "Axes", counts: np.ndarray) -> None:
+    """Shows the shares of the codes [num_codebooks, K], of each codebook the most used first."""
+    ordered = -np.sort(-counts, axis=1)
+    shares = ordered / np.maximum(1, counts.sum(1, keepdims=True))
     places = np.arange(1, shares.shape[1] + 1)
     if len(shares) == 1:
         axes.bar(places, shares[0], width=1.0)
@@ -171,21 +200,10 @@ def codebook(
     axes.set_yscale("log")
     axes.set_ylim(bottom=min(shares[shares > 0], default=1.0) / 2)
     axes.set_xlim(0, shares.shape[1] + 1)
-    axes.set_xlabel(f"code, most used first ({used.sum()} of {counts.size} used)")
+    axes.set_xlabel(f"code, most used first ({np.count_nonzero(counts)} of {counts.size} used)")
     axes.set_ylabel("share of all tokens")
     mean, effective = "mean " if len(counts) > 1 else "", perplexity(jnp.asarray(counts)).mean()
     axes.set_title(f"use of the codes: {mean}perplexity {effective:.1f}", fontsize=9)
-
-    lines = 2 * -(-len(images) // _MAP_COLUMNS)
-    grid = maps.subplots(lines, _MAP_COLUMNS, squeeze=False)
-    for index, (image, code_map) in enumerate(zip(images, codes, strict=True)):
-        line, column = divmod(index, _MAP_COLUMNS)
-        grid[2 * line, column].imshow(image.squeeze() + 0.5, cmap="gray", vmin=0, vmax=1)
-        grid[2 * line + 1, column].imshow(rank[code_map], vmin=0, vmax=max(1, used[0] - 1))
-    for axes in grid.flat:
-        axes.set_axis_off()
-    maps.suptitle(f"images, and below each {shown} (dark: often used)", fontsize=9)
-    return _encoded(figure)
 
 
 def _show_tiles(axes: "Axes", tiles: np.ndarray) -> None:

@@ -9,15 +9,17 @@ from flax import nnx
 from jaxtyping import Array
 
 from vqvae_jax.data import DataSource, take
-from vqvae_jax.models import Tokenizer, has_images
+from vqvae_jax.models import AudioTokenizer, Tokenizer, has_images
 from vqvae_jax.pixels import centered
 from vqvae_jax.report import figures
 from vqvae_jax.report.alone import alone
+from vqvae_jax.report.spectrograms import spectrograms
 from vqvae_jax.values import to_values
 
 _IMAGES = 64
 _CODE_MAPS = 8
 _CODES_ALONE = 64
+_RECORDINGS, _SAMPLES = 32, 2**20  # at most so many, and of so many samples together
 
 
 @nnx.jit
@@ -44,6 +46,26 @@ def _tiles(model: Tokenizer, code_counts: np.ndarray, shape: tuple[int, int]) ->
     return alone(decode, most_used, shape, len(counts))
 
 
+@nnx.jit
+def _passed(model: AudioTokenizer, signals: Array) -> Array:
+    """Returns signals as the whole model gives them back."""
+    return model.likelihood.reconstruct(model(signals).reconstruction, jax.random.key(0))
+
+
+def _of_recordings(
+    model: AudioTokenizer, held_out: DataSource, entry: str, code_counts: np.ndarray, title: str
+) -> dict[str, bytes]:
+    """Draws reconstructions.png, of spectrograms, and codebook.png, the use of the codes."""
+    number = min(_RECORDINGS, max(1, _SAMPLES // held_out.spec[entry].shape[0]), len(held_out))
+    shown = to_values(jnp.asarray(take(held_out, np.arange(number))[entry]), model.value_range)
+    both = spectrograms(np.concatenate([shown, _passed(model, shown)]))
+    kind = f"{model.likelihood.reconstruction} (spectrograms)"
+    return {
+        "reconstructions.png": figures.reconstructions(both[:number], both[number:], title, kind),
+        "codebook.png": figures.usage(code_counts, title),
+    }
+
+
 def tokenizer_figures(
     model: Tokenizer,
     held_out: DataSource,
@@ -52,7 +74,7 @@ def tokenizer_figures(
     records: list[dict[str, Any]],
     title: str,
 ) -> dict[str, bytes]:
-    """Draws training.png and, for gray or RGB images, reconstructions.png and codebook.png.
+    """Draws training.png and, of images and audio, reconstructions.png and codebook.png.
 
     Args:
         model: the current model.
@@ -64,6 +86,9 @@ def tokenizer_figures(
     """
     curves = ["loss", model.likelihood.monitor]
     training = figures.training(records, curves, model.quantizer.num_codes)
+    if isinstance(model, AudioTokenizer):
+        drawn = _of_recordings(model, held_out, entry, code_counts, title)
+        return {**drawn, "training.png": training}
     if not has_images(model):
         return {"training.png": training}
     first = take(held_out, np.arange(min(_IMAGES, len(held_out))))

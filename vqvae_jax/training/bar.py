@@ -9,11 +9,11 @@ if TYPE_CHECKING:
     from tqdm import tqdm
 
 
-def progress_bar(images: int, done: int) -> "tqdm[Any]":
-    """Returns a bar over the images of a run, which is shown only in a terminal.
+def progress_bar(examples: int, done: int) -> "tqdm[Any]":
+    """Returns a bar over the examples of a run, which is shown only in a terminal.
 
     Args:
-        images: how many there are in all steps.
+        examples: how many there are in all steps.
         done: how many of them there were before.
 
     Raises:
@@ -23,9 +23,9 @@ def progress_bar(images: int, done: int) -> "tqdm[Any]":
         from tqdm import tqdm
 
     return tqdm(
-        total=images,
+        total=examples,
         initial=done,
-        unit="images",
+        unit="examples",
         unit_scale=True,
         dynamic_ncols=True,
         disable=not sys.stderr.isatty(),

@@ -6,7 +6,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from vqvae_jax.data.image_folder import ImageFolder
+from vqvae_jax.data.audio_folder import AudioFolder
+from vqvae_jax.data.folder import FileFolder
 from vqvae_jax.tasks import Task
 from vqvae_jax.training.checkpoint import checkpoint_file
 from vqvae_jax.training.config import Config
@@ -49,13 +50,14 @@ def commands(config: Config, workdir: Path) -> list[str]:
         workdir: its folder.
     """
     program, model = "python -m vqvae_jax", f"--model {shlex.quote(str(workdir))}"
-    images = "FOLDER"
-    if isinstance(config.data, ImageFolder):
-        images = shlex.quote(config.data.path)
+    files = "FOLDER"
+    if isinstance(config.data, FileFolder):
+        files = shlex.quote(config.data.path)
     uses = [
-        f"reconstruct {model} --output out {images}",
-        f"encode {model} --output codes.npz {images}",
+        f"reconstruct {model} --output out {files}",
+        f"encode {model} --output codes.npz {files}",
     ]
     if config.kind == "prior":
-        uses = [f"sample {model} --output samples.png"]
+        output = "samples" if isinstance(config.data, AudioFolder) else "samples.png"
+        uses = [f"sample {model} --output {output}"]
     return [f"{program} {use}" for use in (f"report {model}", *uses)]

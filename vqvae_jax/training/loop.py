@@ -249,7 +249,7 @@ class Run:
         if bar.disable:
             print(
                 f"step {self.step}/{self.schedule.last_step}  {name} {record[name]:.4f}  "
-                f"{record['images_per_second']:.0f} images/s",
+                f"{record['images_per_second']:.0f} examples/s",
                 flush=True,
             )
 
