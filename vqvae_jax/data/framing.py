@@ -3,7 +3,7 @@
 import abc
 from collections.abc import Sequence
 from pathlib import Path
-from typing import ClassVar, Self
+from typing import ClassVar
 
 import numpy as np
 from jaxtyping import Num
@@ -45,7 +45,7 @@ class Framing(abc.ABC):
 
     @property
     @abc.abstractmethod
-    def held_out(self) -> Self:
+    def held_out(self) -> "Framing":
         """The framing of held-out files, in which nothing is random."""
 
     @property
