@@ -18,7 +18,7 @@ WIDTHS = (32, 64, 128)
 
 
 class Classifier(nnx.Module):
-    """Convolutions of a log-mel spectrogram, their mean over time and frequency, a linear layer."""
+    """Convolutions of a log-mel spectrogram, their mean over time, and a linear layer."""
 
     def __init__(self, sample_rate: int, classes: int, rngs: nnx.Rngs):
         self.mel = MelSpectrogram(sample_rate, window=256, hop=80, num_mels=40)
@@ -30,14 +30,14 @@ class Classifier(nnx.Module):
             ]
         )
         self.dropout = nnx.Dropout(0.5, rngs=rngs)
-        self.out = nnx.Linear(WIDTHS[-1], classes, rngs=rngs)
+        self.out = nnx.Linear(WIDTHS[-1] * self.mel.num_mels // 8, classes, rngs=rngs)
 
     def __call__(self, x: jax.Array) -> jax.Array:
         """Logits [B, classes] of signals [B, T, 1] in [-1, 1]."""
         x = self.mel.log(x[..., 0])[..., None] / 5 + 1
         for conv in self.convs:
             x = nnx.relu(conv(x))
-        return self.out(self.dropout(jnp.mean(x, axis=(1, 2))))
+        return self.out(self.dropout(jnp.mean(x, axis=1).reshape(len(x), -1)))
 
 
 def trained(data: Dataset, epochs: int) -> Classifier:
