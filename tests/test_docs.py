@@ -10,7 +10,9 @@ import sys
 from pathlib import Path
 
 import jax
+import numpy as np
 import pytest
+import soundfile
 
 from tests.conftest import write_small_set
 from tests.data.pictures import write
@@ -55,6 +57,11 @@ SHORTER = [
     (
         r"(--config configs/images\S*)",
         r"\1 --config.model.encoder.width=8 --config.model.decoder.width=8"
+        " --config.training.batch_size=8",
+    ),
+    (
+        r"(--config configs/speech_digits\S*)",
+        r"\1 --config.model.encoder.width=4 --config.model.decoder.width=4"
         " --config.training.batch_size=8",
     ),
     (r"(benchmarks/samples\.py)", r"\1 --number 10 --epochs 1"),
@@ -226,6 +233,10 @@ def place(tmp_path_factory):
     write(folder / "PHOTOS", {f"photo{index}": (70, 90) for index in range(40)})
     write(folder / "PHOTOS", {"some": (70, 90)}, ".jpg")
     write(folder / "OTHER_FOLDER", {"1": (70, 90), "2": (64, 64)})
+    (folder / "RECORDINGS").mkdir()
+    for index in range(30):
+        noise = np.random.RandomState(index).uniform(-0.1, 0.1, 4000)
+        soundfile.write(folder / "RECORDINGS" / f"{index % 3}_a_{index // 3}.wav", noise, 8000)
     python = folder / "bin" / "python"
     python.parent.mkdir()
     python.write_text(f'#!/bin/sh\nexec {shlex.quote(sys.executable)} "$@"\n')
