@@ -60,7 +60,8 @@ SHORTER = [
     ),
     (
         r"(--config configs/speech_digits\S*)",
-        r"\1 --config.model.encoder.width=4 --config.model.decoder.width=4",
+        r"\1 --config.model.encoder.width=4 --config.model.decoder.width=4"
+        " --config.training.batch_size=8",
     ),
     (r"(benchmarks/samples\.py)", r"\1 --number 10 --epochs 1"),
     (r"(benchmarks/sampling\.py)", r"\1 --number 2"),

@@ -60,7 +60,9 @@ def site(tmp_path_factory):
     golden = Path("tests", "golden", "pretrained")  # what a notebook takes for a download
     shutil.copytree(ROOT / golden, folder / golden)
     for notebook in sources.rglob("*.ipynb"):
-        notebook.write_text(re.sub(r"num_epochs=\d+", "max_steps=4", notebook.read_text()))
+        notebook.write_text(
+            re.sub(r'num_epochs(=|\\": )\d+', r"max_steps\g<1>4", notebook.read_text())
+        )
     command = ["-W", "--keep-going", "-q", "-b", "html", "-d", folder / "doctrees", sources]
     result = subprocess.run(
         [sys.executable, "-m", "sphinx", *command, folder / "html"],

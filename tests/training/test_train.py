@@ -165,6 +165,16 @@ def test_the_log_is_written_where_the_caller_says(tmp_path):
     assert not (tmp_path / "run" / "tensorboard").exists()
 
 
+@pytest.mark.slow  # two programs to compile
+def test_samples_of_16_bits_are_seen_in_the_value_range(tmp_path):
+    samples = (WAVES * 2**14).astype(np.int16)
+    labelled = {"audio": samples, "label": np.zeros(len(samples), np.int32)}
+    settings = {"batch_size": len(samples), "max_steps": 1, "log_every": 1}
+    train(sound(), labelled, labelled, workdir=tmp_path, training=settings)
+    loss = sound()(jnp.asarray(samples / np.float32(2**16))).loss
+    np.testing.assert_allclose(metrics(tmp_path)[0]["loss"], loss, rtol=1e-5)
+
+
 @pytest.mark.usefixtures("unchecked")
 def test_one_writer_is_no_list(tmp_path):
     with pytest.raises(ValueError, match=r"^log is <.*>; it must be a list of LogWriter comp"):

@@ -71,8 +71,9 @@ def train(
             which brings its own optimizers.
         source: the training examples: a NumPy array with the examples on the first axis, several
             of them by name, or a `DataSource`. For a tokenizer, examples [*spatial, C], pixels
-            uint8, which it sees as x / 255 - 0.5, or floats on its own scale; of several arrays,
-            those called "image". A single array gets the name "data".
+            uint8, which it sees as x / 255 - 0.5, samples int16, which it sees in its value_range,
+            or floats on its own scale; of several arrays, those called "image" or "audio". A single
+            array gets the name "data".
         held_out: the examples of evaluations, likewise.
         workdir: the run's folder; created if missing.
         training: settings of the section `training` of `train.py --help`, by name. Those of the
@@ -272,7 +273,7 @@ def _default_task(
             f"{model.dtype}; it computes in that, so make it with dtype={settings.precision!r}"
         )
     names = list(source.spec)
-    entry = names[0] if len(names) == 1 else "image"
+    entry = names[0] if len(names) == 1 else "audio" if "audio" in names else "image"
     rank, channels = model.spatial_rank, model.likelihood.out_dim
     types = []
     for argument, given in (("source", source), ("held_out", held_out)):
@@ -283,10 +284,10 @@ def _default_task(
         where = argument if len(given.spec) == 1 else f"{argument}'s {entry}"
         of = given.spec[entry]
         types.append(np.dtype(of.dtype))
-        if types[-1] != np.uint8 and not np.issubdtype(types[-1], np.floating):
+        if types[-1] not in (np.uint8, np.int16) and not np.issubdtype(types[-1], np.floating):
             raise DataError(
                 f"{where} has type {types[-1]}; it must be uint8, for pixels that the model sees "
-                "as x / 255 - 0.5, or floating"
+                "as x / 255 - 0.5, int16, for samples, or floating"
             )
         if len(of.shape) != rank + 1 or of.shape[-1] != channels:
             raise DataError(
