@@ -91,6 +91,19 @@ def test_a_convolution_and_its_gradients(case):
     check_adjoint(function, x, kernel)
 
 
+@pytest.mark.parametrize("length", [100, 40_000])
+def test_short_and_long_signals_are_convolved_alike(length):
+    random = np.random.RandomState(0)
+    x = random.randn(1, length, 3).astype(np.float32)
+    kernel = random.randn(3, 3, 2).astype(np.float32)
+    expected = sum(x[:, 4 * tap : length - 8 + 4 * tap] @ kernel[tap] for tap in range(3))
+    y, pull = jax.vjp(lambda x, kernel: conv1d(x, kernel, dilation=4), x, kernel)
+    np.testing.assert_allclose(y, expected, atol=1e-5)
+    _, of_kernel = pull(jnp.ones_like(y))
+    sums = [x[0, 4 * tap : length - 8 + 4 * tap].sum(axis=0) for tap in range(3)]
+    np.testing.assert_allclose(of_kernel[..., 0], sums, atol=1e-3)
+
+
 @given(cases())
 def test_a_transposed_convolution_and_its_gradients(case):
     options, _, x, kernel = case

@@ -11,9 +11,9 @@ from vqvae_jax.meshes import split_by_batch
 
 Form = Callable[[Array, Array], Array]
 
-# With at most so many numbers in a window, one product over all windows is faster on CPUs than
-# XLA's convolution.
-_FEW = 10**9
+# While all windows of an example are at most so many numbers, which stay in the cache, one product
+# over them is faster on CPUs than XLA's convolution: several times for gradients inside a scan.
+_CACHED = 2**18
 
 
 @functools.partial(jax.jit, static_argnames=("stride", "dilation", "groups"))
@@ -49,10 +49,10 @@ def conv1d(
     on_cpu: Form = native
     if groups == x.shape[2] == kernel.shape[2]:
         on_cpu = functools.partial(_depthwise, stride=stride, dilation=dilation)
-    elif (
-        groups == 1 and dilation == 1 and (stride > 1 or kernel.shape[0] * kernel.shape[1] <= _FEW)
-    ):
+    elif groups == 1 and stride > 1 and dilation == 1:
         on_cpu = functools.partial(_by_windows, stride=stride)
+    elif groups == stride == 1 and x.shape[1] * kernel.shape[0] * kernel.shape[1] <= _CACHED:
+        on_cpu = functools.partial(_by_windows, dilation=dilation)
     return _by_platform(on_cpu, native, x, kernel)
 
 
@@ -104,18 +104,22 @@ def _folded(kernel: Array, stride: int) -> Array:
     return filled.reshape(taps, stride, *kernel.shape[1:])
 
 
-def _windows(x: Array, taps: int, count: int) -> Array:
-    """Returns the windows of `taps` neighbours of x [B, T, C], the first `count`, as rows."""
-    neighbours = [x[:, tap : tap + count] for tap in range(taps)]
+def _windows(x: Array, taps: int, count: int, dilation: int = 1) -> Array:
+    """Returns the windows of `taps` positions of x [B, T, C], the first `count`, as rows."""
+    places = (tap * dilation for tap in range(taps))
+    neighbours = [x[:, place : place + count] for place in places]
     return jnp.concatenate(neighbours, axis=2).reshape(len(x) * count, taps * x.shape[2])
 
 
-def _by_windows(x: Array, kernel: Array, *, stride: int) -> Array:
-    count = (x.shape[1] - len(kernel)) // stride + 1
+def _by_windows(x: Array, kernel: Array, *, stride: int = 1, dilation: int = 1) -> Array:
+    """Computes `conv1d` without groups, with a stride or a dilation of 1."""
+    count = (x.shape[1] - (len(kernel) - 1) * dilation - 1) // stride + 1
     folded = _folded(kernel, stride)
-    used = (count + len(folded) - 1) * stride
+    used = (count + (len(folded) - 1) * dilation) * stride
     x = jnp.pad(x, ((0, 0), (0, max(0, used - x.shape[1])), (0, 0)))[:, :used]
-    rows = _windows(x.reshape(len(x), used // stride, stride * x.shape[2]), len(folded), count)
+    rows = _windows(
+        x.reshape(len(x), used // stride, stride * x.shape[2]), len(folded), count, dilation
+    )
     matrix = folded.reshape(rows.shape[1], kernel.shape[2])
     return jnp.dot(rows, matrix).reshape(len(x), count, kernel.shape[2])
 
