@@ -18,6 +18,7 @@ from vqvae_jax import (
     LFQ,
     CategoricalQuantizer,
     CosineVectorQuantizer,
+    DirectionalVectorQuantizer,
     EMACosineVectorQuantizer,
     EMASampledVectorQuantizer,
     EMAVectorQuantizer,
@@ -28,6 +29,8 @@ from vqvae_jax import (
     LaplaceEMACosineVectorQuantizer,
     LaplaceEMAVectorQuantizer,
     OrthogonalVectorQuantizer,
+    ParallelQuantizer,
+    PooledQuantizer,
     ProductQuantizer,
     ProjectedQuantizer,
     RandomProjectionQuantizer,
@@ -61,9 +64,13 @@ FROM_DATA = {
     "ema_sampled": learning(EMASampledVectorQuantizer, temperature=0.1, kmeans_init=True),
     "entropy": learning(EntropyVectorQuantizer, kmeans_init=True),
     "orthogonal": learning(OrthogonalVectorQuantizer, kmeans_init=True),
+    "pooled": lambda seed: PooledQuantizer(
+        VectorQuantizer(DIM, 16, kmeans_init=True, rngs=nnx.Rngs(seed)), 2
+    ),
 }
 BY_GRADIENT = {
     "simvq": learning(SimVQ),
+    "directional": learning(DirectionalVectorQuantizer),
     "gumbel": learning(GumbelQuantizer, kl_cost=0.0),
     "projected": lambda seed: ProjectedQuantizer(
         VectorQuantizer(2, 16, rngs=nnx.Rngs(seed)), DIM, rngs=nnx.Rngs(seed)
@@ -80,6 +87,7 @@ REFUSED = {
     "fsq_two": lambda: FSQ((2, 3, 3)),
     "residual": lambda: ResidualVQ([LFQ(DIM)]),
     "product": lambda: ProductQuantizer([LFQ(DIM)]),
+    "parallel": lambda: ParallelQuantizer([ResidualVQ([LFQ(DIM)])]),
     "grouped": lambda: GroupedResidualVQ([ResidualVQ([LFQ(DIM)])]),
 }
 
