@@ -93,7 +93,7 @@ def of_signals(signals):
         ArraySource({"label": np.arange(len(part)), "audio": part})
         for part in np.split(signals, [3])
     ]
-    return dataclasses.replace(dataset(), train=splits[0], test=splits[1])
+    return dataclasses.replace(dataset(), train=splits[0], test=splits[1], sample_rate=8000)
 
 
 def test_codes_of_signals(tmp_path, monkeypatch):

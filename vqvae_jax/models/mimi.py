@@ -77,7 +77,8 @@ class MimiDecoder(Chain):
         seanet: the last part.
         upsample_groups: groups of the transposed convolution, which divide the channels; None: each
             channel by itself.
-        rngs, others: as for `MimiEncoder`.
+        num_layers, num_heads, context, hidden, head_dim: as for `MimiEncoder`.
+        rotary_base, epsilon, stride, rngs: likewise.
 
     Raises:
         ValueError: an argument out of its range.

@@ -196,7 +196,9 @@ class SEANetDecoder(Chain):
         strides: those of the encoder, in its order.
         trim_right: in [0, 1], the share of what a causal transposed convolution cuts that it cuts
             at the end; below 1 the decoder cannot be streamed.
-        rngs, others: as for `SEANetEncoder`.
+        num_residual, kernel_size, last_kernel_size, residual_kernel_size: as for `SEANetEncoder`.
+        dilation_base, compress, conv_shortcut, num_lstm_layers: likewise.
+        causal, pad_mode, normalize, rngs: likewise.
 
     Raises:
         ValueError: an argument out of its range.
