@@ -119,7 +119,10 @@ def test_a_mask_drops_frames_from_the_loss():
     np.testing.assert_allclose(output.reconstruction_loss, expected, rtol=1e-4)
 
 
-@pytest.mark.parametrize(("make", "size", "count"), [(seanet, 42, 3), (mimi, 12, 5)])
+@pytest.mark.parametrize(
+    ("make", "size", "count"),
+    [(seanet, 42, 3), pytest.param(mimi, 12, 5, marks=pytest.mark.slow)],
+)
 @pytest.mark.usefixtures("optimized")
 def test_pieces_are_those_of_the_whole_and_compile_once(make, size, count):
     tokenizer, x = drawn(make), signals(size * count)
@@ -167,6 +170,7 @@ def test_pieces_are_whole_frames():
         tokenizer.encode_piece(signals(44, batch_size=1), tokenizer.start_encoding(1))
 
 
+@pytest.mark.slow
 def test_segments_overlap_and_have_their_own_scale():
     made = drawn(
         lambda: seanet(
