@@ -31,8 +31,6 @@ import jax.numpy as jnp
 import numpy as np
 import soundfile
 from flax import nnx
-from pesq import PesqError, pesq
-from pystoi import stoi
 from speech_classifier import recognized, trained
 from speech_codecs import SAMPLE_RATE, aligned, check_programs, codec2, opus
 from workers import table
@@ -147,6 +145,9 @@ def decoded(model: Tokenizer, codes: np.ndarray, signals: list[np.ndarray]) -> l
 def scores(signals: list[np.ndarray], backs: list[np.ndarray]) -> list[str]:
     """The cells of a codec: SI-SDR, mel distance, PESQ and of how many signals, STOI, delay."""
     si_sdr, mel = SISDR(), MelDistance(SAMPLE_RATE)
+    from pesq import PesqError, pesq  # the options are known without them
+    from pystoi import stoi
+
     found: dict[str, list[float]] = {"si_sdr": [], "mel": [], "pesq": [], "stoi": [], "delay": []}
     for signal, back in zip(signals, backs, strict=True):
         moved, delay = aligned(signal, back, SAMPLE_RATE // 10)

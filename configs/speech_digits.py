@@ -6,8 +6,8 @@ RECORDINGS is the folder `recordings` of the Free Spoken Digit Dataset: 3,000 re
 by six speakers, those of the index 0 to 4 held out. In training a random number of codebooks is
 used, from 2 on, so that the run serves 1 to 3 kbit/s.
 
-Expected after 76 epochs, with the moving average of the weights: held-out si_sdr 2.0 dB, mel_distance
-6.1 dB, perplexity 552, 4,856 of 6,144 codes used. It is not at its end there.
+Expected after 76 epochs, with the moving average of the weights: held-out si_sdr 2.0 dB,
+mel_distance 6.1 dB, perplexity 552, 4,856 of 6,144 codes used. It is not at its end there.
 """
 
 import ml_collections
