@@ -35,6 +35,7 @@ NOT_RUN = {
     "ruff": ".ci/run",
     "mypy": ".ci/run",
     "python -m pytest": ".ci/run",
+    "python benchmarks/speech.py": "needs programs and packages of other codecs",
     "python benchmarks/quantizers.py": "twenty-seven runs of ten epochs",
     "python benchmarks/lossless.py --workdir runs/tiles_prior": "results.md runs it, in gray",
     "python train.py --config configs/mnist.py --workdir /shared/run": "takes two machines",
