@@ -12,8 +12,8 @@ from vqvae_jax.models.seanet import SEANetDecoder, SEANetEncoder
 class MimiEncoder(Chain):
     """The encoder of Mimi (Defossez et al. 2024, Moshi, arXiv:2410.00037, section 3.3).
 
-    SEANet, `SlidingBlock`s, and a strided convolution that repeats the first value at the start. It
-    can be streamed if SEANet can.
+    SEANet, blocks of `SlidingBlock`, and a strided convolution that repeats the first value at the
+    start. It can be streamed if SEANet can.
 
     Args:
         seanet: the first part.

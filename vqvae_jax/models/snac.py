@@ -209,7 +209,7 @@ class SNAC(AudioTokenizer):
 
     Args:
         encoder: a `SNACEncoder`.
-        quantizer: a `ResidualVQ` of `PooledQuantizer`s.
+        quantizer: a `ResidualVQ` whose stages are each a `PooledQuantizer`.
         decoder: a `SNACDecoder`.
         likelihood, options: as for `AudioTokenizer`.
     """
