@@ -13,13 +13,12 @@ frames at a time, 107 ms, each piece computed when the one before it is done.
 
 import argparse
 import json
-import statistics
 import sys
 import tempfile
 from pathlib import Path
 
 import numpy as np
-from workers import KEEP_MEMORY, Worker, machine, table
+from workers import KEEP_MEMORY, Worker, in_turn, machine, table
 
 SAMPLE_RATE = 24_000
 WHOLE = ("encode", "decode")
@@ -37,23 +36,8 @@ def main() -> None:
         np.save(Path(folder, "audio.npy"), (0.3 * noise).clip(-1, 1).astype(np.float32))
         theirs = Worker(options.pytorch, "audio_pytorch.py", folder, env={})
         ours = Worker(sys.executable, "audio_ours.py", folder, env=KEEP_MEMORY)
-        contenders = {"PyTorch": theirs, "ours": ours}
-        loaded = {name: worker.ask(what="load") for name, worker in contenders.items()}
-        times: dict[tuple[str, str], list[float]] = {}
-        for _ in range(options.rounds):
-            for what in WHOLE + STREAMED:
-                for name, worker in contenders.items():
-                    if name == "ours" or what in WHOLE:
-                        answer = worker.ask(what=what)
-                        times.setdefault((name, what), []).append(answer["seconds"])
-                        loaded[name]["peak_mb"] = answer["peak_mb"]
-        results = {}
-        for name in contenders:
-            with np.load(Path(folder, f"{name}.npz")) as arrays:
-                results[name] = {key: arrays[key] for key in arrays.files}
-        for worker in contenders.values():
-            worker.close()
-    medians = {key: statistics.median(of) for key, of in times.items()}
+        contenders = {"PyTorch": (theirs, WHOLE), "ours": (ours, WHOLE + STREAMED)}
+        loaded, medians, results = in_turn(folder, contenders, options.rounds)
     rows = []
     for name, kinds in (("PyTorch", WHOLE), ("ours", WHOLE), ("ours, streamed", STREAMED)):
         worker = name.partition(",")[0]

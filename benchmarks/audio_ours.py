@@ -56,7 +56,7 @@ class Model:
         return self._streamed(self.decoded_piece, self.model.start_decoding(1), self.codes, FRAMES)
 
     def _streamed(self, step: Any, state: Any, whole: np.ndarray, size: int) -> np.ndarray:
-        """What the pieces of this size become, one after the other; a rest is left out."""
+        """The results of pieces of this size, one after the other; a rest is left out."""
         pieces = []
         for start in range(0, whole.shape[1] - size + 1, size):
             piece, state = step(self.state, whole[:, start : start + size], state)

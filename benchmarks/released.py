@@ -12,13 +12,12 @@ rounding; and the largest difference of the images that the same codes give.
 
 import argparse
 import json
-import statistics
 import sys
 import tempfile
 from pathlib import Path
 
 import numpy as np
-from workers import KEEP_MEMORY, Worker, machine, table
+from workers import KEEP_MEMORY, Worker, in_turn, machine, table
 
 
 def main() -> None:
@@ -33,22 +32,9 @@ def main() -> None:
         np.save(Path(folder, "images.npy"), (2 * images - 1).astype(np.float32))
         theirs = Worker(options.pytorch, "released_pytorch.py", folder, env={})
         ours = Worker(sys.executable, "released_ours.py", folder, env=KEEP_MEMORY)
-        contenders = {"PyTorch": theirs, "ours": ours}
-        loaded = {name: worker.ask(what="load") for name, worker in contenders.items()}
-        times: dict[tuple[str, str], list[float]] = {}
-        for _ in range(options.rounds):
-            for what in ("encode", "decode"):
-                for name, worker in contenders.items():
-                    answer = worker.ask(what=what)
-                    times.setdefault((name, what), []).append(answer["seconds"])
-                    loaded[name]["peak_mb"] = answer["peak_mb"]
-        results = {}
-        for name in contenders:
-            with np.load(Path(folder, f"{name}.npz")) as arrays:
-                results[name] = {key: arrays[key] for key in arrays.files}
-        for worker in contenders.values():
-            worker.close()
-    medians = {key: statistics.median(of) for key, of in times.items()}
+        both = ("encode", "decode")
+        contenders = {"PyTorch": (theirs, both), "ours": (ours, both)}
+        loaded, medians, results = in_turn(folder, contenders, options.rounds)
     rows = []
     for name in contenders:
         numbers = [loaded[name]["seconds"], *(medians[name, w] for w in ("encode", "decode"))]

@@ -133,7 +133,7 @@ def encoded(model: Tokenizer, signals: list[np.ndarray]) -> np.ndarray:
 
 
 def decoded(model: Tokenizer, codes: np.ndarray, signals: list[np.ndarray]) -> list[np.ndarray]:
-    """What codes are decoded to, int16 [T], as long as the signals."""
+    """The signals that codes are decoded to, int16 [T], each at its own length."""
     graphdef, state = nnx.split(model)
     one = jax.jit(lambda state, codes: nnx.merge(graphdef, state).decode(codes))
     return [
@@ -144,10 +144,10 @@ def decoded(model: Tokenizer, codes: np.ndarray, signals: list[np.ndarray]) -> l
 
 def scores(signals: list[np.ndarray], backs: list[np.ndarray]) -> list[str]:
     """The cells of a codec: SI-SDR, mel distance, PESQ and of how many signals, STOI, delay."""
-    si_sdr, mel = SISDR(), MelDistance(SAMPLE_RATE)
     from pesq import PesqError, pesq  # the options are known without them
     from pystoi import stoi
 
+    si_sdr, mel = SISDR(), MelDistance(SAMPLE_RATE)
     found: dict[str, list[float]] = {"si_sdr": [], "mel": [], "pesq": [], "stoi": [], "delay": []}
     for signal, back in zip(signals, backs, strict=True):
         moved, delay = aligned(signal, back, SAMPLE_RATE // 10)

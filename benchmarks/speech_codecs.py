@@ -56,7 +56,7 @@ def codec2(mode: int, frame: int) -> Codec:
 
 
 def aligned(signal: np.ndarray, back: np.ndarray, most: int) -> tuple[np.ndarray, int]:
-    """What came back, moved to where it correlates best with the signal, and by how much.
+    """The signal that came back, moved to where it correlates best, and by how much.
 
     Args:
         signal: [T].

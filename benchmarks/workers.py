@@ -8,11 +8,14 @@ import contextlib
 import json
 import os
 import resource
+import statistics
 import subprocess
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 HERE = Path(__file__).parent
 
@@ -54,6 +57,38 @@ class Worker:
         assert self._process.stdin is not None
         self._process.stdin.close()
         self._process.wait()
+
+
+def in_turn(
+    folder: str, asked: Mapping[str, tuple[Worker, Sequence[str]]], rounds: int
+) -> tuple[dict[str, Any], dict[tuple[str, str], float], dict[str, dict[str, Any]]]:
+    """Lets workers load, do what they are asked in turn, and ends them.
+
+    Args:
+        folder: where each leaves its arrays, in NAME.npz.
+        asked: by the worker's name, the worker and what it does in each round.
+        rounds: how many.
+
+    Returns:
+        What each answered when it had loaded, with its peak memory at the end; the median seconds
+        by name and what was asked; and the arrays of each.
+    """
+    loaded = {name: worker.ask(what="load") for name, (worker, _) in asked.items()}
+    times: dict[tuple[str, str], list[float]] = {}
+    every = dict.fromkeys(what for _, whats in asked.values() for what in whats)
+    for _ in range(rounds):
+        for what in every:
+            for name, (worker, whats) in asked.items():
+                if what in whats:
+                    answer = worker.ask(what=what)
+                    times.setdefault((name, what), []).append(answer["seconds"])
+                    loaded[name]["peak_mb"] = answer["peak_mb"]
+    results = {}
+    for name, (worker, _) in asked.items():
+        with np.load(Path(folder, f"{name}.npz")) as arrays:
+            results[name] = {key: arrays[key] for key in arrays.files}
+        worker.close()
+    return loaded, {key: statistics.median(of) for key, of in times.items()}, results
 
 
 def answer_all(answer: Callable[..., dict[str, Any]]) -> None:

@@ -65,7 +65,7 @@ class FileModel(abc.ABC):
     @property
     @abc.abstractmethod
     def metrics(self) -> Sequence[Metric]:
-        """What compares examples with their reconstructions."""
+        """The metrics that compare examples with their reconstructions."""
 
     @abc.abstractmethod
     def read(self, file: Path) -> Num[np.ndarray, "*spatial c"]:

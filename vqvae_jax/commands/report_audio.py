@@ -9,9 +9,9 @@ import numpy as np
 from flax import nnx
 from jaxtyping import Array
 
+from vqvae_jax.commands.audio_model import audio_metrics
 from vqvae_jax.commands.common import described_sizes
 from vqvae_jax.data import DataSource, take
-from vqvae_jax.metrics import SISDR, MelDistance
 from vqvae_jax.models import AudioTokenizer
 from vqvae_jax.pixels import centered
 from vqvae_jax.report.html import DrawnSignals, Heard
@@ -34,7 +34,7 @@ def heard(run: SavedRun, source: DataSource, most: int) -> Heard:
     count = min(len(source), most, max(16, _NUMBERS // numbers))
     size = max(1, min(_BATCH, _BATCH_NUMBERS // numbers))
     signals = take(source, np.arange(count))["audio"]
-    metrics = SISDR(), MelDistance(model.sample_rate)
+    metrics = audio_metrics(model.sample_rate)
     compare = jax.jit(lambda x, back: [metric(x, back) for metric in metrics])
 
     def decode(codes: np.ndarray) -> Array:

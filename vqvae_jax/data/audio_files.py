@@ -68,10 +68,11 @@ def _decoded(opened: "soundfile.SoundFile", most: int) -> np.ndarray:
         raise DataError(f"it has {channels} channels; it must have 1 to {MAX_CHANNELS}")
     most = min(most, MAX_SAMPLES // channels)
     blocks: list[np.ndarray] = []
-    length = max(0, opened.frames)
+    length, read = max(0, opened.frames), 0
     while length <= most and len(block := opened.read(_BLOCK, "float32", always_2d=True)):
         blocks.append(block)
-        length = max(length, sum(map(len, blocks)))
+        read += len(block)
+        length = max(length, read)
     if length > most:
         raise DataError(
             f"it has {counted(length, 'sample')}, at {opened.samplerate} per second; it must have "

@@ -3,7 +3,7 @@
 import dataclasses
 import re
 from collections.abc import Sequence
-from typing import ClassVar, cast
+from typing import ClassVar
 
 from vqvae_jax.data.audio_framing import AudioFraming
 from vqvae_jax.data.folder import FileFolder, only
@@ -64,4 +64,4 @@ class AudioFolder(AudioFraming, FileFolder):
     @property
     def framing(self) -> AudioFraming:
         """See `FileFolder`."""
-        return cast(AudioFraming, only(AudioFraming, self))
+        return only(AudioFraming, self)

@@ -113,25 +113,28 @@ class AudioFraming(Framing):
 
     def center(self, whole: Int16[np.ndarray, "t c"]) -> Int16[np.ndarray, "t_out c"]:
         """See `Framing`."""
-        if self.spatial is None:
-            return whole
-        (size,) = self.spatial
-        start = max(0, len(whole) - size) // 2
-        return _filled(whole[start : start + size], size)
+        return self._cut(whole, self._room(whole) // 2)
 
     def draw(
         self, whole: Int16[np.ndarray, "t c"], random: np.random.RandomState
     ) -> Int16[np.ndarray, "t_out c"]:
         """See `Framing`."""
-        if self.spatial is None or self.crop != "random":
+        if self.crop != "random":
             return self.center(whole)
-        (size,) = self.spatial
-        start = random.randint(max(0, len(whole) - size) + 1)
-        return _filled(whole[start : start + size], size)
+        return self._cut(whole, random.randint(self._room(whole) + 1))
 
     def described(self, spatial: Sequence[int]) -> str:
         """See `Framing`."""
         return f"{spatial[0] / self.sample_rate:g} seconds"
+
+    def _room(self, whole: np.ndarray) -> int:
+        """Returns by how many samples a signal is longer than an example."""
+        return 0 if self.spatial is None else max(0, len(whole) - self.spatial[0])
+
+    def _cut(self, whole: np.ndarray, start: int) -> np.ndarray:
+        """Returns the example of a signal that begins at a sample."""
+        size = len(whole) if self.spatial is None else self.spatial[0]
+        return _filled(whole[start : start + size], size)
 
     def _scaled(self, signal: Float[np.ndarray, "t c"]) -> Float[np.ndarray, "t c"]:
         loudest = np.max(np.abs(signal))

@@ -52,7 +52,7 @@ class Dataset:
 
     @property
     def noun(self) -> str:
-        """What an example is, in a word."""
+        """The word for an example: image or recording."""
         return "image" if self.sample_rate is None else "recording"
 
     @property

@@ -5,7 +5,7 @@ import dataclasses
 import hashlib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import ClassVar
+from typing import ClassVar, TypeVar
 
 import numpy as np
 
@@ -17,6 +17,8 @@ from vqvae_jax.data.framing import Framing, one_size
 from vqvae_jax.data.listing import classes_of, list_files, splits_of
 from vqvae_jax.data.prepared import data_folder
 from vqvae_jax.errors import DataError
+
+Frames = TypeVar("Frames", bound=Framing)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -78,7 +80,7 @@ class FileFolder(DataConfig):
         return _load(self, self.framing)
 
 
-def only(kind: type[Framing], config: FileFolder) -> Framing:
+def only(kind: type[Frames], config: FileFolder) -> Frames:
     """Returns the settings of a framing alone, of a folder's settings."""
     fields = dataclasses.fields(kind)  # type: ignore[arg-type]  # framings are dataclasses
     return kind(**{field.name: getattr(config, field.name) for field in fields})

@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections.abc import Sequence
-from typing import ClassVar, cast
+from typing import ClassVar
 
 from vqvae_jax.data.folder import FileFolder, only
 from vqvae_jax.data.image_framing import ImageFraming
@@ -46,4 +46,4 @@ class ImageFolder(ImageFraming, FileFolder):
     @property
     def framing(self) -> ImageFraming:
         """See `FileFolder`."""
-        return cast(ImageFraming, only(ImageFraming, self))
+        return only(ImageFraming, self)

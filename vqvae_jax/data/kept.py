@@ -1,4 +1,4 @@
-"""What files hold: kept from an earlier start, or decoded in a pass over the files."""
+"""The contents of files: kept from an earlier start, or decoded in a pass over the files."""
 
 import contextlib
 import dataclasses
@@ -35,7 +35,7 @@ _log = logging.getLogger(__name__)
 
 @dataclasses.dataclass(frozen=True)
 class Opened:
-    """What the files of a split hold, and what the pass over them found."""
+    """The contents of a split's files, and the survey of them."""
 
     survey: Survey
     store: Store

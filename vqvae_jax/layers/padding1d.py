@@ -1,4 +1,4 @@
-"""What a 1-D convolution sees beyond the ends of a signal."""
+"""Padding of 1-D convolutions: the values beyond the ends of a signal."""
 
 import dataclasses
 

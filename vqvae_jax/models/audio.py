@@ -19,7 +19,7 @@ from vqvae_jax.quantizers import Quantizer
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
 class StreamState:
-    """What the encoder or the decoder has to know of the pieces before.
+    """The state of the encoder or the decoder between two pieces.
 
     Attributes:
         context: of its layers.

@@ -6,16 +6,15 @@ from typing import cast
 
 import jax
 import jax.numpy as jnp
-from flax import nnx
 from jaxtyping import Array, Bool, Float, Int
 
 from vqvae_jax.quantizers.base import Quantizer
-from vqvae_jax.quantizers.composition import check_composable
-from vqvae_jax.quantizers.core import AxisName, Quantized, stage_losses
+from vqvae_jax.quantizers.core import Quantized, stage_losses
+from vqvae_jax.quantizers.joint import JointQuantizer
 from vqvae_jax.quantizers.residual import ResidualVQ
 
 
-class ProductQuantizer(Quantizer):
+class ProductQuantizer(JointQuantizer):
     """Product quantization (Jegou et al. 2011, IEEE TPAMI 33(1)), or multi-head quantization.
 
         values = [Q_1(z_1), ..., Q_n(z_n)],    z = [z_1, ..., z_n]
@@ -30,23 +29,8 @@ class ProductQuantizer(Quantizer):
         ValueError: the quantizers do not fit together.
     """
 
-    num_codebooks: int
-
     def __init__(self, quantizers: Sequence[Quantizer]):
-        check_composable(quantizers)
-        self.quantizers = nnx.List(quantizers)
-        self.embedding_dim = sum(quantizer.embedding_dim for quantizer in quantizers)
-        self.num_embeddings = max(quantizer.num_embeddings for quantizer in quantizers)
-        self.num_codebooks = sum(quantizer.num_codebooks or 1 for quantizer in quantizers)
-        self.per_token = all(quantizer.per_token for quantizer in quantizers)
-        self.has_updates = any(quantizer.has_updates for quantizer in quantizers)
-        self.has_initialization = any(quantizer.has_initialization for quantizer in quantizers)
-        self.learns_from_values = any(quantizer.learns_from_values for quantizer in quantizers)
-
-    @property
-    def codebook_sizes(self) -> tuple[int, ...]:
-        """The quantizers' codebook sizes, one after another."""
-        return tuple(size for quantizer in self.quantizers for size in quantizer.codebook_sizes)
+        super().__init__(quantizers, sum(quantizer.embedding_dim for quantizer in quantizers))
 
     @property
     def values_dim(self) -> int:
@@ -78,72 +62,14 @@ class ProductQuantizer(Quantizer):
             stage_losses=stage_losses(outputs),
         )
 
-    def _outputs(self, z: Array, mask: Array | None, key: jax.Array | None) -> list[Quantized]:
-        """Returns each quantizer's output for its part."""
-        return [
-            quantizer(part, mask, key=self._own(key, i))
-            for i, (quantizer, part) in enumerate(self._with_parts(z))
-        ]
-
-    def _encode(self, z: Float[Array, "*shape d"]) -> Int[Array, "*shape n"]:
-        parts = self._with_parts(z)
-        return self._joined([quantizer.encode(part) for quantizer, part in parts])
-
     def _lookup(self, indices: Int[Array, "*shape n"]) -> Float[Array, "*shape d"]:
         self._check_last_axis(indices)
         codes = [quantizer.lookup(own) for quantizer, own in self._with_indices(indices)]
         return jnp.concatenate(codes, axis=-1)
 
-    def _update(
-        self,
-        z: Float[Array, "*shape d"],
-        indices: Int[Array, "*shape n"],
-        key: jax.Array | None,
-        axis_name: AxisName | None,
-    ) -> None:
-        parts = self._with_parts(z)
-        for i, ((quantizer, part), (_, own)) in enumerate(
-            zip(parts, self._with_indices(indices), strict=True)
-        ):
-            quantizer.update(part, own, key=self._own(key, i), axis_name=axis_name)
-
-    def _initialize(
-        self,
-        z: Float[Array, "*shape d"],
-        mask: Bool[Array, "*shape"] | None,
-        key: jax.Array,
-        axis_name: AxisName | None,
-    ) -> None:
-        for i, (quantizer, part) in enumerate(self._with_parts(z)):
-            own = jax.random.fold_in(key, i)
-            quantizer.initialize(part, mask, key=own, axis_name=axis_name)
-
-    def _with_parts(self, z: Array) -> list[tuple[Quantizer, Array]]:
-        """Returns each quantizer with its part of z."""
+    def _with_inputs(self, z: Array) -> list[tuple[Quantizer, Array]]:
         ends = list(accumulate(quantizer.embedding_dim for quantizer in self.quantizers))
         return list(zip(self.quantizers, jnp.split(z, ends[:-1], axis=-1), strict=True))
-
-    def _with_indices(self, indices: Array) -> list[tuple[Quantizer, Array]]:
-        """Returns each quantizer with its indices."""
-        pairs, start = [], 0
-        for quantizer in self.quantizers:
-            count = quantizer.num_codebooks
-            own = indices[..., start] if count is None else indices[..., start : start + count]
-            pairs.append((quantizer, own))
-            start += count or 1
-        return pairs
-
-    def _joined(self, indices: list[Array]) -> Array:
-        """Joins the indices of all quantizers on one last axis."""
-        columns = [
-            own[..., None] if quantizer.num_codebooks is None else own
-            for quantizer, own in zip(self.quantizers, indices, strict=True)
-        ]
-        return jnp.concatenate(columns, axis=-1)
-
-    @staticmethod
-    def _own(key: jax.Array | None, i: int) -> jax.Array | None:
-        return None if key is None else jax.random.fold_in(key, i)
 
 
 class GroupedResidualVQ(ProductQuantizer):
@@ -186,7 +112,7 @@ class GroupedResidualVQ(ProductQuantizer):
         depth = None if own is None else groups[0].draw_depth(z.shape[:-1], own)
         return [
             group.quantize_to(depth, part, mask, self._own(key, i))
-            for i, (group, (_, part)) in enumerate(zip(groups, self._with_parts(z), strict=True))
+            for i, (group, (_, part)) in enumerate(zip(groups, self._with_inputs(z), strict=True))
         ]
 
     def _lookup(self, indices: Int[Array, "*shape m"]) -> Float[Array, "*shape d"]:
