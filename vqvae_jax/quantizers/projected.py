@@ -8,6 +8,7 @@ from flax import nnx
 from jaxtyping import Array, Bool, Float, Int
 
 from vqvae_jax.checks import check_integer
+from vqvae_jax.precision import wide
 from vqvae_jax.quantizers.base import Quantizer
 from vqvae_jax.quantizers.core import AxisName, Quantized
 
@@ -92,8 +93,9 @@ class ProjectedQuantizer(Quantizer):
 
 
 def _apply(linear: nnx.Linear, x: Float[Array, "*shape n"]) -> Float[Array, "*shape m"]:
-    with jax.numpy_dtype_promotion("standard"):  # flax relies on it where x is float64
-        return linear(x)
+    """Returns the projection in float32, or in the type of x if that is wider: as losses are."""
+    with jax.numpy_dtype_promotion("standard"):  # flax relies on it where a type is float64
+        return linear(x).astype(wide(x).dtype)
 
 
 def _linear(inputs: int, outputs: int, use_bias: bool, rngs: nnx.Rngs) -> nnx.Linear:
