@@ -60,6 +60,7 @@ def main() -> None:
     )
     parser.add_argument("--output", type=Path, help="a folder for what a few recordings become")
     parser.add_argument("--samples", type=Path, help="the run of a prior over the model's codes")
+    parser.add_argument("--guidance", type=float, nargs="+", default=[1, 2, 3], help="of samples")
     parser.add_argument("--number", type=int, default=200, help="of the samples")
     parser.add_argument("--epochs", type=int, default=30, help="of the classifier")
     options = parser.parse_args()
@@ -68,6 +69,11 @@ def main() -> None:
     run = load_run(options.model, Tokenizer)
     if run.model.sample_rate != SAMPLE_RATE:
         sys.exit(f"{options.model} is of {run.model.sample_rate} Hz; Codec2 takes {SAMPLE_RATE}")
+    if run.model.likelihood.out_dim != 1:
+        sys.exit(f"{options.model} is of {run.model.likelihood.out_dim} channels; it must be of 1")
+    most = run.model.quantizer.num_codebooks or 0
+    if not all(1 <= count <= most for count in options.codebooks):
+        sys.exit(f"--codebooks is {options.codebooks}; each must be from 1 to the model's {most}")
     load_data(run)  # that they are still those of the run
     signals = list(joined(run, options.speaker))
     seconds = sum(map(len, signals)) / SAMPLE_RATE
@@ -94,7 +100,7 @@ def main() -> None:
     if options.output is not None:
         write(options.output, signals, {name: backs for name, (backs, _) in coded.items()})
     if options.samples is not None:
-        judge(options.samples, options.number, options.epochs)
+        judge(options.samples, options.guidance, options.number, options.epochs)
 
 
 def joined(run: SavedRun, speaker: str) -> Iterator[np.ndarray]:
@@ -138,7 +144,7 @@ def decoded(model: Tokenizer, codes: np.ndarray, signals: list[np.ndarray]) -> l
     one = jax.jit(lambda state, codes: nnx.merge(graphdef, state).decode(codes))
     return [
         to_pcm(np.asarray(one(state, row[None]))[0, : len(signal), 0])
-        for row, signal in zip(np.maximum(codes, 0), signals, strict=True)
+        for row, signal in zip(codes, signals, strict=True)
     ]
 
 
@@ -180,8 +186,8 @@ def write(folder: Path, signals: list[np.ndarray], coded: dict[str, list[np.ndar
     print(f"{folder}: recordings as the codecs give them back")
 
 
-def judge(workdir: Path, number: int, epochs: int) -> None:
-    """Prints how many samples of a prior a classifier recognizes."""
+def judge(workdir: Path, guidances: list[float], number: int, epochs: int) -> None:
+    """Prints how many samples of a prior a classifier recognizes, for each guidance."""
     prior, tokenizer = load_pair(workdir)
     data = load_data(prior)
     classifier = trained(data, epochs)
@@ -195,10 +201,13 @@ def judge(workdir: Path, number: int, epochs: int) -> None:
     print(f"reconstructed: {100 * recognized(classifier, rebuilt, labels):.1f} %")
     asked = np.arange(number) % prior.model.num_classes
     shape = prior.description["codes"]["maps"]["shape"]
-    drawn = draw_examples(
-        tokenizer.model, prior.model, number, shape, key=jax.random.key(0), labels=asked
-    )
-    print(f"{number} samples: {100 * recognized(classifier, drawn, asked):.1f} %")
+    options = {"key": jax.random.key(0), "labels": asked}
+    for guidance in guidances:
+        drawn = draw_examples(
+            tokenizer.model, prior.model, number, shape, guidance=guidance, **options
+        )
+        share = 100 * recognized(classifier, drawn, asked)
+        print(f"{number} samples, guidance {guidance:g}: {share:.1f} %")
 
 
 def _reconstructed(model: Tokenizer, x: jax.Array) -> jax.Array:

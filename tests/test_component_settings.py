@@ -70,6 +70,8 @@ ATTENTION = {"attention_levels": [1], "middle_attention": False, "remat": True}
 STRIDES = {"strides": [2, 3]}
 SEANET = {"latent_dim": 4, "width": 4, "num_residual": 0, "num_lstm_layers": 0, **STRIDES}
 LYRA = {"latent_dim": 4, "strides": [2, 3, 2]}
+DALLE = {"vocab_size": 6, "width": 4, "num_blocks": 1}
+EMU3 = {"latent_dim": 4, "channels": [4], "num_blocks": 1, "time_downsampling": 2}
 SNAC = {"width": 4, "depthwise": False, **STRIDES}
 AUDIO = {
     "encoder": {"kind": "SEANetEncoder", "in_dim": 1, **SEANET},
@@ -136,17 +138,17 @@ OWN = {
         for part in ("Encoder", "Decoder")
     },
     "DalleTokenizer": {
-        "encoder": {"kind": "DalleEncoder", "in_dim": 1, "vocab_size": 6, "width": 4},
+        "encoder": {"kind": "DalleEncoder", "in_dim": 1, **DALLE},
         "quantizer": {"kind": "CategoricalQuantizer", "num_embeddings": 6},
-        "decoder": {"kind": "DalleDecoder", "out_dim": 1, "vocab_size": 6, "width": 4},
+        "decoder": {"kind": "DalleDecoder", "out_dim": 1, **DALLE},
         "likelihood": {"kind": "SquaredError", "out_dim": 1, "data_variance": 0.1},
         "dtype": "bfloat16",
         "value_range": [0, 1],
     },
     "Emu3Tokenizer": {
-        "encoder": {"kind": "Emu3Encoder", "in_dim": 1, "latent_dim": 4, "channels": [4]},
+        "encoder": {"kind": "Emu3Encoder", "in_dim": 1, **EMU3},
         "quantizer": EMA,
-        "decoder": {"kind": "Emu3Decoder", "out_dim": 1, "latent_dim": 4, "channels": [4]},
+        "decoder": {"kind": "Emu3Decoder", "out_dim": 1, **EMU3},
         "likelihood": {"kind": "SquaredError", "out_dim": 1, "data_variance": 0.1},
         "dtype": "bfloat16",
         "value_range": [0, 1],

@@ -9,22 +9,25 @@ from flax import nnx
 from jaxtyping import Array, DTypeLike, Float
 
 
-def compute_in(dtype: DTypeLike | None, module: nnx.Module, *arrays: Any) -> Any:
+def compute_in(
+    dtype: DTypeLike | None, module: nnx.Module, *arrays: Any, method: str = "__call__"
+) -> Any:
     """Applies a module to arrays, computing in a type.
 
     Args:
         dtype: the type of the computation; None: the module's own.
         module: called with the arrays; changes to its own state are lost.
-        arrays: its arguments; floating ones are converted.
+        arrays: its arguments, pytrees; floating arrays are converted.
+        method: the name of the method to call.
 
     Returns:
         The module's output. The gradient of its parameters is in their own type.
     """
-    if dtype is None:
-        return module(*arrays)
-    graphdef, state = nnx.split(module)
-    narrow, given = converted(state, dtype), converted(arrays, dtype)
-    return nnx.merge(graphdef, narrow)(*given)
+    if dtype is not None:
+        graphdef, state = nnx.split(module)
+        module = nnx.merge(graphdef, converted(state, dtype))
+        arrays = converted(arrays, dtype)
+    return getattr(module, method)(*arrays)
 
 
 def converted(tree: Any, dtype: DTypeLike) -> Any:

@@ -52,7 +52,7 @@ def hostile_files(folder):
     }
     for name, (content, _) in contents.items():
         (folder / f"{name}.wav").write_bytes(content)
-    length = 3 * 3600 * 8000  # hours
+    length = 50 * 3600 * 8000  # hours
     header = bytearray(audio_bytes(np.zeros((1, 1)))[:44])
     header[4:8], header[40:44] = ((n + 2 * length).to_bytes(4, "little") for n in (36, 0))
     with (folder / "hours.wav").open("wb") as file:

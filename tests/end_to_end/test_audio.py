@@ -1,6 +1,8 @@
 """Audio files: encoded, decoded, reconstructed and evaluated by a tokenizer of audio."""
 
 import json
+import os
+import shutil
 from pathlib import Path
 
 import jax.numpy as jnp
@@ -18,7 +20,10 @@ from vqvae_jax import (
     SISDR,
     VQVAE,
     AbsoluteError,
+    AudioTokenizer,
+    GroupedResidualVQ,
     MelDistance,
+    ResidualVQ,
     ResNetDecoder,
     ResNetEncoder,
     SegmentedTokenizer,
@@ -29,9 +34,10 @@ from vqvae_jax import (
 )
 from vqvae_jax.__main__ import main
 from vqvae_jax.commands.audio_model import AudioModel
+from vqvae_jax.errors import DataError
 from vqvae_jax.training.saved import SavedRun
 
-LENGTHS = {"a": 100, "b": 101, "deep/c": 20}
+LENGTHS = {"a": 100, "b": 101, "deep/c": 20, "deep/d": 500}
 
 
 @pytest.fixture(scope="module")
@@ -69,8 +75,14 @@ def reconstructed(model, file, codebooks=2):
     return x, np.asarray(codes[0]), np.clip(back, -1, 1)
 
 
-def test_recordings_of_any_length_come_back(root, model, tmp_path, capsys):
-    """The codes and the samples of a causal tokenizer are those of each recording by itself."""
+@pytest.mark.parametrize("longest", [None, 168])
+def test_recordings_of_any_length_come_back(root, model, longest, tmp_path, capsys, monkeypatch):
+    """The codes and the samples of a causal tokenizer are those of each recording by itself.
+
+    Also if it takes them in pieces.
+    """
+    if longest is not None:
+        monkeypatch.setattr("vqvae_jax.commands.audio_model._WHOLE", longest)
     files, codes = root / "tones", tmp_path / "codes.npz"
     assert command(root, "encode", files, "--output", codes) == 0
     with np.load(codes) as found:
@@ -82,9 +94,9 @@ def test_recordings_of_any_length_come_back(root, model, tmp_path, capsys):
     assert command(root, "decode", codes, "--output", tmp_path / "back") == 0
     assert command(root, "reconstruct", files, "--output", tmp_path / "direct") == 0
     assert capsys.readouterr().out.splitlines() == [
-        f"{codes}: the codes of 3 recordings",
-        f"{tmp_path / 'back'}: 3 recordings",
-        f"{tmp_path / 'direct'}: 3 recordings",
+        f"{codes}: the codes of 4 recordings",
+        f"{tmp_path / 'back'}: 4 recordings",
+        f"{tmp_path / 'direct'}: 4 recordings",
     ]
     for name, length in LENGTHS.items():
         back = read(tmp_path / "back" / f"{name}.wav")
@@ -125,6 +137,58 @@ def test_hostile_files_are_named_and_the_others_go_on(root, tmp_path, capsys):
         assert line.startswith(f"vqvae_jax: {tmp_path / name}.wav {reason}")
     with Image.open(sheet) as picture:
         assert picture.size[1] > 2 * 128
+
+
+def test_what_has_no_room_is_named_and_the_others_go_on(root, tmp_path, capsys, monkeypatch):
+    encode = AudioModel.encode
+
+    def without_room(model, arrays):
+        if len(arrays[0]) > 300:
+            raise DataError("JAX gave up on (504, 1): RESOURCE_EXHAUSTED")
+        return encode(model, arrays)
+
+    monkeypatch.setattr(AudioModel, "encode", without_room)
+    files, codes = root / "tones", tmp_path / "codes.npz"
+    for arguments in (
+        ["encode", files, "--output", codes],
+        ["reconstruct", files, "--output", tmp_path / "out"],
+        ["evaluate", files],
+    ):
+        assert command(root, *arguments) == 1
+        out, err = capsys.readouterr()
+        assert err == "vqvae_jax: deep/d.wav: JAX gave up on (504, 1): RESOURCE_EXHAUSTED\n"
+        assert "3 recordings" in out
+
+
+def test_names_that_no_file_of_codes_can_hold_are_refused(root, tmp_path, capsys):
+    (tmp_path / "x").mkdir()
+    name = os.fsencode(tmp_path / "x") + b"/caf\xe9.wav"
+    shutil.copy(root / "tones" / "a.wav", name)
+    assert command(root, "encode", tmp_path / "x", "--output", tmp_path / "codes.npz") == 1
+    err = capsys.readouterr().err
+    assert err.endswith("caf\\udce9.wav' is no name in UTF-8, as a file of codes needs it\n")
+    assert err.count("\n") == 1
+    assert not (tmp_path / "codes.npz").exists()
+
+
+def test_the_first_codes_of_groups_are_no_code(root, tmp_path, capsys):
+    def grouped():
+        base = small_audio_tokenizer()
+        half = [
+            ResidualVQ([VectorQuantizer(4, 5, rngs=nnx.Rngs(0)) for _ in range(2)])
+            for _ in range(2)
+        ]
+        quantizer = GroupedResidualVQ(half)
+        return AudioTokenizer(
+            base.encoder, quantizer, base.decoder, base.likelihood, sample_rate=RATE
+        )
+
+    save_pretrained(drawn(grouped), tmp_path / "model")
+    file = str(root / "tones" / "a.wav")
+    given = ["--model", str(tmp_path / "model"), "--output", str(tmp_path / "x"), file]
+    assert main(["reconstruct", "--codebooks=2", *given]) == 2
+    assert "decodes from all 4 together" in capsys.readouterr().err
+    assert main(["reconstruct", "--codebooks=4", *given]) == 0
 
 
 def printed(capsys):

@@ -207,6 +207,8 @@ def test_evaluation_of_the_held_out_split_is_that_of_the_run(root, capsys):
         (["reconstruct", "FILE", "--output", "x", "--pad", "0"], "pad is 0; it must be an integer"),
         (["evaluate", "FILE", "--resize", "-1"], "resize is -1; it must be an integer"),
         (["evaluate", "--archives", "x"], "has data of kind ImageFolder, without archives"),
+        (["evaluate", "--resize", "8"], "resize is given; it is for files, and there are none"),
+        (["evaluate", "--vqvae", "x"], "vqvae is x; it is for priors, and"),
     ],
 )
 def test_what_cannot_be_done_is_one_line(root, tmp_path, monkeypatch, capsys, arguments, message):

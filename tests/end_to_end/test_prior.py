@@ -252,6 +252,22 @@ def test_bad_arguments_get_one_line(tmp_path, whole_run, commands, arguments, st
     assert not output.exists()
 
 
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["compress", "--workdir", "RUN", "x.npy", "none/x.vq"], "none: No such folder"),
+        (["decompress", "--workdir", "RUN", "x.vq", "none/x.npy"], "none: No such folder"),
+        (["sample", "--workdir", "RUN", "--output", "none/x.png"], "none: No such folder"),
+        (["evaluate", "--workdir", "RUN", "--codebooks", "2"], "holds a prior: leave it out"),
+    ],
+)
+def test_what_cannot_be_done_is_said_first(whole_run, commands, arguments, message):
+    result = commands(*(whole_run[0] if one == "RUN" else one for one in arguments))
+    assert result.returncode != 0
+    assert message in result.err
+    assert result.err.count("\n") == 1
+
+
 def test_what_needs_no_class_needs_to_have_learnt_it(tmp_path, folders, whole_run, commands):
     workdir, png, vq = tmp_path / "run", tmp_path / "out.png", tmp_path / "out.vq"
     settings = {"prior__conditional": True, "training__max_steps": 2}

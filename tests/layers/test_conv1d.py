@@ -152,6 +152,12 @@ def test_padding_keeps_the_length_divided_by_the_stride(mode, length):
             np.testing.assert_array_equal(padded, expected[:, :-lacking])
 
 
+@pytest.mark.parametrize("pad", [causal, centered])
+def test_windows_that_leave_positions_out_are_refused(pad):
+    with pytest.raises(ValueError, match="a window reaches over 2; it must be at least the stride"):
+        pad(2, 4)
+
+
 def pieces_of(layer, x, sizes):
     """The outputs of a layer for pieces of x, compiled once for each size of a piece."""
     graph, state = nnx.split(layer)

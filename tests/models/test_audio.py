@@ -152,11 +152,33 @@ def test_pieces_are_those_of_the_whole_and_compile_once(make, size, count):
     assert latents.shape == (*codes.shape[:2], DIM)
 
 
+def test_pieces_are_computed_in_the_type_of_the_whole():
+    tokenizer, x = drawn(lambda: seanet(tokenizer={"dtype": jnp.bfloat16})), signals(84)
+    codes = run_compiled(lambda tokenizer, x: tokenizer.encode(x), tokenizer, x)
+    audio = run_compiled(lambda tokenizer, codes: tokenizer.decode(codes), tokenizer, codes)
+
+    def last_piece(tokenizer, given, state, method):
+        for piece in jnp.split(given, 2, axis=1):
+            result, state = getattr(tokenizer, method)(piece, state)
+            assert all(leaf.dtype == jnp.bfloat16 for leaf in jax.tree.leaves(state.context))
+        return result
+
+    for method, given, whole, state in (
+        ("encode_piece", x, codes, tokenizer.start_encoding(2)),
+        ("decode_piece", codes, audio, tokenizer.start_decoding(2)),
+    ):
+        piece = run_compiled(last_piece, tokenizer, given, state, method=method)
+        assert piece.dtype == whole.dtype
+        far = np.abs(np.subtract(piece, whole[:, whole.shape[1] // 2 :])) > 0.02
+        assert np.mean(far) < 0.05
+
+
 @pytest.mark.parametrize(
     ("make", "message"),
     [
         (lambda: seanet(causal=False), "only a causal one can be streamed"),
         (lambda: seanet(normalize=True), "cannot be streamed"),
+        (lambda: seanet(1, SegmentedTokenizer), "signals are encoded in segments"),
     ],
 )
 def test_what_cannot_be_streamed_says_so(make, message):
@@ -164,10 +186,19 @@ def test_what_cannot_be_streamed_says_so(make, message):
         nnx.eval_shape(make).start_encoding(1)
 
 
+@pytest.mark.usefixtures("unchecked")
 def test_pieces_are_whole_frames():
     tokenizer = drawn(seanet)
     with pytest.raises(ValueError, match=r"x has shape \(1, 44, 1\); .* a multiple of 6"):
         tokenizer.encode_piece(signals(44, batch_size=1), tokenizer.start_encoding(1))
+    with pytest.raises(ValueError, match="x has type int16; it must be floating"):
+        tokenizer.encode_piece(jnp.zeros((1, 42, 1), jnp.int16), tokenizer.start_encoding(1))
+
+
+@pytest.mark.parametrize("given", [{"segment_length": 24}, {"segment_stride": 24}])
+def test_segments_have_both_a_length_and_a_stride(given):
+    with pytest.raises(ValueError, match="both must be given, or neither"):
+        nnx.eval_shape(lambda: seanet(1, SegmentedTokenizer, given))
 
 
 @pytest.mark.slow

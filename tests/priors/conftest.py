@@ -42,7 +42,7 @@ def num_codebooks(request):
 
 @pytest.fixture(
     params=[
-        pytest.param((None, None), id="one codebook-no classes"),
+        pytest.param((None, None), id="one codebook-no classes", marks=pytest.mark.slow),
         pytest.param((2, 3), id="two codebooks-classes"),
         pytest.param((None, 3), id="one codebook-classes", marks=pytest.mark.slow),
         pytest.param((2, None), id="two codebooks-no classes", marks=pytest.mark.slow),

@@ -12,6 +12,7 @@ from vqvae_jax import (
     ParallelQuantizer,
     PooledQuantizer,
     ProjectedQuantizer,
+    RandomProjectionQuantizer,
     ResidualVQ,
     VectorQuantizer,
 )
@@ -43,9 +44,16 @@ def test_positions_that_do_not_count_are_left_out_of_the_means():
     alone = quantizer(z.at[:, 3].set(z[:, 2])[:, :4])
     np.testing.assert_array_equal(masked.indices[0, :3], alone.indices[0, :3])
     np.testing.assert_array_equal(masked.indices[0, 3:], -1)
+    stages = [quantizer, PooledQuantizer(VectorQuantizer(3, 8, rngs=nnx.Rngs(1)), 1)]
+    for same in (quantizer, ResidualVQ(stages)):
+        np.testing.assert_array_equal(same.encode(z, mask), same(z, mask).indices)
     np.testing.assert_allclose(masked.loss, alone.loss, rtol=1e-6)
     with pytest.raises(ValueError, match=r"z has shape \(1, 5, 3\); .* a multiple of stride = 2"):
         quantizer(z[:, :5])
+
+
+def test_values_have_the_size_of_the_inner_ones():
+    assert PooledQuantizer(RandomProjectionQuantizer(3, 8, 2, rngs=nnx.Rngs(0)), 2).values_dim == 2
 
 
 def test_updates_see_each_mean_once():

@@ -1,24 +1,32 @@
 """A trained tokenizer of audio, applied to audio files."""
 
+import itertools
 import math
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
+import jax
 import numpy as np
-from jaxtyping import Float, Int, Int16
+from flax import nnx
+from jaxtyping import Array, Float, Int, Int16
 
 from vqvae_jax.commands.common import wav
-from vqvae_jax.commands.file_model import FileModel
+from vqvae_jax.commands.file_model import FileModel, reconstructed
 from vqvae_jax.data.audio_folder import SUFFIXES
 from vqvae_jax.errors import CheckpointError
 from vqvae_jax.metrics import SISDR, MelDistance, Metric
 from vqvae_jax.models import SNAC, AudioTokenizer, SegmentedTokenizer
+from vqvae_jax.models.audio import StreamState
 from vqvae_jax.pixels import pixels_of
 from vqvae_jax.report.spectrograms import spectrograms
 from vqvae_jax.signals import to_pcm
 from vqvae_jax.training.saved import SavedRun
+from vqvae_jax.values import to_values
 
-_MAX_SAMPLES = 2**23  # of a recording, which is encoded as a whole: memory grows with it
+# Samples: longer recordings are streamed, a quarter of this at once, by networks that can be. For
+# the others, whose memory grows with the length of a recording, there is a limit.
+_WHOLE, _MAX_WHOLE = 2**20, 2**23
 
 
 class AudioModel(FileModel):
@@ -27,8 +35,8 @@ class AudioModel(FileModel):
     Recordings are filled up with zeros at their end, and codes with -1, which stands for the value
     0, to few lengths, 4 for each power of two. Where encoder and decoder are causal, the codes are
     exactly those of the recording by itself with its last frame filled up, and the samples exactly
-    those of the codes. Where they are not, frames also see what was filled up, as far as the
-    networks reach.
+    those of the codes; long ones go through the networks piece by piece. Where they are not causal,
+    frames also see what was filled up, as far as the networks reach.
 
     Args:
         run: as there.
@@ -40,6 +48,7 @@ class AudioModel(FileModel):
     """
 
     noun, suffixes, ending = "recording", SUFFIXES, ".wav"
+    tokenizer: AudioTokenizer
 
     def __init__(self, run: SavedRun, codebooks: int | None = None):
         tokenizer: AudioTokenizer = run.model
@@ -52,6 +61,11 @@ class AudioModel(FileModel):
         self.sample_rate = tokenizer.sample_rate
         (self._frame,) = tokenizer.downsampling
         self._step = math.lcm(self._frame, tokenizer.multiple) // self._frame
+        self._piece = self._step * max(1, _WHOLE // 4 // (self._step * self._frame))  # frames
+        self._streams = _can_stream(tokenizer)
+        self._encode_piece, self._decode_piece = (
+            jax.jit(function, static_argnums=0) for function in (_encoded_piece, _decoded_piece)
+        )
         self._metrics = audio_metrics(self.sample_rate)
 
     @property
@@ -61,9 +75,28 @@ class AudioModel(FileModel):
 
     def read(self, file: Path) -> Int16[np.ndarray, "t c"]:
         """See `FileModel`."""
-        from vqvae_jax.data.audio_files import read_audio  # needs an extra
+        from vqvae_jax.data.audio_files import MAX_SAMPLES, read_audio  # needs an extra
 
-        return to_pcm(read_audio(file, self.sample_rate, self.channels, _MAX_SAMPLES))
+        longest = MAX_SAMPLES if self._streams else _MAX_WHOLE
+        return to_pcm(read_audio(file, self.sample_rate, self.channels, longest))
+
+    def encode(self, arrays: Sequence[np.ndarray]) -> Int[np.ndarray, " b frames *n"]:
+        """See `FileModel`."""
+        if not self._in_pieces(len(arrays[0]) // self._frame):
+            return super().encode(arrays)
+        start = self.tokenizer.start_encoding(len(arrays))
+        return self._by_pieces(self._encode_piece, arrays, self._piece * self._frame, start)
+
+    def decode(self, codes: Sequence[np.ndarray]) -> Float[np.ndarray, "b t c"]:
+        """See `FileModel`."""
+        if not self._in_pieces(len(codes[0])):
+            decoded = super().decode(codes)
+            # Some networks leave out the last samples, which are silence then.
+            lacking = len(codes[0]) * self._frame - decoded.shape[1]
+            return np.pad(decoded, ((0, 0), (0, lacking), (0, 0)), constant_values=0.5)
+        kept = [of[..., : self._codebooks] for of in codes]
+        start = self.tokenizer.start_decoding(len(codes))
+        return self._by_pieces(self._decode_piece, kept, self._piece, start)
 
     def filled(self, array: Int16[np.ndarray, "t c"]) -> Int16[np.ndarray, "t_out c"]:
         """See `FileModel`."""
@@ -84,9 +117,18 @@ class AudioModel(FileModel):
     def compare(
         self, x: Int16[np.ndarray, "t c"], back: Float[np.ndarray, "t c"]
     ) -> dict[str, float]:
-        """See `FileModel`; of whole frames, if there is one, so that few lengths are compiled."""
+        """See `FileModel`; of whole frames, if there is one, so that fewer lengths are compiled.
+
+        Of a long recording, the means over stretches of nearly equal lengths.
+        """
         length = len(x) // self._frame * self._frame or len(x)
-        return super().compare(x[:length], back[:length])
+        stretches = -(-length // _WHOLE)
+        frames = np.linspace(0, length // self._frame, stretches + 1).astype(int)
+        ends = [*(frames[:-1] * self._frame), length]
+        found = []
+        for start, end in itertools.pairwise(ends):
+            found.append(super().compare(x[start:end], back[start:end]))
+        return {name: sum(of[name] for of in found) / stretches for name in found[0]}
 
     def written(self, array: Float[np.ndarray, "t c"]) -> bytes:
         """See `FileModel`: a WAV file."""
@@ -95,7 +137,8 @@ class AudioModel(FileModel):
     def pictures(
         self, x: Int16[np.ndarray, "t c"], back: Float[np.ndarray, "t c"]
     ) -> tuple[np.ndarray, np.ndarray]:
-        """See `FileModel`: spectrograms."""
+        """See `FileModel`: spectrograms, of the beginning of long recordings."""
+        x, back = x[:_WHOLE], back[:_WHOLE]
         shown = pixels_of(spectrograms(np.stack([x / 2**15, 2 * back - 1])))
         return shown[0], shown[1]
 
@@ -106,13 +149,53 @@ class AudioModel(FileModel):
     def _frames(self, length: int) -> int:
         return -(-length // self._frame)
 
+    def _in_pieces(self, frames: int) -> bool:
+        return self._streams and frames * self._frame > _WHOLE
+
+    def _by_pieces(
+        self, function: Any, arrays: Sequence[np.ndarray], size: int, state: StreamState
+    ) -> np.ndarray:
+        """Joins what a function gives for one piece of the arrays after the other."""
+        found = []
+        for start in range(0, len(arrays[0]), size):
+            piece = [array[start : start + size] for array in arrays]
+            result, state = self._on_devices(function, piece, state)
+            found.append(result)
+        return np.concatenate(found, axis=1)
+
     def _few(self, frames: int) -> int:
         """Returns the least of few numbers of frames that is not less than this."""
         steps = -(-frames // self._step)
-        unit = 2 ** max(0, (steps - 1).bit_length() - 3)
-        return self._step * unit * -(-steps // unit)
+        unit = self._step * 2 ** max(0, (steps - 1).bit_length() - 3)
+        if self._in_pieces(unit * -(-frames // unit)):
+            unit = self._piece
+        return unit * -(-frames // unit)
 
 
 def audio_metrics(sample_rate: int) -> tuple[Metric, ...]:
     """Returns what compares recordings with their reconstructions."""
     return SISDR(), MelDistance(sample_rate)
+
+
+def _can_stream(tokenizer: AudioTokenizer) -> bool:
+    try:
+        tokenizer.start_encoding(1)
+        tokenizer.start_decoding(1)
+    except ValueError:
+        return False
+    return True
+
+
+def _encoded_piece(
+    graphdef: nnx.GraphDef, state: nnx.State, data: Int16[Array, "b t c"], stream: StreamState
+) -> tuple[Int[Array, " b frames *n"], StreamState]:
+    model = nnx.merge(graphdef, state)
+    return model.encode_piece(to_values(data, model.value_range), stream)
+
+
+def _decoded_piece(
+    graphdef: nnx.GraphDef, state: nnx.State, codes: Int[Array, " b frames *n"], stream: StreamState
+) -> tuple[Float[Array, "b t c"], StreamState]:
+    model = nnx.merge(graphdef, state)
+    decoded, stream = model.decoded_piece(codes, stream)
+    return reconstructed(model, decoded), stream

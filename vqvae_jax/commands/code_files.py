@@ -2,7 +2,7 @@
 
 import io
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path, PurePosixPath
 
 import numpy as np
@@ -14,6 +14,19 @@ from vqvae_jax.files import write_atomically
 # Beside the codes, by names that no file of data has.
 _SIZES = "__sizes__"
 _MODEL = "__model__"
+
+
+def check_names(names: Iterable[str]) -> None:
+    """Refuses names that a file of codes cannot hold.
+
+    Raises:
+        DataError: a name is no UTF-8.
+    """
+    for name in names:
+        try:
+            name.encode()
+        except UnicodeEncodeError as error:
+            raise DataError(f"{name!r} is no name in UTF-8, as a file of codes needs it") from error
 
 
 def write_codes(file: Path, codes: Sequence[Sized], model: str) -> None:

@@ -3,14 +3,15 @@
 import collections
 import math
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 
 from vqvae_jax.commands.audio_model import AudioModel
 from vqvae_jax.commands.batching import Sized, cut, in_batches
-from vqvae_jax.commands.code_files import read_codes, write_codes
+from vqvae_jax.commands.code_files import check_names, read_codes, write_codes
 from vqvae_jax.commands.common import bar, ending
 from vqvae_jax.commands.file_model import FileModel
 from vqvae_jax.commands.image_model import ImageModel
@@ -22,6 +23,8 @@ from vqvae_jax.report import figures
 from vqvae_jax.training.saved import SavedRun, load_run
 from vqvae_jax.words import counted
 
+Result = TypeVar("Result")
+
 _ON_SHEET, _PIXELS_ON_SHEET = 64, 2**23  # of the originals
 
 
@@ -31,7 +34,9 @@ def encode(workdir: Path, inputs: Sequence[Path], output: Path, resize: int, pad
     check_parent(output)
     model = file_model(load_run(workdir, Tokenizer), resize, pad)
     files = given_files(inputs, model.suffixes, model.noun)
-    codes = {one.name: one for batch in batches_of(files, model) for one in model.coded(batch)}
+    check_names(files)
+    made = worked(batches_of(files, model), model.coded)
+    codes = {one.name: one for _, batch in made for one in batch}
     if codes:
         write_codes(output, [codes[name] for name in files if name in codes], model.digest)
         print(f"{output}: the codes of {counted(len(codes), model.noun)}")
@@ -75,8 +80,12 @@ def reconstruct(
     _check_apart(targets, files)
     done, room = 0, _PIXELS_ON_SHEET
     shown: list[tuple[np.ndarray, np.ndarray]] = []
-    for batch in batches_of(files, model):
-        for one, back in zip(batch, model.decoded(model.coded(batch)), strict=True):
+
+    def both(batch: list[Sized]) -> list[np.ndarray]:
+        return model.decoded(model.coded(batch))
+
+    for batch, backs in worked(batches_of(files, model), both):
+        for one, back in zip(batch, backs, strict=True):
             _write(targets[one.name], model.written(back))
             done += 1
             if sheet is not None and len(shown) < _ON_SHEET and room > 0:
@@ -140,6 +149,20 @@ def batches_of(files: dict[str, Path], model: FileModel) -> Iterator[list[Sized]
                 yield Sized(name, model.filled(array), array.shape[:-1])
 
     return in_batches(read())
+
+
+def worked(
+    batches: Iterable[list[Sized]], work: Callable[[list[Sized]], Result]
+) -> Iterator[tuple[list[Sized], Result]]:
+    """Yields batches and what is made of them; names what devices have no room for."""
+    for batch in batches:
+        try:
+            result = work(batch)
+        except DataError as error:
+            for one in batch:
+                print(f"vqvae_jax: {one.name}: {error}", file=sys.stderr)
+            continue
+        yield batch, result
 
 
 def _check_codes(one: Sized, model: FileModel, source: Path) -> None:

@@ -16,7 +16,7 @@ from vqvae_jax.checks import is_finite
 from vqvae_jax.commands.audio_model import audio_metrics
 from vqvae_jax.commands.batching import Sized, cut, in_batches
 from vqvae_jax.commands.common import check_free, check_run, described
-from vqvae_jax.commands.encoding import batches_of, file_model
+from vqvae_jax.commands.encoding import batches_of, file_model, worked
 from vqvae_jax.commands.file_model import FileModel
 from vqvae_jax.data import Dataset
 from vqvae_jax.data.given_files import given_files
@@ -62,6 +62,8 @@ def evaluate(
     if isinstance(run.model, Prior):
         if inputs:
             raise ValueError(f"{inputs[0]} is given; {workdir} holds a prior, which takes no files")
+        if codebooks is not None:
+            raise ValueError(f"codebooks is {codebooks}; {workdir} holds a prior: leave it out")
         _evaluate_prior(workdir, vqvae, moved)
         return 0
     if inputs:
@@ -71,6 +73,11 @@ def evaluate(
         model = file_model(run, resize, pad, codebooks)
         files = given_files(inputs, model.suffixes, model.noun)
         return len(files) - _evaluate_examples(model, batches_of(files, model), codebooks)
+    for name, is_given in (("resize", resize != 0), ("pad", pad != 1)):
+        if is_given:
+            raise ValueError(f"{name} is given; it is for files, and there are none")
+    if vqvae is not None:
+        raise ValueError(f"vqvae is {vqvae}; it is for priors, and {workdir} holds a tokenizer")
     check_run(run)
     data = load_data(run, **moved)
     if codebooks is not None:
@@ -100,7 +107,7 @@ def _held_out(data: Dataset, model: FileModel) -> Iterator[Sized]:
 
 def _evaluate_examples(
     model: FileModel,
-    batches: Iterable[Sequence[Sized]],
+    batches: Iterable[list[Sized]],
     codebooks: int | None,
     noun: str | None = None,
     of: str = "",
@@ -111,13 +118,18 @@ def _evaluate_examples(
     squares = 0.0
     counts: Any = 0
     of_examples: dict[str, list[float]] = {}
-    for batch in batches:
+
+    def both(batch: list[Sized]) -> tuple[list[Sized], list[np.ndarray]]:
         codes = model.coded(batch)
-        for one, own, back in zip(batch, codes, model.decoded(codes), strict=True):
+        return codes, model.decoded(codes)
+
+    for batch, made in worked(batches, both):
+        for one, own, back in zip(batch, *made, strict=True):
             x = cut(one.array, one.size)
             error = np.asarray(to_values(jnp.asarray(x), (0.0, 1.0))) - back
             squares += float(np.sum(error**2, dtype=np.float64))
-            counts = counts + np.asarray(quantizer.code_counts(jnp.asarray(own.array)), np.int64)
+            padded = jnp.asarray(model.filled_codes(own.array))  # few sizes, and -1 does not count
+            counts = counts + np.asarray(quantizer.code_counts(padded), np.int64)
             done, positions = done + 1, positions + math.prod(one.size)
             tokens += math.prod(own.array.shape[: len(one.size)])
             for name, value in model.compare(x, back).items():

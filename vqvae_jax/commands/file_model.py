@@ -16,6 +16,7 @@ from vqvae_jax.errors import DataError
 from vqvae_jax.metrics import Metric
 from vqvae_jax.models import Tokenizer
 from vqvae_jax.parallel import all_devices, mesh_for, place, replicated, split
+from vqvae_jax.quantizers import GroupedResidualVQ, Quantizer
 from vqvae_jax.training.saved import SavedRun
 from vqvae_jax.values import to_values
 from vqvae_jax.weights import weights_digest
@@ -145,12 +146,13 @@ class FileModel(abc.ABC):
             if metric.takes(x.shape[1:])
         }
 
-    def _on_devices(self, function: Any, arrays: Sequence[np.ndarray]) -> np.ndarray:
+    def _on_devices(self, function: Any, arrays: Sequence[np.ndarray], *others: Any) -> Any:
+        """Returns, on the host, what a function of the model and a batch gives."""
         mesh = mesh_for(self._devices, len(arrays))
         self._state = place(self._state, replicated(mesh))
         given = place(np.stack(arrays), split(mesh))
         try:
-            return np.asarray(function(self._graphdef, self._state, given))
+            return jax.device_get(function(self._graphdef, self._state, given, *others))
         except jax.errors.JaxRuntimeError as error:
             reason = str(error).partition("\n")[0]
             raise DataError(f"JAX gave up on {arrays[0].shape}: {reason}{self.remedy}") from error
@@ -161,14 +163,23 @@ def _check_codebooks(tokenizer: Tokenizer, codebooks: int) -> None:
     if most is None or not 1 <= codebooks <= most:
         allowed = f"from 1 to {most}" if most else "left out: the model has a single codebook"
         raise ValueError(f"codebooks is {codebooks}; it must be {allowed}")
-    indices = jax.ShapeDtypeStruct((1, codebooks), jnp.int32)
-    try:
-        jax.eval_shape(tokenizer.quantizer.lookup, indices)
-    except ValueError as error:
+    if not _takes_first(tokenizer.quantizer, codebooks):
         raise ValueError(
             f"codebooks is {codebooks}; the model, with a {type(tokenizer.quantizer).__name__}, "
             f"decodes from all {most} together"
-        ) from error
+        )
+
+
+def _takes_first(quantizer: Quantizer, codebooks: int) -> bool:
+    """Returns whether values can be looked up by the first so many of several codebooks."""
+    parts = (part for _, part in nnx.iter_graph(quantizer))
+    if any(isinstance(part, GroupedResidualVQ) for part in parts):
+        return codebooks == quantizer.num_codebooks  # the first are those of the first group
+    try:
+        jax.eval_shape(quantizer.lookup, jax.ShapeDtypeStruct((1, codebooks), jnp.int32))
+    except ValueError:
+        return False
+    return True
 
 
 def _encoded(
@@ -182,7 +193,13 @@ def _decoded(
     graphdef: nnx.GraphDef, state: nnx.State, codes: Int[Array, " b *codes"]
 ) -> Float[Array, "b *spatial c"]:
     model = nnx.merge(graphdef, state)
-    decoded = model.decoded_codes(codes)
+    return reconstructed(model, model.decoded_codes(codes))
+
+
+def reconstructed(
+    model: Tokenizer, decoded: Float[Array, "b *spatial f"]
+) -> Float[Array, "b *spatial c"]:
+    """Returns the best guess of the data, in [0, 1], for what the decoder gives."""
     low, high = model.value_range
     data = model.likelihood.reconstruct(decoded, jax.random.key(0))
     return jnp.clip((data - low) / (high - low), 0, 1)

@@ -7,9 +7,9 @@ import numpy as np
 from vqvae_jax.commands.common import bar, check_free, described_sizes, ending, npy
 from vqvae_jax.data.array_file import read_arrays
 from vqvae_jax.data.idx import read_idx, write_idx
-from vqvae_jax.errors import DataError
-from vqvae_jax.files import write_atomically
-from vqvae_jax.training.saved import load_pair
+from vqvae_jax.errors import CheckpointError, DataError
+from vqvae_jax.files import check_parent, write_atomically
+from vqvae_jax.training.saved import SavedRun, load_pair
 from vqvae_jax.words import counted
 
 
@@ -18,7 +18,8 @@ def compress(workdir: Path, vqvae: Path | None, source: Path, target: Path) -> N
     ending(target, ".vq")
     from vqvae_jax import coding
 
-    prior_run, vqvae_run = load_pair(workdir, vqvae)
+    check_parent(target)
+    prior_run, vqvae_run = _load(workdir, vqvae)
     check_free(prior_run)
     if source.suffix.lower() == ".npy":
         images = np.asarray(read_arrays(source)["image"])
@@ -39,7 +40,8 @@ def decompress(workdir: Path, vqvae: Path | None, source: Path, target: Path) ->
     suffix = ending(target, ".npy", ".gz", ".idx", ".idx3-ubyte", "")
     from vqvae_jax import coding
 
-    prior_run, vqvae_run = load_pair(workdir, vqvae)
+    check_parent(target)
+    prior_run, vqvae_run = _load(workdir, vqvae)
     height, width, channels = described_sizes(prior_run, "data", "image_shape")
     if channels != 1 and suffix != ".npy":
         raise DataError(
@@ -60,3 +62,11 @@ def decompress(workdir: Path, vqvae: Path | None, source: Path, target: Path) ->
     else:
         write_idx(target, images[..., 0])
     print(f"{target}: {counted(len(images), 'image')}")
+
+
+def _load(workdir: Path, vqvae: Path | None) -> tuple[SavedRun, SavedRun]:
+    """Returns the runs of a prior of images, and of its tokenizer."""
+    prior_run, vqvae_run = load_pair(workdir, vqvae)
+    if vqvae_run.model.spatial_rank != 2:
+        raise CheckpointError(f"{workdir} holds a prior of other data; the codec is for images")
+    return prior_run, vqvae_run

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from vqvae_jax.commands.common import check_free, described_sizes, ending, npy, wav
-from vqvae_jax.files import check_folder, write_atomically
+from vqvae_jax.files import check_folder, check_parent, write_atomically
 from vqvae_jax.models import AudioTokenizer
 from vqvae_jax.pixels import centered, pixels_of
 from vqvae_jax.priors import Prior
@@ -39,6 +39,7 @@ def sample(
     is_audio = isinstance(tokenizer, AudioTokenizer)
     if not is_audio:
         ending(output, *_OF_IMAGES)
+        check_parent(output)
     elif output.suffix:
         raise ValueError(f"{output} ends in {output.suffix}; for signals it must be a folder")
     else:

@@ -125,7 +125,7 @@ class AudioFraming(Framing):
 
     def described(self, spatial: Sequence[int]) -> str:
         """See `Framing`."""
-        return f"{spatial[0] / self.sample_rate:g} seconds"
+        return f"{spatial[0]} samples"
 
     def _room(self, whole: np.ndarray) -> int:
         """Returns by how many samples a signal is longer than an example."""

@@ -81,7 +81,10 @@ def stft(x: Float[Array, "*shape t"], window: int, hop: int) -> Complex[Array, "
     frames = 1 + (x.shape[-1] + 2 * half - window) // hop
     parts = -(-window // hop)
     beside = [(0, 0)] * (x.ndim - 1)
-    x = jnp.pad(x, [*beside, (half, half)], mode="reflect")
+    if x.shape[-1] > half:
+        x = jnp.pad(x, [*beside, (half, half)], mode="reflect")
+    else:  # reflected more than once, which jnp.pad does in as many steps
+        x = x[..., np.pad(np.arange(x.shape[-1]), half, mode="reflect")]
     length = (frames + parts - 1) * hop
     x = jnp.pad(x, [*beside, (0, max(0, length - x.shape[-1]))])[..., :length]
     blocks = x.reshape(*x.shape[:-1], frames + parts - 1, hop)

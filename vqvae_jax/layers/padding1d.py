@@ -47,17 +47,26 @@ def causal(reach: int, stride: int = 1, mode: str = "zeros") -> Padding:
         reach: positions that a window reaches over, (k - 1) d + 1.
         stride: s. Of T positions there become ceil(T / s).
         mode: see `Padding`.
+
+    Raises:
+        ValueError: the windows leave positions out.
     """
-    return Padding(max(0, reach - stride), 0, mode, fill=True)
+    return Padding(_overlap(reach, stride), 0, mode, fill=True)
 
 
 def centered(reach: int, stride: int = 1, mode: str = "zeros") -> Padding:
     """Returns the padding with as much at the start as at the end, or one more at the start.
 
-    Args: as for `causal`.
+    Args, Raises: as for `causal`.
     """
-    total = max(0, reach - stride)
+    total = _overlap(reach, stride)
     return Padding(total - total // 2, total // 2, mode, fill=True)
+
+
+def _overlap(reach: int, stride: int) -> int:
+    if reach < stride:
+        raise ValueError(f"a window reaches over {reach}; it must be at least the stride, {stride}")
+    return reach - stride
 
 
 def extended(

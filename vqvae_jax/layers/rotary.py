@@ -71,6 +71,8 @@ class SlidingBlock(Layer):
     ):
         self.num_heads = check_integer("num_heads", num_heads)
         self.context = check_integer("context", context)
+        if head_dim is None and features % num_heads:
+            raise ValueError(f"features is {features}; it must be a multiple of {num_heads} heads")
         self.head_dim = features // num_heads if head_dim is None else head_dim
         if check_integer("head_dim", self.head_dim) % 2:
             raise ValueError(f"a head has {self.head_dim} channels; it must be an even number")

@@ -12,7 +12,7 @@ from vqvae_jax.checks import check_integer
 from vqvae_jax.leaves import Leaf
 from vqvae_jax.likelihoods import Likelihood
 from vqvae_jax.models.tokenizer import Tokenizer, TokenizerOutput
-from vqvae_jax.precision import compute_in
+from vqvae_jax.precision import compute_in, converted, wide
 from vqvae_jax.quantizers import Quantizer
 
 
@@ -102,13 +102,7 @@ class AudioTokenizer(Tokenizer):
         Raises:
             ValueError: x has the wrong shape or type.
         """
-        channels = self.likelihood.out_dim
-        if not jnp.issubdtype(x.dtype, jnp.floating):
-            raise ValueError(f"x has type {x.dtype}; it must be floating")
-        if x.ndim != 3 or x.shape[1] < 1 or x.shape[2] != channels:
-            raise ValueError(
-                f"x has shape {x.shape}; it must be [B, T, {channels}], with T at least 1"
-            )
+        self._check_signals(x)
         filled = jnp.pad(x, ((0, 0), (0, -x.shape[1] % self.multiple), (0, 0)))
         return compute_in(self.dtype, self.encoder, filled)
 
@@ -145,14 +139,16 @@ class AudioTokenizer(Tokenizer):
             state: that of `start_encoding`, or of the last piece.
 
         Raises:
-            ValueError: x has the wrong length, or is too short for its first values to be mirrored.
+            ValueError: x has the wrong shape or type, or is too short for values to be mirrored.
         """
+        self._check_signals(x)
         if x.shape[1] < 1 or x.shape[1] % self.downsampling[0]:
             raise ValueError(
                 f"x has shape {x.shape}; its length must be a multiple of {self.downsampling[0]}"
             )
-        encoder: Any = self.encoder
-        z, context = encoder.step(x, state.context, state.first)
+        z, context = compute_in(
+            self.dtype, self.encoder, x, state.context, state.first, method="step"
+        )
         return self.quantizer.encode(z), StreamState(context, jnp.zeros((), bool))
 
     def start_decoding(self, batch_size: int) -> StreamState:
@@ -174,18 +170,38 @@ class AudioTokenizer(Tokenizer):
             key: see `Tokenizer.decode`.
 
         Raises:
-            ValueError: the piece is too short for its first values to be mirrored.
+            ValueError: the piece is too short for values to be mirrored.
         """
-        decoder: Any = self.decoder
+        decoded, state = self.decoded_piece(codes, state)
+        return self.likelihood.decode(decoded, key), state
+
+    def decoded_piece(
+        self, codes: Int[Array, " b *codes"], state: StreamState
+    ) -> tuple[Float[Array, "b t f"], StreamState]:
+        """Returns the decoder's output for the next piece of codes, as `decode_piece` takes it."""
         values = self.quantizer.lookup(codes)
-        decoded, context = decoder.step(values, state.context, state.first)
-        return self.likelihood.decode(decoded, key), StreamState(context, jnp.zeros((), bool))
+        decoded, context = compute_in(
+            self.dtype, self.decoder, values, state.context, state.first, method="step"
+        )
+        return wide(decoded), StreamState(context, jnp.zeros((), bool))
+
+    def _check_signals(self, x: Float[Array, "b t c"]) -> None:
+        channels = self.likelihood.out_dim
+        if not jnp.issubdtype(x.dtype, jnp.floating):
+            raise ValueError(f"x has type {x.dtype}; it must be floating")
+        if x.ndim != 3 or x.shape[1] < 1 or x.shape[2] != channels:
+            raise ValueError(
+                f"x has shape {x.shape}; it must be [B, T, {channels}], with T at least 1"
+            )
 
     def _start(self, name: str, batch_size: int) -> StreamState:
         part: Any = getattr(self, name)
         if not hasattr(part, "start"):
             raise ValueError(f"the {name} is a {type(part).__name__}; it cannot be streamed")
-        return StreamState(part.start(batch_size), jnp.ones((), bool))
+        context = part.start(batch_size)
+        if self.dtype is not None:
+            context = converted(context, self.dtype)
+        return StreamState(context, jnp.ones((), bool))
 
 
 @jax.tree_util.register_dataclass
@@ -208,13 +224,18 @@ class SegmentedTokenizer(AudioTokenizer):
     """Encodes signals in overlapping segments, each at its own loudness, as EnCodec does at 48 kHz.
 
     A segment is divided by 1e-8 + sqrt(mean(m^2)), m the mean of its channels. Decoded segments are
-    added with triangular weights, and the sum is divided by that of the weights.
+    added with triangular weights, and the sum is divided by that of the weights. A call, as in
+    training, takes signals as they are: train on segments at the loudness that `scaled` gives.
 
     Args:
         encoder, quantizer, decoder, likelihood, options: as for `AudioTokenizer`.
         segment_length: samples of a segment, at least 1; None: signals are one segment.
-        segment_stride: from the start of a segment to that of the next, from 1 to segment_length.
+        segment_stride: from the start of a segment to that of the next, from 1 to segment_length;
+            None if that is.
         normalize: whether segments are divided by their loudness.
+
+    Raises:
+        ValueError: an argument out of its range.
     """
 
     def __init__(
@@ -230,9 +251,14 @@ class SegmentedTokenizer(AudioTokenizer):
         **options: Any,
     ):
         super().__init__(encoder, quantizer, decoder, likelihood, **options)
-        if segment_length is not None:
+        if (segment_length is None) != (segment_stride is None):
+            raise ValueError(
+                f"segment_length is {segment_length} and segment_stride {segment_stride}; both "
+                "must be given, or neither"
+            )
+        if segment_length is not None and segment_stride is not None:
             check_integer("segment_length", segment_length)
-            check_integer("segment_stride", segment_stride or 0, high=segment_length)
+            check_integer("segment_stride", segment_stride, high=segment_length)
         self.segment_length, self.segment_stride = segment_length, segment_stride
         self.normalize = normalize
 
@@ -250,6 +276,9 @@ class SegmentedTokenizer(AudioTokenizer):
             segments.append(super().encode(segment))
             scales.append(scale)
         return SegmentCodes(tuple(segments), tuple(scales), length)
+
+    def _start(self, name: str, batch_size: int) -> StreamState:
+        raise ValueError("signals are encoded in segments; they cannot be streamed")
 
     def scaled(
         self, segment: Float[Array, "b t c"]

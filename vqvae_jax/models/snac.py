@@ -16,6 +16,7 @@ from vqvae_jax.leaves import Leaf
 from vqvae_jax.models.audio import AudioTokenizer
 from vqvae_jax.models.dac import check_halvings, conv, down_block, residual_units, up
 from vqvae_jax.models.seanet import check_strides
+from vqvae_jax.precision import compute_in, wide
 from vqvae_jax.quantizers import PooledQuantizer, ResidualVQ
 
 
@@ -225,7 +226,11 @@ class SNAC(AudioTokenizer):
     ) -> MultiRateCodes:
         """Returns the codes of signals [B, T, C]."""
         codes = super().encode(x, mask)
-        levels = (codes[:, ::by, level] for level, by in enumerate(self.code_strides))
+        # Where a mask drops a part of a code's positions, these have -1.
+        levels = (
+            jnp.max(codes[..., level].reshape(len(codes), -1, by), axis=-1)
+            for level, by in enumerate(self.code_strides)
+        )
         return MultiRateCodes(tuple(levels), x.shape[1])
 
     def decode(  # type: ignore[override]
@@ -249,4 +254,5 @@ class SNAC(AudioTokenizer):
         z = self.quantizer.lookup(jnp.stack(spread, axis=-1))
         if noises is None and key is not None:
             noises = cast(SNACDecoder, self.decoder).draw_noises(len(z), z.shape[1], key)
-        return cast(SNACDecoder, self.decoder)(z, noises)[:, : codes.length]
+        decoded = wide(compute_in(self.dtype, self.decoder, z, noises))
+        return self.likelihood.decode(decoded, key)[:, : codes.length]

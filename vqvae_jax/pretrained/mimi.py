@@ -76,6 +76,8 @@ _PRESENT = (
     (r"\.in_projs\.0\.weight$", ".in_proj_weight"),
     (r"\.out_projs\.0\.weight$", ".out_proj.weight"),
 )
+_HEADS = 8  # of the original, where a config does not say
+
 # Convolutions: all that is outside the transformers and the quantizer.
 _CONVOLUTION = re.compile(r"encoder\.layers\.[02]\b|decoder\.layers\.[02]\b")
 
@@ -98,13 +100,15 @@ def _select(state: State, config: Mapping[str, Any]) -> dict[str, np.ndarray]:
     """See `Family.select`: codes from their sums; queries, keys and values apart."""
     present = {renamed(name, _PRESENT): array for name, array in state.items()}
     kept = _with_codes(without_windows(present), "embedding_sum", "embedding", "_initialized")
+    num_heads = config.get("num_heads", _HEADS)
     for name in [name for name in kept if name.endswith("self_attn.in_proj_weight")]:
         array, layer = kept.pop(name), name.removesuffix("in_proj_weight")
-        if array.ndim != 2 or array.shape[0] % (6 * config["num_heads"]):
+        if array.ndim != 2 or array.shape[0] % (6 * num_heads):
             raise ValueError(f"{name} has shape {array.shape}; it must be [3 D, D]")
         query, key, kept[layer + "value"] = np.split(array, 3)
         kept[layer + "query"], kept[layer + "key"] = (
-            _turned(rows, config["num_heads"], pairs_first=False) for rows in (query, key)
+            _turned(rows, config.get("num_heads", _HEADS), pairs_first=False)
+            for rows in (query, key)
         )
     return kept
 
@@ -114,7 +118,7 @@ def _restore(state: State, config: Mapping[str, Any]) -> dict[str, np.ndarray]:
     for name in [name for name in restored if name.endswith("self_attn.query")]:
         layer = name.removesuffix("query")
         turned = [
-            _turned(restored.pop(layer + part), config["num_heads"], pairs_first=True)
+            _turned(restored.pop(layer + part), config.get("num_heads", _HEADS), pairs_first=True)
             for part in ("query", "key")
         ]
         restored[layer + "in_proj_weight"] = np.concatenate(
@@ -178,7 +182,7 @@ def _build(config: Mapping[str, Any], rngs: nnx.Rngs) -> AudioTokenizer:
             "dimension": 512,
             "n_filters": 64,
             "ratios": (8, 6, 5, 4),
-            "num_heads": 8,
+            "num_heads": _HEADS,
             "num_layers": 8,
             "context": 250,
             "dim_feedforward": 2048,
@@ -204,7 +208,6 @@ def _build(config: Mapping[str, Any], rngs: nnx.Rngs) -> AudioTokenizer:
     }
     return _tokenizer(
         network,
-        {},
         transformer,
         channels=given.channels,
         sample_rate=given.sample_rate,
@@ -268,6 +271,8 @@ def _hf_build(config: Mapping[str, Any], rngs: nnx.Rngs) -> AudioTokenizer:
     for name, expected in (
         ("num_key_value_heads", given.num_attention_heads),
         ("codebook_dim", given.vector_quantization_hidden_dimension),
+        ("use_causal_conv", True),
+        ("trim_right_ratio", 1.0),
     ):
         if getattr(given, name) not in (None, expected):
             raise ValueError(
@@ -285,7 +290,6 @@ def _hf_build(config: Mapping[str, Any], rngs: nnx.Rngs) -> AudioTokenizer:
     semantic = given.num_semantic_quantizers
     return _tokenizer(
         seanet.settings(given),
-        {"trim_right": given.trim_right_ratio},
         transformer,
         channels=given.audio_channels,
         sample_rate=given.sampling_rate,
@@ -301,7 +305,6 @@ def _hf_build(config: Mapping[str, Any], rngs: nnx.Rngs) -> AudioTokenizer:
 
 def _tokenizer(
     network: dict[str, Any],
-    decoder: dict[str, Any],
     transformer: dict[str, Any],
     *,
     channels: int,
@@ -318,7 +321,6 @@ def _tokenizer(
 
     Args:
         network: arguments of `SEANetEncoder` and `SEANetDecoder`.
-        decoder: arguments of the latter alone.
         transformer: arguments of `MimiEncoder` and `MimiDecoder`.
         channels: of the signals.
         sample_rate: samples per second.
@@ -333,7 +335,7 @@ def _tokenizer(
     rate = sample_rate / math.prod(network["strides"])
     shared = {**transformer, "stride": round(rate / frame_rate), "rngs": rngs}
     encoder = MimiEncoder(SEANetEncoder(channels, **network, rngs=rngs), **shared)
-    inner = SEANetDecoder(channels, **network, **decoder, rngs=rngs)
+    inner = SEANetDecoder(channels, **network, rngs=rngs)
     latent_dim = network["latent_dim"]
     quantizers = [
         ProjectedQuantizer(

@@ -97,6 +97,8 @@ class Quantizer(nnx.Module):
         Raises:
             ValueError: z or the mask has the wrong shape or type.
         """
+        if mask is not None and not self.per_token:
+            return self(z, mask).indices  # what counts may decide the others' indices
         indices = self._encode(self._checked(z, mask))
         return indices if mask is None else self._masked(indices, mask)
 

@@ -21,7 +21,8 @@ class ParallelQuantizer(JointQuantizer):
     Q_2, ...; `lookup(indices[..., :m])` decodes from the first m.
 
     Args:
-        quantizers: Q_i, at least one, all with the same embedding_dim and several codebooks.
+        quantizers: Q_i, at least one, all with the same embedding_dim and values_dim, and with
+            several codebooks.
 
     Raises:
         ValueError: the quantizers do not fit together.
@@ -33,7 +34,15 @@ class ParallelQuantizer(JointQuantizer):
             raise ValueError(f"the quantizers' embedding_dim are {dims}; they must be the same")
         if any(quantizer.num_codebooks is None for quantizer in quantizers):
             raise ValueError("a quantizer has one codebook without an axis; use a ResidualVQ of it")
+        sizes = [quantizer.values_dim for quantizer in quantizers]
+        if len(set(sizes)) > 1:
+            raise ValueError(f"the quantizers' values_dim are {sizes}; they must be the same")
         super().__init__(quantizers, next(iter(dims), 0))
+
+    @property
+    def values_dim(self) -> int:
+        """That of each quantizer."""
+        return self.quantizers[0].values_dim
 
     def _quantize(
         self,

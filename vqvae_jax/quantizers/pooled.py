@@ -38,6 +38,11 @@ class PooledQuantizer(Quantizer):
         self.learns_from_values = quantizer.learns_from_values
         self.follows_scale = quantizer.follows_scale
 
+    @property
+    def values_dim(self) -> int:
+        """That of the inner one."""
+        return self.quantizer.values_dim
+
     def _quantize(
         self,
         z: Float[Array, "*shape d"],
