@@ -23,6 +23,7 @@ from vqvae_jax import (
     AudioTokenizer,
     GroupedResidualVQ,
     MelDistance,
+    PooledQuantizer,
     ResidualVQ,
     ResNetDecoder,
     ResNetEncoder,
@@ -171,19 +172,32 @@ def test_names_that_no_file_of_codes_can_hold_are_refused(root, tmp_path, capsys
     assert not (tmp_path / "codes.npz").exists()
 
 
-def test_the_first_codes_of_groups_are_no_code(root, tmp_path, capsys):
-    def grouped():
-        base = small_audio_tokenizer()
-        half = [
-            ResidualVQ([VectorQuantizer(4, 5, rngs=nnx.Rngs(0)) for _ in range(2)])
-            for _ in range(2)
-        ]
-        quantizer = GroupedResidualVQ(half)
-        return AudioTokenizer(
-            base.encoder, quantizer, base.decoder, base.likelihood, sample_rate=RATE
-        )
+def codebooks(dim):
+    return [VectorQuantizer(dim, 5, rngs=nnx.Rngs(seed)) for seed in range(2)]
 
-    save_pretrained(drawn(grouped), tmp_path / "model")
+
+def save_with(make, folder):
+    """Saves the small tokenizer with another quantizer."""
+
+    def build():
+        base = small_audio_tokenizer()
+        parts = base.encoder, make(), base.decoder, base.likelihood
+        return AudioTokenizer(*parts, sample_rate=RATE)
+
+    save_pretrained(drawn(build), folder)
+
+
+def test_lengths_are_those_that_pooled_quantizers_take(root, tmp_path):
+    save_with(lambda: ResidualVQ([PooledQuantizer(q, 4) for q in codebooks(8)]), tmp_path / "model")
+    given = ["--model", str(tmp_path / "model"), "--output", str(tmp_path / "x")]
+    assert main(["reconstruct", *given, str(root / "tones")]) == 0
+    assert read(tmp_path / "x" / "b.wav").shape == (101, 1)
+
+
+def test_the_first_codes_of_groups_are_no_code(root, tmp_path, capsys):
+    save_with(
+        lambda: GroupedResidualVQ([ResidualVQ(codebooks(4)) for _ in range(2)]), tmp_path / "model"
+    )
     file = str(root / "tones" / "a.wav")
     given = ["--model", str(tmp_path / "model"), "--output", str(tmp_path / "x"), file]
     assert main(["reconstruct", "--codebooks=2", *given]) == 2

@@ -19,6 +19,7 @@ from vqvae_jax.metrics import SISDR, MelDistance, Metric
 from vqvae_jax.models import SNAC, AudioTokenizer, SegmentedTokenizer
 from vqvae_jax.models.audio import StreamState
 from vqvae_jax.pixels import pixels_of
+from vqvae_jax.quantizers import PooledQuantizer
 from vqvae_jax.report.spectrograms import spectrograms
 from vqvae_jax.signals import to_pcm
 from vqvae_jax.training.saved import SavedRun
@@ -60,7 +61,9 @@ class AudioModel(FileModel):
         super().__init__(run, codebooks)
         self.sample_rate = tokenizer.sample_rate
         (self._frame,) = tokenizer.downsampling
-        self._step = math.lcm(self._frame, tokenizer.multiple) // self._frame
+        parts = (part for _, part in nnx.iter_graph(tokenizer.quantizer))
+        pooled = (part.stride for part in parts if isinstance(part, PooledQuantizer))
+        self._step = math.lcm(math.lcm(self._frame, tokenizer.multiple) // self._frame, *pooled)
         self._piece = self._step * max(1, _WHOLE // 4 // (self._step * self._frame))  # frames
         self._streams = _can_stream(tokenizer)
         self._encode_piece, self._decode_piece = (

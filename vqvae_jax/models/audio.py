@@ -76,7 +76,7 @@ class AudioTokenizer(Tokenizer):
         *,
         key: jax.Array | None = None,
     ) -> TokenizerOutput:
-        """See `Tokenizer`; the reconstruction has the length of x."""
+        """See `Tokenizer`; the reconstruction has the length of x, or less by a shortfall."""
         output = super().__call__(x, mask, key=key)
         return dataclasses.replace(output, reconstruction=output.reconstruction[:, : x.shape[1]])
 
@@ -91,7 +91,8 @@ class AudioTokenizer(Tokenizer):
 
         Args:
             codes: as `encode` returns them; with several codebooks [..., :m] is enough.
-            length: T; None: all samples of the last frame.
+            length: T; None: all samples of the last frame. A decoder with a `shortfall`, as DAC's
+                has, may give fewer.
             key: see `Tokenizer.decode`.
         """
         return super().decode(codes, key=key)[:, :length]
