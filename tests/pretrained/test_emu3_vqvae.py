@@ -142,10 +142,16 @@ def test_codes_of_images_and_of_videos_are_decoded(tokenizer):
 
 
 @pytest.mark.usefixtures("unchecked")
-@pytest.mark.parametrize("shape", [(1, 3, 4, 4, 1), (1, 4, 4, 2), (4, 4, 1)])
+@pytest.mark.parametrize("shape", [(1, 3, 4, 4, 1), (4, 4, 1)])
 def test_other_shapes_are_refused(tokenizer, shape):
     with pytest.raises(ValueError, match=r"must be \[B, T, H, W, 1\], .* multiples of 2, 1, 1"):
         tokenizer.encode(jnp.zeros(shape))
+
+
+@pytest.mark.usefixtures("unchecked")
+def test_other_images_are_refused_by_their_own_shape(tokenizer):
+    with pytest.raises(ValueError, match=r"x has shape \(1, 4, 4, 2\); .* \[B, H, W, 1\], .* 1, 1"):
+        tokenizer.encode(jnp.zeros((1, 4, 4, 2)))
 
 
 @pytest.fixture(scope="module")

@@ -160,7 +160,15 @@ class Emu3Tokenizer(Tokenizer):
         Raises:
             ValueError: x has the wrong shape or type.
         """
-        return super().latents(self._video(x))[:, 0] if x.ndim == 4 else super().latents(x)
+        if x.ndim != 4:
+            return super().latents(x)
+        _, height, width = self.downsampling
+        if x.shape[1] % height or x.shape[2] % width or x.shape[3] != self.likelihood.out_dim:
+            raise ValueError(
+                f"x has shape {x.shape}; images must be [B, H, W, {self.likelihood.out_dim}], with "
+                f"H, W multiples of {height}, {width}"
+            )
+        return super().latents(self._video(x))[:, 0]
 
     def decoded(self, values: Float[Array, "b *latent_spatial d"]) -> Float[Array, "b *spatial f"]:
         """Returns the decoder's output for values [B, t, h, w, D], or [B, h, w, D] of images."""
