@@ -255,9 +255,9 @@ def test_bad_arguments_get_one_line(tmp_path, whole_run, commands, arguments, st
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["compress", "--workdir", "RUN", "x.npy", "none/x.vq"], "none: No such folder"),
-        (["decompress", "--workdir", "RUN", "x.vq", "none/x.npy"], "none: No such folder"),
-        (["sample", "--workdir", "RUN", "--output", "none/x.png"], "none: No such folder"),
+        (["compress", "--workdir", "RUN", "x.npy", "none/x.vq"], "No such folder"),
+        (["decompress", "--workdir", "RUN", "x.vq", "none/x.npy"], "No such folder"),
+        (["sample", "--workdir", "RUN", "--output", "none/x.png"], "No such folder"),
         (["evaluate", "--workdir", "RUN", "--codebooks", "2"], "holds a prior: leave it out"),
     ],
 )
