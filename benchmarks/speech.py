@@ -36,6 +36,7 @@ from speech_codecs import SAMPLE_RATE, aligned, check_programs, codec2, opus
 from workers import table
 
 from vqvae_jax import SISDR, AudioFolder, MelDistance, Tokenizer
+from vqvae_jax.commands.file_model import check_codebooks
 from vqvae_jax.data.listing import list_files, splits_of
 from vqvae_jax.report.samples import draw_examples
 from vqvae_jax.signals import to_pcm, to_signal
@@ -71,9 +72,11 @@ def main() -> None:
         sys.exit(f"{options.model} is of {run.model.sample_rate} Hz; Codec2 takes {SAMPLE_RATE}")
     if run.model.likelihood.out_dim != 1:
         sys.exit(f"{options.model} is of {run.model.likelihood.out_dim} channels; it must be of 1")
-    most = run.model.quantizer.num_codebooks or 0
-    if not all(1 <= count <= most for count in options.codebooks):
-        sys.exit(f"--codebooks is {options.codebooks}; each must be from 1 to the model's {most}")
+    try:
+        for count in options.codebooks:
+            check_codebooks(run.model, count)
+    except ValueError as error:
+        sys.exit(str(error))
     load_data(run)  # that they are still those of the run
     signals = list(joined(run, options.speaker))
     seconds = sum(map(len, signals)) / SAMPLE_RATE

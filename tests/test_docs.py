@@ -12,7 +12,7 @@ from pathlib import Path
 import jax
 import pytest
 
-from tests.conftest import write_small_set
+from tests.conftest import some_by_default, write_small_set
 from tests.data.pictures import write
 from tests.data.recordings import write_tones
 from vqvae_jax.__main__ import _parser
@@ -211,14 +211,19 @@ def test_every_command_has_arguments_that_its_program_knows(page, parse):
             parse(arguments[0], arguments[1:])
 
 
-def test_the_readmes_python_that_needs_no_run_runs(monkeypatch, tmp_path):
-    """That of all pages runs in `test_a_page_runs`."""
+@pytest.mark.parametrize(
+    "page", some_by_default([page for page in PAGES if blocks(page, "python")], ["README.md"])
+)
+def test_python_that_needs_no_run_runs(page, monkeypatch, tmp_path):
+    """With shapes checked, and without a warning: in `test_a_page_runs` it is as users have it."""
     monkeypatch.chdir(tmp_path)
     namespace: dict = {}
+    exec(GIVEN.get(page, ""), namespace)
     with jax.numpy_dtype_promotion("standard"), jax.numpy_rank_promotion("allow"):
-        for _, text in blocks("README.md", "python"):
+        for _, text in blocks(page, "python"):
+            code = compile(shorter(text), page, "exec")
             if "runs/" not in text:
-                exec(compile(text, "README.md", "exec"), namespace)
+                exec(code, namespace)
 
 
 @pytest.fixture(scope="module")

@@ -137,8 +137,8 @@ ABSTRACT = {name: nnx.eval_shape(make) for name, make in QUANTIZERS.items()}
 RANDOM = {name for name, quantizer in ABSTRACT.items() if not quantizer.per_token} - {
     "entropy", "entropy_cosine", "ibq", "lfq", "lfq_big", "bsq", "residual_lfq"
 }  # fmt: skip
-# To compile all of them takes many minutes. By default those run whose parts make up the others;
-# of some tests, only one for each way to search and to learn.
+# To compile all of them takes many minutes. By default those run that most others are made of; of
+# some tests, one with a codebook that is searched and learns, and one without.
 PARTS = {"vector", "ema_alive", "cosine", "fsq", "lfq", "gumbel", "projected", "residual"}
 WAYS = {"ema_alive", "fsq"}
 every = pytest.mark.parametrize("name", some_by_default(QUANTIZERS, PARTS))

@@ -96,8 +96,10 @@ class AudioModel(FileModel):
             decoded = super().decode(codes)
             # Some networks leave out the last samples, which are silence then.
             lacking = len(codes[0]) * self._frame - decoded.shape[1]
+            if lacking == 0:
+                return decoded
             return np.pad(decoded, ((0, 0), (0, lacking), (0, 0)), constant_values=0.5)
-        kept = [of[..., : self._codebooks] for of in codes]
+        kept = self._first(codes)
         start = self.tokenizer.start_decoding(len(codes))
         return self._by_pieces(self._decode_piece, kept, self._piece, start)
 

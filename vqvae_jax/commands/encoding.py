@@ -144,11 +144,16 @@ def batches_of(files: dict[str, Path], model: FileModel) -> Iterator[list[Sized]
                 shown.update()
                 if isinstance(array, DataError):
                     shown.clear()
-                    print("vqvae_jax:", *str(array).split(), file=sys.stderr)
+                    _complain(str(array))
                     continue
                 yield Sized(name, model.filled(array), array.shape[:-1])
 
     return in_batches(read())
+
+
+def _complain(reason: str) -> None:
+    """Prints in one line why a file is left out."""
+    print("vqvae_jax:", *reason.split(), file=sys.stderr)
 
 
 def worked(
@@ -160,7 +165,7 @@ def worked(
             result = work(batch)
         except DataError as error:
             for one in batch:
-                print(f"vqvae_jax: {one.name}: {error}", file=sys.stderr)
+                _complain(f"{one.name}: {error}")
             continue
         yield batch, result
 

@@ -55,7 +55,7 @@ class FileModel(abc.ABC):
         self.digest = weights_digest(self.tokenizer)
         self._codebooks = codebooks
         if codebooks is not None:
-            _check_codebooks(self.tokenizer, codebooks)
+            check_codebooks(self.tokenizer, codebooks)
         self._devices = all_devices()
         self._graphdef, self._state = nnx.split(self.tokenizer)
         self._encode, self._decode = (
@@ -115,7 +115,7 @@ class FileModel(abc.ABC):
 
     def decode(self, codes: Sequence[np.ndarray]) -> Float[np.ndarray, "b *spatial c"]:
         """Returns the examples of codes of one size, in [0, 1]: the likelihood's best guess."""
-        return self._on_devices(self._decode, [of[..., : self._codebooks] for of in codes])
+        return self._on_devices(self._decode, self._first(codes))
 
     def coded(self, batch: Sequence[Sized]) -> list[Sized]:
         """Returns the codes of padded examples of one size."""
@@ -146,6 +146,10 @@ class FileModel(abc.ABC):
             if metric.takes(x.shape[1:])
         }
 
+    def _first(self, codes: Sequence[np.ndarray]) -> list[np.ndarray]:
+        """Returns the codes of the codebooks that it decodes from."""
+        return [of[..., : self._codebooks] for of in codes]
+
     def _on_devices(self, function: Any, arrays: Sequence[np.ndarray], *others: Any) -> Any:
         """Returns, on the host, what a function of the model and a batch gives."""
         mesh = mesh_for(self._devices, len(arrays))
@@ -158,7 +162,12 @@ class FileModel(abc.ABC):
             raise DataError(f"JAX gave up on {arrays[0].shape}: {reason}{self.remedy}") from error
 
 
-def _check_codebooks(tokenizer: Tokenizer, codebooks: int) -> None:
+def check_codebooks(tokenizer: Tokenizer, codebooks: int) -> None:
+    """Checks that a tokenizer decodes from so many of its first codebooks.
+
+    Raises:
+        ValueError: it does not.
+    """
     most = tokenizer.quantizer.num_codebooks
     if most is None or not 1 <= codebooks <= most:
         allowed = f"from 1 to {most}" if most else "left out: the model has a single codebook"

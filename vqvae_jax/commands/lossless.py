@@ -16,9 +16,9 @@ from vqvae_jax.words import counted
 def compress(workdir: Path, vqvae: Path | None, source: Path, target: Path) -> None:
     """Compresses the images of a .npy or an IDX file."""
     ending(target, ".vq")
+    check_parent(target)
     from vqvae_jax import coding
 
-    check_parent(target)
     prior_run, vqvae_run = _load(workdir, vqvae)
     check_free(prior_run)
     if source.suffix.lower() == ".npy":
@@ -38,9 +38,9 @@ def compress(workdir: Path, vqvae: Path | None, source: Path, target: Path) -> N
 def decompress(workdir: Path, vqvae: Path | None, source: Path, target: Path) -> None:
     """Writes the images of a compressed file as a .npy or an IDX file."""
     suffix = ending(target, ".npy", ".gz", ".idx", ".idx3-ubyte", "")
+    check_parent(target)
     from vqvae_jax import coding
 
-    check_parent(target)
     prior_run, vqvae_run = _load(workdir, vqvae)
     height, width, channels = described_sizes(prior_run, "data", "image_shape")
     if channels != 1 and suffix != ".npy":

@@ -9,7 +9,7 @@ from jaxtyping import Array, Bool, Float
 from vqvae_jax.checks import check_integer
 from vqvae_jax.layers import CausalConv3d, FrozenBatchNorm
 from vqvae_jax.models.movq import MoVQDecoder
-from vqvae_jax.models.tokenizer import Tokenizer
+from vqvae_jax.models.tokenizer import Tokenizer, check_data
 from vqvae_jax.models.vqgan import VQGANEncoder
 
 
@@ -162,12 +162,7 @@ class Emu3Tokenizer(Tokenizer):
         """
         if x.ndim != 4:
             return super().latents(x)
-        _, height, width = self.downsampling
-        if x.shape[1] % height or x.shape[2] % width or x.shape[3] != self.likelihood.out_dim:
-            raise ValueError(
-                f"x has shape {x.shape}; images must be [B, H, W, {self.likelihood.out_dim}], with "
-                f"H, W multiples of {height}, {width}"
-            )
+        check_data(x, self.downsampling[1:], self.likelihood.out_dim)
         return super().latents(self._video(x))[:, 0]
 
     def decoded(self, values: Float[Array, "b *latent_spatial d"]) -> Float[Array, "b *spatial f"]:

@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+from collections.abc import Sequence
 
 import jax
 import jax.numpy as jnp
@@ -198,23 +199,32 @@ class Tokenizer(nnx.Module):
         Raises:
             ValueError: x has the wrong shape or type.
         """
-        if not jnp.issubdtype(x.dtype, jnp.floating):
-            raise ValueError(
-                f"x has type {x.dtype}; it must be floating (integer pixels: x / 255 - 0.5)"
-            )
-        sizes, channels = x.shape[1:-1], self.likelihood.out_dim
-        fits = len(sizes) == self.spatial_rank and x.shape[-1] == channels
-        if not fits or any(n % by for n, by in zip(sizes, self.downsampling, strict=True)):
-            axes = AXES[self.spatial_rank]
-            raise ValueError(
-                f"x has shape {x.shape}; it must be [B, {', '.join(axes)}, {channels}], with "
-                f"{', '.join(axes)} multiples of {', '.join(map(str, self.downsampling))}"
-            )
+        check_data(x, self.downsampling, self.likelihood.out_dim)
         return compute_in(self.dtype, self.encoder, x)
 
     def decoded(self, values: Float[Array, "b *latent_spatial d"]) -> Float[Array, "b *spatial f"]:
         """Returns the decoder's output for quantized values [B, *latent_spatial, D]."""
         return wide(compute_in(self.dtype, self.decoder, values))
+
+
+def check_data(x: Float[Array, "b *spatial c"], downsampling: Sequence[int], channels: int) -> None:
+    """Checks that data [B, *spatial, C] can be encoded.
+
+    Raises:
+        ValueError: x has the wrong shape or type.
+    """
+    if not jnp.issubdtype(x.dtype, jnp.floating):
+        raise ValueError(
+            f"x has type {x.dtype}; it must be floating (integer pixels: x / 255 - 0.5)"
+        )
+    sizes = x.shape[1:-1]
+    fits = len(sizes) == len(downsampling) and x.shape[-1] == channels
+    if not fits or any(n % by for n, by in zip(sizes, downsampling, strict=True)):
+        axes = AXES[len(downsampling)]
+        raise ValueError(
+            f"x has shape {x.shape}; it must be [B, {', '.join(axes)}, {channels}], with "
+            f"{', '.join(axes)} multiples of {', '.join(map(str, downsampling))}"
+        )
 
 
 def has_images(tokenizer: Tokenizer) -> bool:

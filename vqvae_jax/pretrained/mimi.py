@@ -107,18 +107,18 @@ def _select(state: State, config: Mapping[str, Any]) -> dict[str, np.ndarray]:
             raise ValueError(f"{name} has shape {array.shape}; it must be [3 D, D]")
         query, key, kept[layer + "value"] = np.split(array, 3)
         kept[layer + "query"], kept[layer + "key"] = (
-            _turned(rows, config.get("num_heads", _HEADS), pairs_first=False)
-            for rows in (query, key)
+            _turned(rows, num_heads, pairs_first=False) for rows in (query, key)
         )
     return kept
 
 
 def _restore(state: State, config: Mapping[str, Any]) -> dict[str, np.ndarray]:
     restored = _with_sums(with_windows(state), "embedding_sum", "embedding", "_initialized")
+    num_heads = config.get("num_heads", _HEADS)
     for name in [name for name in restored if name.endswith("self_attn.query")]:
         layer = name.removesuffix("query")
         turned = [
-            _turned(restored.pop(layer + part), config.get("num_heads", _HEADS), pairs_first=True)
+            _turned(restored.pop(layer + part), num_heads, pairs_first=True)
             for part in ("query", "key")
         ]
         restored[layer + "in_proj_weight"] = np.concatenate(
